@@ -1,0 +1,106 @@
+"""The Keras backend: renders a functional model of stock layers, runs it, trains it, saves it as a .keras archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.backend import ExportSettings, Precision, Progress
+from netspec.network import Network
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Weights
+    from netspec.data.dataset import Dataset
+    from netspec.training.settings import TrainSettings
+
+
+class KerasBackend:
+    """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
+
+    name = "keras"
+    requires: tuple[str, ...] = ("keras", "tensorflow")
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions of Keras and TensorFlow, read without importing them."""
+        from importlib.metadata import version
+
+        return {name: version(name) for name in self.requires}
+
+    def devices(self) -> Sequence[str]:
+        """Every GPU that Keras sees, then the CPU."""
+        from netspec_keras.model import devices
+
+        return devices()
+
+    def export(
+        self,
+        network: Network,
+        weights: Weights,
+        folder: Path,
+        settings: ExportSettings,
+    ) -> Sequence[str]:
+        """Write `<module>.py` and `<name>.keras`."""
+        from netspec_keras.model import export
+
+        return export(network, weights, folder)
+
+    def run(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Array,
+        precision: Precision,
+        feed: Mapping[str, Array] | None = None,
+    ) -> Mapping[str, Array]:
+        """The result of every row, from a rendering that gives them all."""
+        from netspec_keras.model import run_rows
+
+        return run_rows(network, weights, inputs, precision, feed or {})
+
+    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+        """The network's output in float32 for a batch of any size."""
+        from netspec_keras.model import predict
+
+        return predict(network, weights, inputs)
+
+    def model(self, network: Network, weights: Weights, settings: ExportSettings | None = None) -> Any:
+        """A `keras.Model` of stock layers with these weights."""
+        from netspec_keras.model import make
+
+        return make(network, weights)
+
+    def counts(self, folder: Path, network: Network) -> Mapping[str, tuple[int, int]]:
+        """(trainable, non-trainable) numbers of every row that has weights, counted in the loaded archive."""
+        from netspec_keras.model import counts
+
+        return counts(folder, network)
+
+    def read_weights(self, folder: Path, network: Network) -> Mapping[str, Array]:
+        """The canonical weights of the loaded archive."""
+        from netspec_keras.model import canonical_weights, load_archive
+
+        return canonical_weights(load_archive(folder, network), network)
+
+    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+        """The output of the archive, and of the module with the archive's weights."""
+        from netspec_keras.model import run_artefact
+
+        return run_artefact(folder, network, inputs)
+
+    def train(
+        self,
+        network: Network,
+        weights: Weights,
+        dataset: Dataset,
+        settings: TrainSettings,
+        device: str,
+        progress: Progress,
+    ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
+        """Train with `fit`; the weights of the best epoch, and one history row an epoch."""
+        from netspec_keras.trainer import train
+
+        return train(network, weights, dataset, settings, device, progress)
+
+
+backend = KerasBackend()

@@ -1,0 +1,218 @@
+"""The Keras model of a network: made from the rendered module, given weights, run, saved and loaded again.
+
+Importing this imports Keras.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from netspec.backend import Precision
+from netspec.errors import BackendError
+from netspec.network import Network
+from netspec.source import module_name
+from netspec_keras.exact import Layers, Operations, exact_layers
+from netspec_keras.render import ENTRY, Rendering, fed_rows, render, render_taps
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Weights
+
+
+@cache
+def prepare() -> None:
+    """Make TensorFlow compute full float32 and take only the GPU memory that it needs, as a neighbour should."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+@contextmanager
+def precision(chosen: Precision) -> Iterator[None]:
+    """Build and run models in this precision; what was set before is set again afterwards."""
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(chosen)
+    keras.config.set_dtype_policy(chosen)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+def load_module(path: Path) -> ModuleType:
+    """The Python file as a module, without leaving it in `sys.modules`."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(source: str, layers: Layers | None = None, operations: Operations | None = None) -> Any:
+    """The `keras.Model` that a rendered module builds, with other layers and operations than Keras' own when given."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.py")
+        path.write_text(source, encoding="utf-8")
+        module = load_module(path)
+    if layers is not None and hasattr(module, "layers"):
+        vars(module)["layers"] = layers
+    if operations is not None and hasattr(module, "ops"):
+        vars(module)["ops"] = operations
+    return getattr(module, ENTRY)()
+
+
+def set_weights(model: Any, network: Network, weights: Weights) -> None:
+    """Give every variable of the model its canonical weight; raises BackendError when they do not match one to one."""
+    variables = {variable.path: variable for variable in model.weights}
+    placements = Rendering(network).placements
+    _match(variables, {placement.name for placement in placements.values()})
+    for name, placement in placements.items():
+        variables[placement.name].assign(placement.place(weights[name]))
+
+
+def canonical_weights(model: Any, network: Network) -> dict[str, Array]:
+    """Every variable of the model as a canonical weight; raises BackendError when the two do not match one to one."""
+    variables = {variable.path: variable for variable in model.weights}
+    placements = Rendering(network).placements
+    _match(variables, {placement.name for placement in placements.values()})
+    shapes = {weight.name: weight.shape for weight in network.weights()}
+    return {
+        name: placement.recover(keras.ops.convert_to_numpy(variables[placement.name]), shapes[name])
+        for name, placement in placements.items()
+    }
+
+
+def _match(variables: Mapping[str, Any], wanted: set[str]) -> None:
+    missing, unknown = sorted(wanted - set(variables)), sorted(set(variables) - wanted)
+    if missing or unknown:
+        raise BackendError(f"the Keras model has no variables {missing}, and variables {unknown} that no weight fills")
+
+
+@lru_cache(maxsize=2)
+def _tapped(source: str, chosen: Precision) -> Any:
+    exact = chosen == "float64"
+    return build(source, exact_layers() if exact else None, Operations() if exact else None)
+
+
+def run_rows(
+    network: Network, weights: Weights, inputs: Array, chosen: Precision, feed: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The result of every row; rows after one that is in `feed` read the given value instead."""
+    prepare()
+    fed = fed_rows(network, tuple(feed))
+    with precision(chosen):
+        model = _tapped(render_taps(network, fed), chosen)
+        set_weights(model, network, weights)
+        given = [keras.ops.convert_to_tensor(value, chosen) for value in (inputs, *(feed[name] for name in fed))]
+        results = model(given if fed else given[0], training=False)
+    results = results if isinstance(results, Sequence) else [results]
+    arrays = [keras.ops.convert_to_numpy(result) for result in results]
+    for array in arrays:
+        if array.dtype != np.dtype(chosen):
+            raise BackendError(
+                f"asked for {chosen}, Keras on {keras.backend.backend()} computed {array.dtype}\n"
+                "  hint: KERAS_BACKEND=tensorflow computes it, and JAX with JAX_ENABLE_X64=1 in the environment"
+            )
+    return {row.name: array for row, array in zip(network.rows, arrays, strict=True)}
+
+
+def make(network: Network, weights: Weights) -> Any:
+    """The stock `keras.Model` in float32, with these weights."""
+    prepare()
+    with precision("float32"):
+        model = build(render(network))
+        set_weights(model, network, weights)
+    return model
+
+
+def predict(network: Network, weights: Weights, inputs: Array) -> Array:
+    """The network's first output, computed in pieces whose largest value has at most 64 million numbers."""
+    size = max(type_.size for type_ in network.types.values())
+    piece = max(1, min(1024, 2**26 // size))
+    model = make(network, weights)
+    found = [
+        model.predict_on_batch(inputs[start : start + piece].astype(np.float32))
+        for start in range(0, len(inputs), piece)
+    ]
+    return np.concatenate([given[0] if isinstance(given, list) else given for given in found])
+
+
+def archive_name(network: Network) -> str:
+    """The name of the .keras file."""
+    return f"{network.name}.keras"
+
+
+def export(network: Network, weights: Weights, folder: Path) -> list[str]:
+    """Write the module and the archive of the model that it builds; their names."""
+    prepare()
+    source = folder / f"{module_name(network.name)}.py"
+    source.write_text(render(network), encoding="utf-8")
+    keras.utils.clear_session()  # Keras numbers its own operations through a process; each archive starts again
+    with precision("float32"):
+        model = getattr(load_module(source), ENTRY)()
+        set_weights(model, network, weights)
+    archive = folder / archive_name(network)
+    partial = folder / f".{os.getpid()}.keras"
+    model.save(partial)
+    partial.replace(archive)
+    return [source.name, archive.name]
+
+
+def load_archive(folder: Path, network: Network) -> Any:
+    """The archive, as stock Keras loads it."""
+    prepare()
+    return keras.saving.load_model(folder / archive_name(network))
+
+
+def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
+    """The output of the archive, and of the module with the archive's weights."""
+    archive = load_archive(folder, network)
+    source = folder / f"{module_name(network.name)}.py"
+    model = getattr(load_module(source), ENTRY)()
+    model.load_weights(folder / archive_name(network))
+    given = keras.ops.convert_to_tensor(inputs, "float32")
+    return {
+        name: keras.ops.convert_to_numpy(loaded(given, training=False))
+        for name, loaded in ((archive_name(network), archive), (source.name, model))
+    }
+
+
+def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
+    """(trainable, non-trainable) numbers of every row that has weights, counted in the loaded archive."""
+    rendering = Rendering(network)
+    rows = {rendering.names[node.name]: node.row for node in network.nodes}
+    found: dict[str, tuple[int, int]] = {}
+    for layer in load_archive(folder, network).layers:
+        trainable, fixed = (
+            sum(int(np.prod(variable.shape)) for variable in kept)
+            for kept in (layer.trainable_weights, layer.non_trainable_weights)
+        )
+        if trainable or fixed:
+            row = rows.get(layer.name, layer.name)
+            before = found.get(row, (0, 0))
+            found[row] = (before[0] + trainable, before[1] + fixed)
+    return found
+
+
+def devices() -> list[str]:
+    """Every device that Keras could use, the best first."""
+    prepare()
+    if keras.backend.backend() == "torch":  # where Keras lists none
+        return ["cpu"]
+    return [*keras.distribution.list_devices("gpu"), "cpu"]

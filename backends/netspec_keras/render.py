@@ -1,0 +1,243 @@
+"""Network -> the source text of one Keras module, and where each weight lives in the model that it builds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from netspec.backend import Placement
+from netspec.layers import Activation
+from netspec.network import Network, Node, TensorType
+from netspec.source import format_source, module_name
+from netspec_keras.rules import rules
+from netspec_keras.rules.activation import native
+from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step
+
+ENTRY = "build_model"
+"""The name of the function that builds the model."""
+LOGITS = ("softmax", "sigmoid")
+"""Functions that stay layers of their own at the end of a network, so that training can take what they read."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """The realisation of every node of a network, chosen together: fused activations, and names that do not collide."""
+
+    network: Network
+
+    @cached_property
+    def fused(self) -> Mapping[str, str]:
+        """Activation nodes that are an argument of the layer before them: node name to Keras' name of the function."""
+        found = {}
+        for before, node in zip(self.network.nodes, self.network.nodes[1:], strict=False):
+            if isinstance(node.layer, Activation) and self._fuses(before, node):
+                function = native(node.layer, node.input_type.rank)
+                if function:
+                    found[node.name] = function
+        return found
+
+    def _fuses(self, before: Node, node: Node) -> bool:
+        assert isinstance(node.layer, Activation)
+        if node.name in self.network.outputs and node.layer.function in LOGITS:
+            return False
+        alone = self.network.consumers[before.name] == (node.name,) and before.name not in self.network.outputs
+        last = self._realised[before.name].steps[-1]
+        return before.row == node.row and alone and isinstance(last, Apply) and last.fuses
+
+    @cached_property
+    def _realised(self) -> Mapping[str, Realisation]:
+        return {node.name: rules.apply(node) for node in self.network.nodes}
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """What Keras calls the layer of each node: the node's name, unless Keras might give it to an operation."""
+        taken = {name for realised in self._realised.values() for step in realised.steps for name in _operations(step)}
+        pattern = re.compile(rf"({'|'.join(sorted(taken))})(_\d+)?") if taken else re.compile("(?!)")
+        return {
+            node.name: self.unused(f"{node.name}_layer") if pattern.fullmatch(node.name) else node.name
+            for node in self.network.nodes
+        }
+
+    def unused(self, name: str) -> str:
+        """A name like this, lengthened until no value of the network has it."""
+        return self.unused(f"{name}_") if name in self.network.types else name
+
+    def layer_name(self, node: Node, suffix: str = "") -> str:
+        """What Keras calls the layer of a node, or with a suffix one that helps it: no node's name."""
+        name = self.names[node.name]
+        return self.unused(f"{name}{suffix}") if suffix else name
+
+    @cached_property
+    def placements(self) -> Mapping[str, Placement]:
+        """Where each canonical weight lives: the path of a variable of the model."""
+        found = {}
+        for node in self.network.nodes:
+            realised = self._realised[node.name]
+            for weight in node.weights:
+                short = weight.name.rsplit(".", 1)[-1]
+                path = f"{self.names[node.name]}/{realised.variables[short]}"
+                found[weight.name] = Placement(path, shape=realised.shapes.get(short))
+        return found
+
+    def steps(self, node: Node) -> tuple[Step, ...]:
+        """The steps of a node: none for a fused activation, which is an argument of the layer before it."""
+        if node.name in self.fused:
+            return ()
+        steps = self._realised[node.name].steps
+        readers = self.network.consumers[node.name]
+        if len(readers) == 1 and readers[0] in self.fused:
+            last = steps[-1]
+            assert isinstance(last, Apply)
+            steps = (*steps[:-1], last.with_activation(self.fused[readers[0]]))
+        return steps
+
+
+def _operations(step: Step) -> tuple[str, ...]:
+    if isinstance(step, Aside):
+        return tuple(name for inner in step.steps for name in _operations(inner))
+    return step.operations if isinstance(step, Compute) else ()
+
+
+def render(network: Network) -> str:
+    """The module: one function that builds the model, importing only Keras, formatted as `ruff format` leaves it."""
+    return format_source(_Writer(Rendering(network), network.outputs, ()).source())
+
+
+def render_taps(network: Network, feed: Sequence[str] = ()) -> str:
+    """The same module with the result of every row as an output, in the order of the rows.
+
+    Each row named in `feed` whose result is read gets an input of its own after the network's inputs, in the order
+    of the rows, which its readers read instead.
+    """
+    return _Writer(Rendering(network), tuple(row.result for row in network.rows), feed).source()
+
+
+def fed_rows(network: Network, feed: Sequence[str]) -> list[str]:
+    """The rows that get an input in `render_taps`, in its order."""
+    return [row.name for row in network.rows if row.name in feed and network.consumers[row.result]]
+
+
+class _Writer:
+    """Writes the lines of the module, knowing which variable holds each value."""
+
+    def __init__(self, rendering: Rendering, outputs: Sequence[str], feed: Sequence[str]) -> None:
+        self.rendering, self.network, self.outputs = rendering, rendering.network, outputs
+        self.fed = {
+            row.result: self.rendering.unused(f"fed_{row.name}")
+            for row in self.network.rows
+            if row.name in fed_rows(self.network, feed)
+        }
+        self.variables = {name: "inputs" if len(self.network.inputs) == 1 else name for name in self.network.inputs}
+        for node, following in zip(self.network.nodes, (*self.network.nodes[1:], None), strict=True):
+            self.variables[node.name] = self._variable(node, following)
+
+    def _variable(self, node: Node, following: Node | None) -> str:
+        """`x` for a value that only the next node reads, or that is the only output."""
+        readers = self.network.consumers[node.name]
+        if len(self.outputs) == 1 and node.name == self.outputs[0] and not readers:
+            return "x"
+        only_next = following is not None and readers == (following.name,)
+        return "x" if only_next and node.name not in self.outputs else node.name
+
+    def source(self) -> str:
+        lines = list(self._inputs())
+        for node in self.network.nodes:
+            lines += self._node(node)
+        values = [self.variables[name] for name in self.outputs]
+        inputs = [*(self.variables[name] for name in self.network.inputs), *self.fed.values()]
+        name = module_name(self.network.name)
+        lines.append(f'return keras.Model({_listed(inputs)}, {_listed(values)}, name="{name}")')
+        body = "\n".join(f"    {line}" for line in lines)
+        code = [line for line in lines if not line.startswith("#")]
+        used = [name for name in ("layers", "ops") if any(f"{name}." in line for line in code)]
+        return "\n".join(
+            (
+                f'"""{_plain(self.network.name)} in Keras."""',
+                "",
+                "import keras",
+                *([f"from keras import {', '.join(used)}"] if used else []),
+                "",
+                "",
+                f"def {ENTRY}() -> keras.Model:",
+                f'    """{self._summary()}"""',
+                body,
+                "",
+            )
+        )
+
+    def _summary(self) -> str:
+        network = self.network
+        about = f"\n\n    {_plain(network.about)}\n    " if network.about else ""
+        trained = f"{network.trainable:,} trained" if network.non_trainable else "all trained"
+        counts = f"{network.parameters:,} weights, {trained}" if network.parameters else "no weights"
+        given = ", ".join(f"{_kind(type_)} {_shape(type_)}" for type_ in network.inputs.values())
+        last = network.nodes[-1].layer if network.nodes else None
+        result = "result"
+        if isinstance(last, Activation) and last.function in LOGITS:
+            result = "class probabilities" if network.output_type.size > 1 else "probability"
+        return f"{given} -> {result} {_shape(network.output_type)}; {counts}.{about}"
+
+    def _inputs(self) -> Sequence[str]:
+        lines = [
+            f'{self.variables[name]} = keras.Input({type_.shape}, name="{name}")'
+            for name, type_ in self.network.inputs.items()
+        ]
+        lines += [
+            f'{variable} = keras.Input({self.network.types[value].shape}, name="{variable}")'
+            for value, variable in self.fed.items()
+        ]
+        return lines
+
+    def _node(self, node: Node) -> Sequence[str]:
+        """The lines of a node, and as a comment its row where that takes more than one."""
+        steps = self.rendering.steps(node)
+        [given] = [self.fed.get(name, self.variables[name]) for name in node.inputs]
+        target = self.variables[node.name]
+        if not steps:
+            # The layer before has this activation as an argument, and so already gave the result.
+            return [f"{target} = {given}"] if target != given else []
+        fused = [name for name in self.network.consumers[node.name] if name in self.rendering.fused]
+        if fused:
+            target = self.variables[fused[0]]
+            self.variables[node.name] = target
+        lines = [f"# {node.row}: {_plain(node.text)}"] if len(steps) > 1 and node.text else []
+        aside = self.rendering.unused(f"{node.name}_share")
+        for step in steps:
+            if step.why:
+                lines.append(f"# {step.why}")
+            if isinstance(step, Aside):
+                lines += self._chain(node, step.steps, given, aside, aside)
+            else:
+                lines += self._chain(node, (step,), given, target, aside)
+                given = target
+        return lines
+
+    def _chain(
+        self, node: Node, steps: Sequence[Apply | Compute], given: str, target: str, aside: str
+    ) -> Sequence[str]:
+        lines = []
+        for step in steps:
+            other = self.rendering.layer_name(node, step.suffix) if isinstance(step, Apply) else aside
+            lines.append(f"{target} = {step.source(given, other)}")
+            given = target
+        return lines
+
+
+def _listed(values: Sequence[str]) -> str:
+    return values[0] if len(values) == 1 else f"[{', '.join(values)}]"
+
+
+def _kind(type_: TensorType) -> str:
+    return {1: "Features", 2: "Sequence", 3: "Image", 4: "Volume"}.get(type_.rank, "Input")
+
+
+def _shape(type_: TensorType) -> str:
+    return f"[batch, {', '.join(map(str, type_.shape))}]"
+
+
+def _plain(text: str) -> str:
+    """Text on one line that ends no string and no comment, whatever a spec wrote."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(printable.split()).replace("\\", "/").replace('"""', "'''").rstrip('"')

@@ -1,0 +1,19 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from netspec.layers import Dropout, SpatialDropout
+from netspec.network import Node
+from netspec_keras.steps import Realisation, one, rules
+
+
+@rules(Dropout)
+def dropout(layer: Dropout, node: Node) -> Realisation:
+    """Each value on its own."""
+    return one("Dropout", layer.rate)
+
+
+@rules(SpatialDropout)
+def spatial_dropout(layer: SpatialDropout, node: Node) -> Realisation:
+    """Whole channels."""
+    return one(f"SpatialDropout{node.input_type.rank - 1}D", layer.rate)

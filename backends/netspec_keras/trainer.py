@@ -1,0 +1,219 @@
+"""Training with Keras' own `fit`, on logits, with adapted layers and optimisers. Importing this imports Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.errors import BackendError
+from netspec.layers import BatchNorm
+from netspec.network import Network
+from netspec.training.history import DivergedError, best_epoch, is_better
+from netspec.training.loss import decayed_weights, loss_input, loss_targets
+from netspec.training.schedule import learning_rate
+from netspec.training.settings import LossName, TrainSettings
+from netspec_keras.adapted import OPTIMIZERS, BatchNormalization
+from netspec_keras.exact import Layers
+from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
+from netspec_keras.render import Rendering, render
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Progress, Weights
+    from netspec.data.dataset import Dataset, Split
+
+REPORT_EVERY_S = 0.1
+"""The shortest time between two reports of a step."""
+EVALUATION_BATCH = 1024
+ADAPTED = {"BatchNormalization": BatchNormalization}
+
+
+def train(
+    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+) -> tuple[Mapping[str, Array], list[Mapping[str, float]]]:
+    """See `Trainable.train`; raises DivergedError when the loss is not finite.
+
+    The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
+    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value.
+    """
+    prepare()
+    check_batches(network, settings, len(dataset.train))
+    if not network.trainable:
+        raise BackendError(f"{network.name} has no weights to train")
+    with precision("float32"), keras.device(device_named(device)):
+        keras.utils.set_random_seed(settings.seed % 2**32)
+        model = build(render(network), Layers(ADAPTED, {}))
+        set_weights(model, network, weights)
+        trained = logits_model(model, network, settings.loss)
+        placements = Rendering(network).placements
+        decayed = {placements[name].name for name in decayed_weights(network, settings.optimizer)}
+        trained.compile(
+            optimizer=OPTIMIZERS[settings.optimizer.name](settings.optimizer, decayed),
+            loss=loss_of(settings.loss),
+            metrics=[Accuracy(0.5 if settings.loss == "mean_squared_error" else 0.0)],
+            jit_compile=False,
+        )
+        batches = Batches(dataset.train, network, settings)
+        watch = Watch(model, network, settings, batches, progress)
+        validation = dataset.validation
+        trained.fit(
+            batches,
+            epochs=settings.epochs,
+            shuffle=False,
+            verbose=0,
+            validation_data=(
+                validation.images.astype(np.float32),
+                targets_of(validation.labels, network, settings.loss),
+            ),
+            validation_batch_size=EVALUATION_BATCH,
+            callbacks=[watch],
+        )
+    best_epoch(watch.history, settings.monitor)  # raises when there is none
+    return watch.best, watch.history
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """The training images in the batches of one epoch after the other, in our own order."""
+
+    def __init__(self, split: Split, network: Network, settings: TrainSettings) -> None:
+        super().__init__()
+        self.split, self.settings = split, settings
+        self.targets = targets_of(split.labels, network, settings.loss)
+        self.begin(1)
+
+    def begin(self, epoch: int) -> None:
+        """Take the order of this epoch, counted from 1."""
+        self.order = epoch_order(len(self.split), self.settings.seed, epoch)
+
+    def __len__(self) -> int:
+        return steps_per_epoch(len(self.split), self.settings.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[Array, Array]:
+        size = self.settings.batch_size
+        chosen = self.order[step * size : None if step == len(self) - 1 else (step + 1) * size]
+        return self.split.images[chosen].astype(np.float32), self.targets[chosen]
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets the learning rate of every step, reports, keeps the best epoch, and stops what diverges."""
+
+    def __init__(
+        self, whole: Any, network: Network, settings: TrainSettings, batches: Batches, progress: Progress
+    ) -> None:
+        super().__init__()
+        self.whole, self.network, self.settings = whole, network, settings
+        self.batches, self.progress = batches, progress
+        self.history: list[Mapping[str, float]] = []
+        self.best: Mapping[str, Array] = {}
+        self.best_value: float | None = None
+        self.epoch, self.began, self.reported, self.rate = 0, 0.0, 0.0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Another order; Keras counts epochs from 0."""
+        self.epoch, self.began = epoch + 1, monotonic()
+        self.batches.begin(self.epoch)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+        """The schedule, evaluated in Python."""
+        steps = len(self.batches)
+        rate = learning_rate(self.settings, (self.epoch - 1) * steps + batch, self.settings.epochs * steps)
+        if rate != self.rate:
+            self.model.optimizer.learning_rate = rate
+            self.rate = rate
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Refuse a loss that is not finite: Keras' is the mean of the epoch so far, and stays so once it is."""
+        steps = len(self.batches)
+        if not isfinite(float((logs or {})["loss"])):
+            raise DivergedError(
+                f"the loss was not finite at step {batch + 1} of {steps} in epoch {self.epoch} "
+                f"(learning rate {self.rate:g})\n  hint: a smaller learning_rate, or inputs scaled to about 1"
+            )
+        if monotonic() - self.reported >= REPORT_EVERY_S:
+            self.reported = monotonic()
+            done, epochs = (self.epoch - 1) * steps + batch + 1, self.settings.epochs
+            self.progress("step", epoch=self.epoch, epochs=epochs, step=done, total=epochs * steps)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        """One row of the history, and the weights when they are the best so far."""
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        row = {
+            "epoch": self.epoch,
+            "learning_rate": self.rate,
+            **{name: values[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
+            "seconds": monotonic() - self.began,
+        }
+        self.history.append(row)
+        self.progress("epoch", epochs=self.settings.epochs, **row)
+        if is_better(self.settings.monitor, row[self.settings.monitor], self.best_value):
+            self.best_value = row[self.settings.monitor]
+            self.best = canonical_weights(self.whole, self.network)
+
+
+class Accuracy(keras.metrics.Mean):  # type: ignore[misc]
+    """The fraction of outputs that say what the labels say; a single output above `threshold` means class 1."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__(name="accuracy")
+        self.threshold = threshold
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch: targets are labels, one-hot rows, or one 0 or 1 each."""
+        if y_pred.shape[-1] == 1:
+            right = ops.equal(y_pred[:, 0] > self.threshold, ops.reshape(y_true, (-1,)) > 0.5)
+        else:
+            one_hot = len(y_true.shape) > 1 and y_true.shape[-1] == y_pred.shape[-1]
+            labels = ops.argmax(y_true, axis=-1) if one_hot else ops.reshape(y_true, (-1,))
+            right = ops.equal(ops.argmax(y_pred, axis=-1), ops.cast(labels, "int32"))
+        super().update_state(ops.cast(right, "float32"), sample_weight)
+
+
+def loss_of(name: LossName) -> Any:
+    """Keras' loss, of logits for the entropies."""
+    return {
+        "cross_entropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "binary_cross_entropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True),
+        "mean_squared_error": keras.losses.MeanSquaredError,
+    }[name]()
+
+
+def targets_of(labels: Array, network: Network, loss: LossName) -> Array:
+    """What the loss compares with: the labels themselves for cross_entropy, else numbers, one an output."""
+    return labels if loss == "cross_entropy" else loss_targets(labels, network.output_type.size)
+
+
+def logits_model(model: Any, network: Network, loss: LossName) -> Any:
+    """The model up to what the loss reads, sharing its layers: without a final Softmax or Sigmoid for the entropies."""
+    value = loss_input(network, loss)
+    if value in network.outputs:
+        return model
+    last = model.get_layer(Rendering(network).names[network.outputs[0]])
+    return keras.Model(model.inputs, last.input)
+
+
+def device_named(name: str) -> str:
+    """The device of this name, `auto` being the best; raises BackendError when it is not here."""
+    here = devices()
+    wanted = name.lower().replace("cuda", "gpu")
+    chosen = here[0] if wanted == "auto" else wanted
+    if chosen not in here and f"{chosen}:0" not in here:
+        raise BackendError(f"Keras has no device {name!r} here\n  hint: one of {', '.join(['auto', *here])}")
+    return chosen if chosen in here else f"{chosen}:0"
+
+
+def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
+    """Refuse batches of one where a BatchNorm would see one value a channel."""
+    if settings.batch_size > 1 and count > 1:
+        return
+    for node in network.nodes:
+        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
+            raise BackendError(
+                f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
+                "whose variance is not defined\n  hint: a batch_size of at least 2"
+            )

@@ -1,0 +1,81 @@
+"""The ONNX backend: graphs built with onnx_ir straight from the Network, run by ONNX Runtime.
+
+The file's input is named as the network's (`input`) and its output as the last row's result; both have a dynamic
+`batch`, and their channels stand where the spec's `export.onnx.layout` says. Libraries are imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec.backend import Backend, ExportSettings, Precision
+from netspec.network import Network
+
+if TYPE_CHECKING:
+    import onnx
+
+    from netspec.backend import Array, Weights
+
+
+class OnnxBackend:
+    """See `netspec.backend.Backend`; every method imports what it needs."""
+
+    name = "onnx"
+    requires: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+
+    def versions(self) -> Mapping[str, str]:
+        from netspec_onnx import model
+
+        return model.versions()
+
+    def devices(self) -> Sequence[str]:
+        from netspec_onnx import model
+
+        return model.devices()
+
+    def export(self, network: Network, weights: Weights, folder: Path, settings: ExportSettings) -> Sequence[str]:
+        from netspec_onnx import model
+
+        return model.export(network, weights, Path(folder), settings.onnx)
+
+    def run(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Array,
+        precision: Precision,
+        feed: Mapping[str, Array] | None = None,
+    ) -> Mapping[str, Array]:
+        from netspec_onnx import model
+
+        return model.run(network, weights, inputs, precision, feed or {})
+
+    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+        from netspec_onnx import model
+
+        return model.predict(network, weights, inputs)
+
+    def model(self, network: Network, weights: Weights, settings: ExportSettings | None = None) -> onnx.ModelProto:
+        from netspec_onnx import model
+
+        return model.proto(network, weights, (settings or ExportSettings()).onnx)
+
+    def counts(self, folder: Path, network: Network) -> Mapping[str, tuple[int, int]]:
+        from netspec_onnx import model
+
+        return model.counts(Path(folder), network)
+
+    def read_weights(self, folder: Path, network: Network) -> Mapping[str, Array]:
+        from netspec_onnx import model
+
+        return model.read_weights(Path(folder), network)
+
+    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+        from netspec_onnx import model
+
+        return model.run_artefact(Path(folder), network, inputs)
+
+
+backend: Backend = OnnxBackend()

@@ -1,0 +1,235 @@
+"""Models at work: written, run in float32 by ONNX Runtime and in float64 by ONNX's reference evaluator, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from math import erf, prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last
+from netspec.errors import BackendError
+from netspec.network import Network
+from netspec_onnx.render import render
+from netspec_onnx.rules import rules
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Weights
+
+EXTERNAL_BYTES = 1_800_000_000
+"""Weights beyond this go to a file beside the model: protobuf ends at 2 GB."""
+MEMORY_BYTES = 2**28
+"""What a piece of a large batch may take while it is predicted."""
+STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
+"""Inputs of operators that are running statistics, which are not trained."""
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def versions() -> dict[str, str]:
+    """The versions of the libraries; ONNX Runtime is one of two distributions."""
+    found = {}
+    for library in ("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu"):
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def devices() -> list[str]:
+    """`cuda:0` where ONNX Runtime really gets a GPU (that it was built for one says nothing), and `cpu`."""
+    if CUDA not in ort.get_available_providers():
+        return ["cpu"]
+    given = ir.val("given", ir.DataType.FLOAT, [1])
+    same = ir.node("Identity", [given], num_outputs=1)
+    graph = ir.Graph([given], same.outputs, nodes=[same], opset_imports={"": 21}, name="probe")
+    same.outputs[0].name, same.outputs[0].type, same.outputs[0].shape = "same", given.type, given.shape
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    ort.set_default_logger_severity(4)  # a provider that cannot be loaded is the answer, not an accident
+    try:
+        probe = ort.InferenceSession(_bytes(ir.Model(graph, ir_version=10)), options, providers=[CUDA, CPU])
+    finally:
+        ort.set_default_logger_severity(2)
+    return ["cuda:0", "cpu"] if CUDA in probe.get_providers() else ["cpu"]
+
+
+def proto(network: Network, weights: Weights, settings: OnnxExport) -> onnx.ModelProto:
+    """The model in memory; protobuf refuses one beyond 2 GB when it is serialised."""
+    return ir.to_proto(render(network, weights, _order(settings.layout)).model)
+
+
+def export(network: Network, weights: Weights, folder: Path, settings: OnnxExport) -> list[str]:
+    """Write `<name>.onnx`, checked, and weights beyond 1.8 GB to `<name>.onnx.data`; the names of the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = render(network, weights, _order(settings.layout)).model
+    path = _file(folder, network)
+    files = [path.name]
+    if _weight_bytes(model) > EXTERNAL_BYTES:
+        files.append(f"{path.name}.data")
+    ir.save(model, path, external_data=files[1] if files[1:] else None)
+    # By path, for large models; the full check infers every shape strictly and holds it against the one stated.
+    onnx.checker.check_model(str(path), full_check=True)
+    return files
+
+
+def run(
+    network: Network, weights: Weights, inputs: Array, precision: Precision, feed: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The result of every row, by row name; see `Backend.run`. ONNX Runtime optimises nothing here."""
+    rendering = render(network, weights, precision=precision, taps=True, feed=feed)
+    given = {name: inputs if name in network.inputs else feed[name] for name in rendering.inputs}
+    arrays = {
+        str(value.ir.name): _from_canonical(given[name], value.order).astype(precision, copy=False)
+        for name, value in rendering.inputs.items()
+    }
+    evaluate = _run_reference if precision == "float64" else _run_plain
+    # A row without an operator of its own may be an input, which needs no computation.
+    found = {**arrays, **evaluate(rendering.model, arrays)}
+    return {row: _to_canonical(found[str(value.ir.name)], value.order) for row, value in rendering.rows.items()}
+
+
+def predict(network: Network, weights: Weights, inputs: Array) -> Array:
+    """The output for a batch of any size, in pieces that fit in memory; see `Backend.predict`."""
+    sizes = [network.input_type.size, *(node.output.size for node in network.nodes), 0]
+    largest = max(first + second for first, second in pairwise(sizes))
+    size = max(1, min(len(inputs), MEMORY_BYTES // (4 * largest)))
+    with _loadable(render(network, weights, "last").model) as model:
+        session = _session(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+        name = session.get_inputs()[0].name
+        pieces = [
+            session.run(None, {name: inputs[start : start + size].astype(np.float32, copy=False)})[0]
+            for start in range(0, max(len(inputs), 1), size)
+        ]
+    return np.concatenate(pieces)
+
+
+def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
+    """(trainable, non-trainable) numbers of every row that has weights, counted in the file."""
+    rows = {node.name: node.row for node in network.nodes}
+    graph = _load(folder, network).graph
+    found: dict[str, list[int]] = {}
+    counted = set()
+    for node in graph:
+        for index, value in enumerate(node.inputs):
+            if value is None or value.const_value is None or value.name in counted:
+                continue
+            counted.add(value.name)
+            layer, dot, _ = str(value.name).rpartition(".")
+            if dot and layer in rows:  # the others are constants, `row/part`
+                count = found.setdefault(rows[layer], [0, 0])
+                count[(node.op_type, index) in STATISTICS] += prod(value.const_value.shape.numpy())
+    return {row: (trainable, fixed) for row, (trainable, fixed) in found.items()}
+
+
+def read_weights(folder: Path, network: Network) -> dict[str, Array]:
+    """The canonical weights, recovered from the file's initializers bit for bit."""
+    initializers = _load(folder, network).graph.initializers
+    found = {}
+    for node in network.nodes:
+        placements = rules.apply(node).placements(node)
+        for weight in node.weights:
+            placement = placements[weight.name]
+            value = initializers.get(placement.name)
+            if value is None or value.const_value is None:
+                raise BackendError(f"{_file(folder, network)} has no weight {placement.name!r}")
+            found[weight.name] = placement.recover(value.const_value.numpy(), weight.shape)
+    return found
+
+
+def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
+    """The output of the file, run by plain ONNX Runtime with all of its optimisations."""
+    path = _file(folder, network)
+    session = _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+    order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
+    array = _from_canonical(inputs, order).astype(np.float32, copy=False)
+    [result, *_] = session.run(None, {session.get_inputs()[0].name: array})
+    return {path.name: _to_canonical(result, order)}
+
+
+def _order(layout: str) -> Order:
+    return "first" if layout == "nchw" else "last"
+
+
+def _file(folder: Path, network: Network) -> Path:
+    return folder / f"{network.name}.onnx"
+
+
+def _load(folder: Path, network: Network) -> ir.Model:
+    return ir.load(_file(folder, network))
+
+
+def _from_canonical(array: Array, order: Order) -> Array:
+    return np.ascontiguousarray(array.transpose(channels_first(array.ndim - 1)) if order == "first" else array)
+
+
+def _to_canonical(array: Array, order: Order) -> Array:
+    return np.ascontiguousarray(array.transpose(channels_last(array.ndim - 1)) if order == "first" else array)
+
+
+def _weight_bytes(model: ir.Model) -> int:
+    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+
+
+def _bytes(model: ir.Model) -> bytes:
+    serialised: bytes = ir.to_proto(model).SerializeToString()
+    return serialised
+
+
+def _session(model: Path | bytes, level: ort.GraphOptimizationLevel) -> ort.InferenceSession:
+    """A session on the CPU; the provider is named, for ONNX Runtime warns of every other one that it cannot load."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=[CPU])
+
+
+@contextmanager
+def _loadable(model: ir.Model) -> Iterator[bytes | Path]:
+    """The model as ONNX Runtime takes it: bytes, or a file with external data where protobuf would end."""
+    if _weight_bytes(model) <= EXTERNAL_BYTES:
+        yield _bytes(model)
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(model, path, external_data="model.onnx.data")
+        yield path
+
+
+def _run_plain(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    names = _output_names(model)
+    if not names:  # ONNX Runtime fails on a graph without operators
+        return {}
+    with _loadable(model) as loadable:
+        session = _session(loadable, ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+        return dict(zip(names, session.run(names, dict(arrays)), strict=True))
+
+
+class Erf(OpRun):
+    """Erf in double precision; the reference evaluator's own rounds to float32 (onnx 1.23)."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (np.vectorize(erf, otypes=[np.float64])(x),)
+
+
+def _run_reference(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=[Erf])
+    with np.errstate(all="ignore"):  # its sigmoid overflows on the side that it then does not take
+        results: Any = evaluator.run(_output_names(model), dict(arrays))
+    return dict(zip(_output_names(model), results, strict=True))
+
+
+def _output_names(model: ir.Model) -> Sequence[str]:
+    return [str(output.name) for output in model.graph.outputs]

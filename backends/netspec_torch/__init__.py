@@ -1,0 +1,92 @@
+"""The PyTorch backend: networks as `nn.Module` source, run and trained by torch, which is imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from netspec.backend import Backend, ExportSettings, Precision, Progress
+from netspec.network import Network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netspec.backend import Array, Weights
+    from netspec.data.dataset import Dataset
+    from netspec.training.settings import TrainSettings
+
+
+class TorchBackend:
+    """See `netspec.backend.Backend` and `Trainable`; every method imports what it needs."""
+
+    name = "torch"
+    requires: tuple[str, ...] = ("torch", "safetensors")
+
+    def versions(self) -> Mapping[str, str]:
+        from importlib.metadata import version
+
+        return {"torch": version("torch"), "safetensors": version("safetensors")}
+
+    def devices(self) -> Sequence[str]:
+        from netspec_torch import model
+
+        return model.devices()
+
+    def export(self, network: Network, weights: Weights, folder: Path, settings: ExportSettings) -> Sequence[str]:
+        from netspec_torch import model
+
+        return model.export(network, weights, Path(folder))
+
+    def run(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Array,
+        precision: Precision,
+        feed: Mapping[str, Array] | None = None,
+    ) -> Mapping[str, Array]:
+        from netspec_torch import model
+
+        return model.run(network, weights, inputs, precision, feed)
+
+    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+        from netspec_torch import model
+
+        return model.predict(network, weights, inputs)
+
+    def counts(self, folder: Path, network: Network) -> Mapping[str, tuple[int, int]]:
+        from netspec_torch import model
+
+        return model.counts(Path(folder), network)
+
+    def read_weights(self, folder: Path, network: Network) -> Mapping[str, Array]:
+        from netspec_torch import model
+
+        return model.read_weights(Path(folder), network)
+
+    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+        from netspec_torch import model
+
+        return model.run_artefact(Path(folder), network, inputs)
+
+    def model(self, network: Network, weights: Weights, settings: ExportSettings | None = None) -> nn.Module:
+        from netspec_torch import model
+
+        return model.loaded(network, weights)
+
+    def train(
+        self,
+        network: Network,
+        weights: Weights,
+        dataset: Dataset,
+        settings: TrainSettings,
+        device: str,
+        progress: Progress,
+    ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
+        from netspec_torch import trainer
+
+        return trainer.train(network, weights, dataset, settings, device, progress)
+
+
+backend: Backend = TorchBackend()

@@ -1,0 +1,208 @@
+"""The model: made by importing the rendered file, then loaded, run, counted and read back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from netspec.backend import Order, Precision, channels_first, channels_last
+from netspec.errors import BackendError
+from netspec.network import Network
+from netspec_torch.render import Rendering, render
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from netspec.backend import Array, Weights
+
+WEIGHTS = "weights.safetensors"
+MEMORY_BYTES = 2**28
+
+
+def to_torch(values: Array, order: Order = "first") -> Array:
+    """A batch of canonical values with its axes in this order, contiguous."""
+    axes = channels_first(values.ndim - 1) if order == "first" and values.ndim > 2 else range(values.ndim)
+    return np.ascontiguousarray(values.transpose(tuple(axes)))
+
+
+def to_canonical(values: Tensor, order: Order = "first") -> Array:
+    """A batch of torch's values as a numpy array with the channels last."""
+    array = to_numpy(values)
+    axes = channels_last(array.ndim - 1) if order == "first" and array.ndim > 2 else range(array.ndim)
+    return np.ascontiguousarray(array.transpose(tuple(axes)))
+
+
+def to_numpy(values: Tensor) -> Array:
+    """A tensor on any device as an array of its own."""
+    array: Array = values.detach().cpu().numpy()
+    return array
+
+
+def state_of(rendering: Rendering, weights: Weights) -> dict[str, Array]:
+    """The state dict, as numpy arrays: every weight in torch's layout, and torch's own counters at zero."""
+    state = {placement.name: placement.place(weights[name]) for name, placement in rendering.placements.items()}
+    return state | {name: np.zeros((), np.int64) for name in rendering.counters}
+
+
+def canonical_weights(network: Network, rendering: Rendering, state: Mapping[str, Array]) -> dict[str, Array]:
+    """The canonical weights of a state dict; raises BackendError naming what is missing or unknown there."""
+    wanted = {placement.name for placement in rendering.placements.values()}
+    if wanted != set(state) - set(rendering.counters):
+        missing, unknown = sorted(wanted - set(state)), sorted(set(state) - wanted - set(rendering.counters))
+        raise BackendError(f"the state dict does not fit {network.name}: missing {missing}, unknown {unknown}")
+    return {
+        weight.name: placement.recover(state[placement.name], weight.shape)
+        for weight in network.weights()
+        for placement in [rendering.placements[weight.name]]
+    }
+
+
+@contextmanager
+def precision_of(precision: Precision) -> Iterator[None]:
+    """Modules made inside have weights and constants of this type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, precision))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def import_class(path: Path, class_name: str) -> type[nn.Module]:
+    """The class that a Python file defines; the file is run afresh each time and not kept in `sys.modules`."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: type[nn.Module] = getattr(module, class_name)
+    return found
+
+
+def make(rendering: Rendering, precision: Precision = "float32") -> nn.Module:
+    """The module of a rendering, made by importing its source from a file."""
+    with tempfile.TemporaryDirectory(prefix="netspec-") as folder, precision_of(precision):
+        path = Path(folder) / f"{rendering.module}.py"
+        path.write_text(rendering.source, encoding="utf-8")
+        return import_class(path, rendering.class_name)()
+
+
+def load(module: nn.Module, rendering: Rendering, weights: Weights) -> nn.Module:
+    """Give a module its weights; every name must be there."""
+    state = {name: torch.from_numpy(array) for name, array in state_of(rendering, weights).items()}
+    module.load_state_dict(state, strict=True)
+    return module
+
+
+def run(
+    network: Network, weights: Weights, inputs: Array, precision: Precision, feed: Mapping[str, Array] | None
+) -> dict[str, Array]:
+    """The result of every row, on the CPU; see `Backend.run`."""
+    rendering = render(network, taps=True)
+    model = load(make(rendering, precision), rendering, weights).eval()
+    results: dict[str, Array] = {}
+    feed = feed or {}
+    if unknown := sorted(set(feed) - {row.name for row in network.rows}):
+        raise BackendError(f"{network.name} has no rows {unknown} to feed")
+
+    def tap(row: str, value: Tensor) -> Tensor:
+        order = rendering.orders[row]
+        results[row] = to_canonical(value, order)
+        return torch.from_numpy(to_torch(feed[row], order)).to(value.dtype) if row in feed else value
+
+    given = torch.from_numpy(to_torch(inputs)).to(getattr(torch, precision))
+    with torch.inference_mode():
+        model(given, tap)
+    return results
+
+
+def loaded(network: Network, weights: Weights) -> nn.Module:
+    """The module with these weights, in evaluation mode."""
+    rendering = render(network)
+    return load(make(rendering), rendering, weights).eval()
+
+
+def predict(network: Network, weights: Weights, inputs: Array) -> Array:
+    """The output for a batch of any size, on the best device; see `Backend.predict`."""
+    device = devices()[0]
+    model = loaded(network, weights).to(device)
+    size = piece_size(network, len(inputs))
+    with torch.inference_mode():
+        pieces = [
+            to_canonical(model(torch.from_numpy(to_torch(inputs[start : start + size])).to(device, torch.float32)))
+            for start in range(0, max(len(inputs), 1), size)
+        ]
+    return np.concatenate(pieces)
+
+
+def piece_size(network: Network, count: int) -> int:
+    """How many samples go through the network at once, so that its two largest neighbouring values take 256 MiB."""
+    sizes = [network.input_type.size, *(node.output.size for node in network.nodes)]
+    largest = max(first + second for first, second in pairwise([*sizes, 0]))
+    return max(1, min(count, MEMORY_BYTES // (4 * largest)))
+
+
+def export(network: Network, weights: Weights, folder: Path) -> tuple[str, str]:
+    """Write the source and the state dict; the names of the two files."""
+    from safetensors.numpy import save_file
+
+    rendering = render(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    source = f"{rendering.module}.py"
+    (folder / source).write_text(rendering.source, encoding="utf-8")
+    save_file(state_of(rendering, weights), folder / WEIGHTS, metadata={"format": "pt", "network": network.name})
+    return source, WEIGHTS
+
+
+def artefact(folder: Path, network: Network) -> tuple[nn.Module, Rendering]:
+    """The exported module as a user makes it, and how its names relate to the network's."""
+    rendering = render(network)
+    return import_class(folder / f"{rendering.module}.py", rendering.class_name)(), rendering
+
+
+def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
+    """(trainable, non-trainable) numbers of every row that has weights, in the exported module."""
+    module, rendering = artefact(folder, network)
+    trained = dict(module.named_parameters())
+    found = {row.name: [0, 0] for row in network.rows if row.parameters}
+    for name, tensor in module.state_dict().items():
+        if name in rendering.counters:
+            continue
+        row = rendering.attributes[name.partition(".")[0]]
+        found.setdefault(row, [0, 0])[name not in trained] += tensor.numel()
+    return {row: (trainable, fixed) for row, (trainable, fixed) in found.items()}
+
+
+def read_weights(folder: Path, network: Network) -> dict[str, Array]:
+    """The canonical weights, from the exported state dict."""
+    from safetensors.numpy import load_file
+
+    return canonical_weights(network, render(network), load_file(folder / WEIGHTS))
+
+
+def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
+    """The output of the exported files, used as their docstring says."""
+    from safetensors.torch import load_file
+
+    model, rendering = artefact(folder, network)
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.eval()
+    with torch.inference_mode():
+        output: Tensor = model(torch.from_numpy(to_torch(inputs.astype(np.float32))))
+    return {f"{rendering.module}.py": to_canonical(output)}
+
+
+def devices() -> list[str]:
+    """Where torch can compute here, the best first."""
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]

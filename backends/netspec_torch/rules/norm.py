@@ -1,0 +1,67 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from netspec.backend import Placement
+from netspec.layers import BatchNorm, GroupNorm, LayerNorm
+from netspec.network import Node
+from netspec_torch.line import Attribute, Line, alike, call, rules, unless
+
+TORCH_EPSILON = 1e-5
+TORCH_MOMENTUM = 0.1
+
+
+def affine(layer: BatchNorm | GroupNorm | LayerNorm) -> tuple[dict[str, Placement], bool | None, tuple[str, ...]]:
+    """Gamma and beta, torch's option when there is neither, and the statement that takes one of them away."""
+    weights = {"gamma": Placement("weight")} if layer.scale else {}
+    weights |= {"beta": Placement("bias")} if layer.center else {}
+    missing = {(True, False): "bias", (False, True): "weight"}.get((layer.scale, layer.center))
+    then = (f'{{self}}.register_parameter("{missing}", None)',) if missing else ()
+    return weights, None if weights else False, then
+
+
+@rules(BatchNorm)
+def batch_norm(layer: BatchNorm, node: Node) -> Line:
+    """BatchNorm1d takes flat features and sequences; torch's momentum is the fraction replaced."""
+    weights, option, then = affine(layer)
+    code = call(
+        f"nn.BatchNorm{max(node.input_type.rank - 1, 1)}d",
+        node.input_type.channels,
+        eps=unless(layer.epsilon, TORCH_EPSILON),
+        # In decimals, so that what was written as 0.99 becomes 0.01 to the last bit.
+        momentum=unless(float(1 - Decimal(repr(layer.momentum))), TORCH_MOMENTUM),
+        affine=option,
+    )
+    weights |= {"mean": Placement("running_mean"), "var": Placement("running_var")}
+    attribute = Attribute(code, weights, counters=("num_batches_tracked",), then=then)
+    return Line({"first": "{self}({x})"}, attributes=(attribute,))
+
+
+@rules(LayerNorm)
+def layer_norm(layer: LayerNorm, node: Node) -> Line:
+    """Over the last axes, so the channels stand last."""
+    weights, option, then = affine(layer)
+    shape = node.input_type.shape[layer.axis[0] - 1 :]
+    code = call(
+        "nn.LayerNorm",
+        alike(shape) if len(shape) == 1 else shape,
+        eps=unless(layer.epsilon, TORCH_EPSILON),
+        elementwise_affine=option,
+    )
+    return Line({"last": "{self}({x})"}, attributes=(Attribute(code, weights, then=then),))
+
+
+@rules(GroupNorm)
+def group_norm(layer: GroupNorm, node: Node) -> Line:
+    """Over contiguous groups of channels."""
+    weights, option, then = affine(layer)
+    code = call(
+        "nn.GroupNorm",
+        layer.groups,
+        node.input_type.channels,
+        eps=unless(layer.epsilon, TORCH_EPSILON),
+        affine=option,
+    )
+    return Line({"first": "{self}({x})"}, attributes=(Attribute(code, weights, then=then),))

@@ -1,0 +1,76 @@
+"""Pooling."""
+
+from __future__ import annotations
+
+from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.network import Node
+from netspec_torch.line import Line, alike, call, pad_amounts, rules, symmetric, unless
+
+
+def native_pads(layer: MaxPool | AvgPool) -> bool:
+    """Whether torch pads by itself: as much at the end as at the beginning, half of the window at most."""
+    return symmetric(layer.pads) and all(
+        begin <= size // 2 for (begin, _), size in zip(layer.pads, layer.size, strict=True)
+    )
+
+
+def step(layer: MaxPool | AvgPool) -> tuple[object, ...]:
+    """The stride, where it is not the size of the window."""
+    return () if layer.stride == layer.size else (alike(layer.stride),)
+
+
+@rules(MaxPool)
+def max_pool(layer: MaxPool, node: Node) -> Line:
+    """Pads are minus infinity, torch's own as well as ours."""
+    function, window = f"F.max_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
+    if native_pads(layer):
+        padding = unless(alike([begin for begin, _ in layer.pads]), 0)
+        return Line({"first": call(function, "{x}", *window, padding=padding)})
+    padded = call("F.pad", "{x}", pad_amounts(layer.pads), value='float("-inf")')
+    return Line({"first": call(function, padded, *window)}, quote=True)
+
+
+@rules(AvgPool)
+def avg_pool(layer: AvgPool, node: Node) -> Line:
+    """Where torch cannot pad by itself, the mean over zeros is divided by the share of the window inside the image."""
+    function, window = f"F.avg_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
+    if native_pads(layer):
+        padding = unless(alike([begin for begin, _ in layer.pads]), 0)
+        counted = None if layer.count_include_pad or padding is None else False
+        return Line({"first": call(function, "{x}", *window, padding=padding, count_include_pad=counted)})
+    padded = call("F.pad", "{x}", pad_amounts(layer.pads))
+    mean = call(function, padded, *window)
+    if layer.count_include_pad:
+        return Line({"first": mean}, quote=True)
+    inside = call(function, call("F.pad", "torch.ones_like({x})", pad_amounts(layer.pads)), *window)
+    before = ("# the share of each window that is not padding", f"inside = {inside}")
+    return Line({"first": f"{mean} / inside"}, before=before, quote=True)
+
+
+def reduced(function: str, node: Node, keepdims: bool) -> Line:
+    """A reduction over the spatial axes, wherever they stand."""
+    rank = node.input_type.rank - 1
+    keep = unless(keepdims, False)
+    return Line(
+        {
+            "first": call(f"{{x}}.{function}", alike_axes(range(2, rank + 2)), keepdim=keep),
+            "last": call(f"{{x}}.{function}", alike_axes(range(1, rank + 1)), keepdim=keep),
+        }
+    )
+
+
+def alike_axes(axes: range) -> int | tuple[int, ...]:
+    """One axis as a number, several as a tuple."""
+    return axes[0] if len(axes) == 1 else tuple(axes)
+
+
+@rules(GlobalMaxPool)
+def global_max_pool(layer: GlobalMaxPool, node: Node) -> Line:
+    """The largest value; `amax` shares the gradient between equal ones."""
+    return reduced("amax", node, layer.keepdims)
+
+
+@rules(GlobalAvgPool)
+def global_avg_pool(layer: GlobalAvgPool, node: Node) -> Line:
+    """The mean."""
+    return reduced("mean", node, layer.keepdims)

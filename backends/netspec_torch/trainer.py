@@ -1,0 +1,265 @@
+"""Training: our own loop, with the data on the device and nothing read back from it before an epoch ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+
+from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.errors import BackendError
+from netspec.layers import BatchNorm
+from netspec.network import Network
+from netspec.training.history import DivergedError, best_epoch, is_better
+from netspec.training.loss import decayed_weights, loss_input, loss_targets
+from netspec.training.schedule import learning_rate
+from netspec.training.settings import LossName, Optimizer, TrainSettings
+from netspec_torch.model import canonical_weights, devices, load, make, to_numpy
+from netspec_torch.render import Rendering, render
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Progress, Weights
+    from netspec.data.dataset import Dataset, Split
+
+LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+    "mean_squared_error": F.mse_loss,
+}
+REPORT_EVERY_S = 0.1
+"""The shortest time between two reports of a step."""
+EVALUATION_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """A split on the device: images [n, ..., c] as they came, labels int64 [n], and what the loss compares with."""
+
+    images: Tensor
+    labels: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
+        images = self.images[chosen].movedim(-1, 1).float()
+        return images, self.labels[chosen], self.targets[chosen]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """What is minimised: the loss of what the model computes before a final Softmax or Sigmoid."""
+
+    forward: Callable[[Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    threshold: float
+    """Above it a single output means class 1."""
+
+    def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """How many outputs say what the labels say."""
+        predicted = outputs[:, 0] > self.threshold if outputs.shape[1] == 1 else outputs.argmax(1)
+        return (predicted == labels).sum()
+
+
+class Totals:
+    """Sums over an epoch, kept on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.count = 0
+        self.loss = torch.zeros((), device=device)
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self.diverged_at = torch.full((), -1, device=device)
+
+    def add(self, loss: Tensor, right: Tensor, count: int, step: int) -> None:
+        """Take in a batch's mean loss and right answers; remembers the first step whose loss is not finite."""
+        self.count += count
+        self.loss += loss * count
+        self.right += right
+        first = (self.diverged_at < 0) & ~torch.isfinite(loss)
+        self.diverged_at = torch.where(first, step, self.diverged_at)
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy; waits for the device."""
+        return self.loss.item() / self.count, self.right.item() / self.count
+
+
+def train(
+    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+) -> tuple[dict[str, Array], list[dict[str, float]]]:
+    """See `Trainable.train`; raises DivergedError when the loss is not finite.
+
+    The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
+    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value.
+    """
+    target = device_named(device)
+    check_batches(network, settings, len(dataset.train))
+    rendering = render(network)
+    model = load(make(rendering), rendering, weights).to(target)
+    if network.input_type.rank == 3:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = optimizer_of(network, rendering, model, settings.optimizer)
+    objective = objective_of(network, model, settings.loss)
+    training, validation = (
+        samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
+    )
+    history: list[dict[str, float]] = []
+    best: dict[str, Tensor] = {}
+    best_value: float | None = None
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        for epoch in range(1, settings.epochs + 1):
+            began = monotonic()
+            loss, accuracy, rate = run_epoch(model, objective, optimizer, training, settings, epoch, progress)
+            val_loss, val_accuracy = measure(model, objective, validation)
+            row = {
+                "epoch": epoch,
+                "learning_rate": rate,
+                "loss": loss,
+                "accuracy": accuracy,
+                "val_loss": val_loss,
+                "val_accuracy": val_accuracy,
+                "seconds": monotonic() - began,
+            }
+            history.append(row)
+            progress("epoch", epochs=settings.epochs, **row)
+            if is_better(settings.monitor, row[settings.monitor], best_value):
+                best_value = row[settings.monitor]
+                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    best_epoch(history, settings.monitor)  # raises when there is none
+    return canonical_weights(network, rendering, {name: to_numpy(tensor) for name, tensor in best.items()}), history
+
+
+def run_epoch(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    training: Samples,
+    settings: TrainSettings,
+    epoch: int,
+    progress: Progress,
+) -> tuple[float, float, float]:
+    """One pass over the training images: mean loss, accuracy, and the learning rate of the last step."""
+    model.train()
+    device = training.labels.device
+    steps = steps_per_epoch(len(training), settings.batch_size)
+    totals, reported = Totals(device), monotonic()
+    rate = 0.0
+    for step, chosen in enumerate(batches(len(training), settings, epoch, device)):
+        rate = learning_rate(settings, (epoch - 1) * steps + step, settings.epochs * steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        images, labels, targets = training.take(chosen)
+        optimizer.zero_grad()
+        outputs = objective.forward(images)
+        loss = objective.loss(outputs, targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
+        if monotonic() - reported >= REPORT_EVERY_S:
+            reported = monotonic()
+            done = (epoch - 1) * steps + step + 1
+            progress("step", epoch=epoch, epochs=settings.epochs, step=done, total=settings.epochs * steps)
+    if (diverged := int(totals.diverged_at.item())) >= 0:
+        raise DivergedError(
+            f"the loss was not finite at step {diverged + 1} of {steps} in epoch {epoch} (learning rate {rate:g})\n"
+            "  hint: a smaller learning_rate, or inputs scaled to about 1"
+        )
+    return *totals.means(), rate
+
+
+def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
+    """The indices of every batch of an epoch, int64 [batch]."""
+    order = torch.from_numpy(epoch_order(count, settings.seed, epoch)).to(device)
+    steps, size = steps_per_epoch(count, settings.batch_size), settings.batch_size
+    for step in range(steps):
+        yield order[step * size : count if step == steps - 1 else (step + 1) * size]
+
+
+@torch.inference_mode()
+def measure(model: nn.Module, objective: Objective, samples: Samples) -> tuple[float, float]:
+    """Mean loss and accuracy with dropout off and running statistics."""
+    model.eval()
+    totals = Totals(samples.labels.device)
+    for step, start in enumerate(range(0, len(samples), EVALUATION_BATCH)):
+        images, labels, targets = samples.take(slice(start, start + EVALUATION_BATCH))
+        outputs = objective.forward(images)
+        totals.add(objective.loss(outputs, targets), objective.right(outputs, labels), len(labels), step)
+    return totals.means()
+
+
+def samples_of(split: Split, network: Network, loss: LossName, device: torch.device) -> Samples:
+    """A split on the device."""
+    labels = torch.from_numpy(split.labels).to(device)
+    targets = labels
+    if loss != "cross_entropy":
+        targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
+    return Samples(torch.from_numpy(split.images).to(device), labels, targets)
+
+
+def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objective:
+    """The loss on the value that it reads."""
+    fused = loss_input(network, loss) not in network.outputs
+    forward: Callable[[Tensor], Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
+    return Objective(forward, LOSSES[loss], threshold=0.5 if loss == "mean_squared_error" else 0.0)
+
+
+def optimizer_of(
+    network: Network, rendering: Rendering, model: nn.Module, settings: Optimizer
+) -> torch.optim.Optimizer:
+    """The optimiser of torch.optim with every hyper-parameter said; weights that decay are a group of their own."""
+    decays = {rendering.placements[name].name for name in decayed_weights(network, settings)}
+    parameters = dict(model.named_parameters())
+    if not parameters:
+        raise BackendError(f"{network.name} has no weights to train")
+    chosen = [parameter for name, parameter in parameters.items() if name in decays]
+    others = [parameter for name, parameter in parameters.items() if name not in decays]
+    groups = [
+        {"params": group, "weight_decay": decay}
+        for group, decay in ((chosen, settings.weight_decay), (others, 0.0))
+        if group
+    ]
+    rate, betas = settings.learning_rate, (settings.beta_1, settings.beta_2)
+    match settings.name:
+        case "sgd":
+            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, dampening=0, nesterov=settings.nesterov)
+        case "adam":
+            return torch.optim.Adam(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
+        case "rmsprop":
+            return torch.optim.RMSprop(
+                groups,
+                lr=rate,
+                alpha=settings.rho,
+                eps=settings.epsilon,
+                momentum=settings.momentum,
+                centered=False,
+            )
+
+
+def device_named(name: str) -> torch.device:
+    """The device of this name, `auto` being the best; raises BackendError when it is not here."""
+    here = devices()
+    chosen = here[0] if name == "auto" else name
+    if chosen not in here and f"{chosen}:0" not in here:
+        raise BackendError(f"torch has no device {name!r} here\n  hint: one of {', '.join(['auto', *here])}")
+    return torch.device(chosen)
+
+
+def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
+    """Refuse batches of one where a BatchNorm would see one value a channel."""
+    if settings.batch_size > 1 and count > 1:
+        return
+    for node in network.nodes:
+        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
+            raise BackendError(
+                f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
+                "whose variance is not defined\n  hint: a batch_size of at least 2"
+            )

@@ -1,0 +1,60 @@
+"""What `netspec check` costs: its start against the bare imports of its libraries, and its growth with the rows.
+
+    python benchmarks/check_cost.py
+
+Start: CPU time (user + system) of `netspec check` on a published spec, against a process that only imports what
+netspec uses of pydantic, PyYAML and typer; alternating runs, the ratio of each pair, the median of the ratios.
+Rows: CPU time inside one process for generated chains of 1,250 to 10,000 rows, per row.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SPEC = ROOT / "specs" / "cifar10-cnn.yaml"
+BARE = "from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator\nimport yaml, typer"
+CHECK = [sys.executable, "-c", "from netspec.cli import main; main()", "check", str(SPEC)]
+SHOW = [sys.executable, "-c", "from netspec.cli import main; main()", "show", str(SPEC)]
+PAIRS = 21
+
+
+def cpu_s(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def start(name: str, command: list[str]) -> None:
+    bare = [sys.executable, "-c", BARE]
+    cpu_s(command), cpu_s(bare)
+    pairs = [(cpu_s(command), cpu_s(bare)) for _ in range(PAIRS)]
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    ours, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
+    print(f"{name}: {ours * 1e3:.0f} ms CPU, bare imports {theirs * 1e3:.0f} ms, ratio {ratio:.2f} (at most 1.40)")
+
+
+def rows() -> None:
+    from netspec.compile import compile_spec
+    from netspec.spec.load import parse_spec
+
+    for count in (1_250, 2_500, 5_000, 10_000):
+        table = "\n".join(["  - CNN | 8, 3 | ReLU | padding=same", "  - BatchNorm"] * (count // 2))
+        text = f"name: deep\ninput: 16x16x8\nlayers:\n{table}\n"
+        begin = time.process_time()
+        network = compile_spec(parse_spec(text, "deep.yaml"))
+        elapsed = time.process_time() - begin
+        assert len(network.rows) == count
+        print(f"{count:6,} rows: {elapsed:.2f} s CPU, {elapsed / count * 1e3:.3f} ms a row (at most 2)")
+
+
+if __name__ == "__main__":
+    start("check", CHECK)
+    start("show", SHOW)
+    rows()

@@ -1,0 +1,56 @@
+"""netspec from Python: `netspec.load("x.yaml").torch()`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from netspec.backend import find_backend
+from netspec.compile import compile_spec
+from netspec.network import Network
+from netspec.spec.load import load_spec
+from netspec.spec.model import Spec
+
+
+class Model:
+    """A compiled spec; each framework is imported when its model is asked for."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.network: Network = compile_spec(spec)
+
+    @cached_property
+    def weights(self) -> dict[str, Any]:
+        """The canonical initial weights, as float32 numpy arrays by `row.weight`, drawn from the spec's seed."""
+        from netspec.weights import check_memory, draw
+
+        check_memory(self.network)
+        return draw(self.network, self.spec.train.seed if self.spec.train else 0)
+
+    def torch(self) -> Any:
+        """The network as a `torch.nn.Module` in evaluation mode."""
+        return self._model("torch")
+
+    def keras(self) -> Any:
+        """The network as a `keras.Model`."""
+        return self._model("keras")
+
+    def onnx(self) -> Any:
+        """The network as an `onnx.ModelProto`."""
+        return self._model("onnx")
+
+    def _model(self, backend: str) -> Any:
+        return find_backend(backend).model(self.network, self.weights, self.spec.export)
+
+    def summary(self, batch: int = 1) -> str:
+        """The layer table: shapes, parameters, MACs and memory for a batch of this size."""
+        from netspec.report.table import show_text
+
+        return show_text(self.network, batch)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Model:
+    """Read, check and compile a spec; `overrides` are `key=value` strings as `--set` takes them. Raises SpecError."""
+    return Model(load_spec(Path(path), overrides))

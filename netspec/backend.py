@@ -1,0 +1,246 @@
+"""What a backend is, how one is found, and the table of rules that each one fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from netspec.errors import BackendError, UnsupportedError, did_you_mean
+from netspec.layers.base import Layer
+from netspec.network import Network, Node
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from netspec.data.dataset import Dataset
+    from netspec.training.settings import TrainSettings
+
+    Array = NDArray[Any]
+    Weights = Mapping[str, NDArray[np.float32]]
+
+Precision = Literal["float32", "float64"]
+Order = Literal["first", "last"]
+"""Where the channels of a value stand in a backend: before or after the spatial axes."""
+
+L = TypeVar("L", bound=Layer)
+T = TypeVar("T")
+
+
+class Rules(Generic[T]):
+    """The table of one backend: for every kind of layer, the function that realises it.
+
+    >>> from netspec.layers import Dense
+    >>> rules = Rules[str]("example")
+    >>> @rules(Dense)
+    ... def dense(layer: Dense, node: Node) -> str:
+    ...     return f"Dense({layer.units})"
+    >>> Dense in rules
+    True
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        self._rules: dict[type[Layer], Callable[[Any, Node], T]] = {}
+
+    def __call__(self, kind: type[L]) -> Callable[[Callable[[L, Node], T]], Callable[[L, Node], T]]:
+        """Register the decorated function as the rule of a kind; a second rule for it is a TypeError."""
+
+        def register(rule: Callable[[L, Node], T]) -> Callable[[L, Node], T]:
+            if kind in self._rules:
+                raise TypeError(f"{self.backend} already has a rule for {kind.kind}")
+            self._rules[kind] = rule
+            return rule
+
+        return register
+
+    def __contains__(self, kind: type[Layer]) -> bool:
+        return kind in self._rules
+
+    def apply(self, node: Node) -> T:
+        """The realisation of a node; raises UnsupportedError when its kind has no rule."""
+        rule = self._rules.get(type(node.layer))
+        if rule is None:
+            raise UnsupportedError(f"{self.backend} has no rule for {node.layer.kind} (row {node.row!r})")
+        return rule(node.layer, node)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a canonical weight lives in a backend: its name there, its order of axes, its shape after that.
+
+    `axes` transposes the canonical array, then `shape` reshapes it; both undone by `recover`, bit for bit.
+    """
+
+    name: str
+    axes: tuple[int, ...] | None = None
+    shape: tuple[int, ...] | None = None
+
+    def place(self, canonical: Array) -> Array:
+        """The canonical array as the backend keeps it."""
+        import numpy as np
+
+        array = canonical if self.axes is None else canonical.transpose(self.axes)
+        return np.ascontiguousarray(array if self.shape is None else array.reshape(self.shape))
+
+    def recover(self, placed: Array, canonical_shape: Sequence[int]) -> Array:
+        """The backend's array in the canonical layout."""
+        import numpy as np
+
+        if self.axes is None:
+            return np.ascontiguousarray(placed.reshape(canonical_shape))
+        between = placed.reshape([canonical_shape[axis] for axis in self.axes])
+        return np.ascontiguousarray(between.transpose([self.axes.index(axis) for axis in range(len(self.axes))]))
+
+
+def channels_first(rank: int) -> tuple[int, ...]:
+    """The axes that bring a batch of channels-last values of this rank (without the batch) to channels first.
+
+    >>> channels_first(3)
+    (0, 3, 1, 2)
+    """
+    return (0, rank, *range(1, rank))
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The axes that bring a batch of channels-first values back to channels last.
+
+    >>> channels_last(3)
+    (0, 2, 3, 1)
+    """
+    return (0, *range(2, rank + 1), 1)
+
+
+def first_axis(axis: int, rank: int) -> int:
+    """Where axis `axis` of a channels-last batch (0 is the batch, `rank` the channels) stands channels first."""
+    return axis if axis == 0 else 1 if axis == rank else axis + 1
+
+
+class OnnxExport(BaseModel):
+    """How the ONNX file is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    """Order of the input's axes: channels first as PyTorch has it, or channels last as images have it."""
+
+
+class ExportSettings(BaseModel):
+    """The spec's `export` section: how artefacts are written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    onnx: OnnxExport = OnnxExport.model_construct()
+    """The ONNX file."""
+
+
+class Progress(Protocol):
+    """Where long work reports: a finished epoch, a step, a stage; called with plain values."""
+
+    def __call__(self, event: str, **values: Any) -> None:
+        """Something happened, with what there is to say of it."""
+        ...
+
+
+class Backend(Protocol):
+    """What every backend can do. Arrays in and out are numpy, in the canonical (channels-last) layout."""
+
+    name: str
+    """Its name in commands and folders: `torch`."""
+    requires: tuple[str, ...]
+    """The modules that must be importable."""
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions of its libraries, by distribution name."""
+        ...
+
+    def devices(self) -> Sequence[str]:
+        """The devices that it could train or run on here, the best first."""
+        ...
+
+    def export(self, network: Network, weights: Weights, folder: Path, settings: ExportSettings) -> Sequence[str]:
+        """Write every artefact of this backend into `folder` and return their file names."""
+        ...
+
+    def run(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Array,
+        precision: Precision,
+        feed: Mapping[str, Array] | None = None,
+    ) -> Mapping[str, Array]:
+        """The result of every row, by row name, for a batch of inputs.
+
+        With `feed`, the result of each row named there is recorded and then replaced by the given value, so that
+        the rows after it read that instead: each row is judged alone.
+        """
+        ...
+
+    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+        """The network's output in float32 for a batch of any size, computed in pieces that fit in memory."""
+        ...
+
+    def model(self, network: Network, weights: Weights, settings: ExportSettings | None = None) -> Any:
+        """The framework's own model with these weights: an nn.Module, a keras.Model, a ModelProto."""
+        ...
+
+    def counts(self, folder: Path, network: Network) -> Mapping[str, tuple[int, int]]:
+        """(trainable, non-trainable) numbers of every row that has weights, counted in the framework's own model."""
+        ...
+
+    def read_weights(self, folder: Path, network: Network) -> Mapping[str, Array]:
+        """The canonical weights, recovered from every exported artefact's own file."""
+        ...
+
+    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+        """The network's output from every exported artefact, loaded afresh by the stock library; by file name."""
+        ...
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """A backend that can train."""
+
+    def train(
+        self,
+        network: Network,
+        weights: Weights,
+        dataset: Dataset,
+        settings: TrainSettings,
+        device: str,
+        progress: Progress,
+    ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
+        """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
+        ...
+
+
+def installed_backends() -> list[str]:
+    """The names of every backend that is registered under the entry point group `netspec.backends`."""
+    return sorted(entry.name for entry in entry_points(group="netspec.backends"))
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of this name; raises BackendError naming what to install when its libraries are missing."""
+    from importlib.util import find_spec
+
+    found = entry_points(group="netspec.backends", name=name)
+    if not found:
+        raise BackendError(
+            f"there is no backend {name!r}; "
+            + (did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
+        )
+    backend: Backend = next(iter(found)).load()
+    missing = [module for module in backend.requires if find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise BackendError(
+            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n"
+            f"  hint: pip install 'netspec[{name}]'"
+        )
+    return backend

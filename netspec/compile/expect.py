@@ -1,0 +1,50 @@
+"""Published facts as checks: what a spec's `expect` section promises, held against the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netspec.errors import Problem, did_you_mean
+from netspec.network import Network, Row
+from netspec.spec.model import Expect, Spec
+
+
+def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
+    """Every expectation that the network does not meet, at its own line."""
+    expect: Expect | None = spec.expect
+    if expect is None:
+        return
+    totals = ("parameters", "trainable", "non_trainable", "macs")
+    for name in totals:
+        wanted, found = getattr(expect, name), getattr(network, name)
+        if wanted is not None and wanted != found:
+            yield _missed(spec, name, f"{name} should be {wanted:,}, but the network has {found:,}")
+    if expect.output is not None and expect.output != network.output_type.shape:
+        yield _missed(spec, "output", f"output should be {_shape(expect.output)}, but it is {network.output_type}")
+    rows = {row.name: row for row in network.rows}
+    for name, shape in expect.shapes.items():
+        row = rows.get(name)
+        if row is None:
+            yield _unknown(spec, f"shapes.{name}", name, rows)
+        elif row.output.shape != shape:
+            yield _missed(spec, f"shapes.{name}", f"{name} should give {_shape(shape)}, but it gives {row.output}")
+    for name, count in expect.counts.items():
+        row = rows.get(name)
+        if row is None:
+            yield _unknown(spec, f"counts.{name}", name, rows)
+        elif row.parameters != count:
+            yield _missed(
+                spec, f"counts.{name}", f"{name} should have {count:,} parameters, but it has {row.parameters:,}"
+            )
+
+
+def _missed(spec: Spec, path: str, message: str) -> Problem:
+    return Problem(message, path=f"expect.{path}", position=spec.place(f"expect.{path}"))
+
+
+def _unknown(spec: Spec, path: str, name: str, rows: dict[str, Row]) -> Problem:
+    return _missed(spec, path, f"there is no row {name!r}").with_hint(did_you_mean(name, rows))
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,224 @@
+"""A written row -> the layer it means: kind looked up, cells given their fields, values validated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from netspec.errors import LayerError, Position, Problem, did_you_mean
+from netspec.layers import ALIASES, NAMES, Activation, Alias, Layer, PReLU, fold
+from netspec.layers.activation import ARGUMENTS, FUNCTIONS, function_named
+from netspec.layers.base import SYNONYMS
+from netspec.notation import Call, NotationError, Value, parse_value, write_value
+from netspec.spec.row import Row
+from netspec.wording import reworded
+
+NO_ACTIVATION = {"linear", "none", "identity", "-", ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a row says: its layer and activation, both not yet resolved against an input."""
+
+    row: Row
+    layer: Layer
+    rank: int | None
+    """The number of spatial axes that the written kind asserts."""
+    activation: Layer | None
+
+
+class FieldProblems(Exception):
+    """Everything that is wrong with the cells of one row."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+def read_row(row: Row, defaults: Mapping[type[Layer], Mapping[str, Any]]) -> Written:
+    """The layer that a row means, with the spec's defaults for its kind; raises FieldProblems."""
+    problems: list[Problem] = []
+    alias, arguments = _kind(row, problems)
+    if alias is None:
+        raise FieldProblems(problems)
+    given = defaults.get(alias.layer, {})
+    fields = {name: value for name, value in given.items() if name != "activation"} | dict(alias.fields)
+    fields |= _positional(row, alias, arguments, problems)
+    for name, value in row.options.items():
+        field = field_named(alias.layer, name)
+        if field in row.options and field != name:
+            problems.append(_at(row, name, Problem(f"{name} and {field} are the same; give one of them")))
+        elif field in fields and field not in given and field not in alias.fields:
+            problems.append(_at(row, name, Problem(f"{field} is given twice, in the size cell and as an option")))
+        fields[field] = value
+    if issubclass(alias.layer, Activation) and isinstance(fields.get("function"), Call):
+        fields |= _called(row, fields.pop("function"), problems)
+    layer = _validated(row, alias.layer, fields, problems)
+    activation = _activation(row, row.activation if row.activation is not None else given.get("activation"), problems)
+    if problems or layer is None:
+        raise FieldProblems(problems)
+    return Written(row, layer, alias.rank, activation)
+
+
+def field_named(layer: type[Layer], name: str) -> str:
+    """The field that an option's name means: itself, or what users of a framework call it."""
+    if name in layer.defaults:
+        return name
+    meant = SYNONYMS.get(name, name)
+    return meant if meant in layer.defaults else name
+
+
+def _kind(row: Row, problems: list[Problem]) -> tuple[Alias | None, tuple[Value, ...]]:
+    """What the type cell means, and the arguments where it is written as a call (`leaky_relu(0.2)`)."""
+    name = row.type
+    arguments: tuple[Value, ...] = ()
+    if "(" in name:
+        try:
+            value = parse_value(name)
+        except NotationError as error:
+            problems.append(_at(row, "type", Problem(error.message, error.hint)))
+            return None, ()
+        if isinstance(value, Call):
+            name, arguments = value.name, (value,)
+    alias = ALIASES.get(fold(name))
+    if alias is None:
+        problem = Problem(f"unknown layer kind {name!r}", did_you_mean(name, NAMES.values()))
+        problems.append(_at(row, "type", problem))
+    elif arguments and alias.layer is not Activation:
+        problems.append(_at(row, "type", Problem(f"{name} takes its arguments in the next cell, not in brackets")))
+    return alias, arguments
+
+
+def _positional(row: Row, alias: Alias, arguments: tuple[Value, ...], problems: list[Problem]) -> dict[str, Value]:
+    if arguments:
+        return {"function": arguments[0]}
+    names = alias.layer.positional
+    if alias.layer is Activation and alias.fields:
+        own = ARGUMENTS.get(str(alias.fields["function"]))
+        names = (own,) if own else ()
+    if len(row.size) > len(names):
+        values = ", ".join(map(write_value, row.size))
+        holds = f"holds {', '.join(names)}" if names else "stays empty"
+        hint = None
+        if names and all(isinstance(value, int) for value in row.size[len(names) - 1 :]):
+            head = [write_value(value) for value in row.size[: len(names) - 1]]
+            tail = ",".join(write_value(value) for value in row.size[len(names) - 1 :])
+            hint = f"write {', '.join([*head, f'({tail})'])} if {names[-1]} is ({tail})"
+        problem = Problem(
+            f"the size cell of {alias.layer.kind} {holds}, but it has {len(row.size)} values: {values}", hint
+        )
+        problems.append(_at(row, "size", problem))
+    return dict(zip(names, row.size, strict=False))
+
+
+def _called(row: Row, call: Call, problems: list[Problem]) -> dict[str, Value]:
+    """The fields of `leaky_relu(0.2)`."""
+    own = ARGUMENTS.get(function_named(call.name) or "")
+    if len(call.arguments) > (1 if own else 0):
+        problems.append(
+            _at(row, "activation", Problem(f"{call.name} takes {'one argument' if own else 'no arguments'}"))
+        )
+    unnamed = {own: call.arguments[0]} if own and call.arguments else {}
+    return {"function": call.name, **unnamed, **call.options}
+
+
+def _activation(row: Row, written: object, problems: list[Problem]) -> Layer | None:
+    if written is None or (isinstance(written, str) and written.strip().casefold() in NO_ACTIVATION):
+        return None
+    if isinstance(written, str) and "(" in written:
+        try:
+            written = parse_value(written)
+        except NotationError as error:
+            problems.append(_at(row, "activation", Problem(error.message, error.hint)))
+            return None
+    call = written if isinstance(written, Call) else Call(str(written))
+    if fold(call.name) == "prelu":
+        return PReLU()
+    function = function_named(call.name)
+    if function is None:
+        problem = Problem(f"unknown activation {call.name!r}", did_you_mean(call.name, (*FUNCTIONS, "prelu")))
+        problems.append(_at(row, "activation", problem))
+        return None
+    fields = _called(row, Call(function, call.arguments, call.options), problems)
+    return _validated(row, Activation, fields, problems, cell="activation")
+
+
+def _validated(
+    row: Row, kind: type[Layer], fields: Mapping[str, Any], problems: list[Problem], cell: str | None = None
+) -> Layer | None:
+    if kind is Activation and isinstance(fields.get("function"), str):
+        fields = {**fields, "function": function_named(fields["function"]) or fields["function"]}
+    try:
+        return kind(**fields)
+    except LayerError as error:
+        problem = Problem(error.message, error.hint)
+        problems.append(_at(row, cell or _cell_of(row, kind, error.field or ""), problem, error.field or ""))
+        return None
+    except ValidationError as error:
+        for path, problem in reworded(error, kind.form(), kind):
+            field = str(path[0]) if path else ""
+            problems.append(_at(row, cell or _cell_of(row, kind, field), problem, field))
+        return None
+
+
+def _cell_of(row: Row, kind: type[Layer], field: str) -> str:
+    """The cell that gave a field its value."""
+    for name in row.options:
+        if field_named(kind, name) == field:
+            return name
+    return "size" if field in kind.positional else "type"
+
+
+def layer_place(written: Written, field: str | None) -> Position | None:
+    """Where the value of a layer's field is written, for errors that come to light later."""
+    return written.row.place(_cell_of(written.row, type(written.layer), field) if field else "type")
+
+
+def _at(row: Row, cell: str, problem: Problem, field: str = "") -> Problem:
+    path = f"{row.path}.{field}" if field else row.path
+    return problem.at(row.place(cell), path)
+
+
+def read_defaults(
+    defaults: Mapping[str, Mapping[str, Any]], place: Any, problems: list[Problem]
+) -> dict[type[Layer], dict[str, Any]]:
+    """The spec's `defaults` by kind, its names checked."""
+    read: dict[type[Layer], dict[str, Any]] = {}
+    for name, fields in defaults.items():
+        path = f"defaults.{name}"
+        alias = ALIASES.get(fold(name))
+        if alias is None:
+            hint = did_you_mean(name, NAMES.values())
+            problems.append(Problem(f"unknown layer kind {name!r}", hint, path, place(path)))
+            continue
+        known = read.setdefault(alias.layer, {})
+        for option, value in fields.items():
+            field = field_named(alias.layer, option)
+            if field not in alias.layer.defaults and field != "activation":
+                hint = did_you_mean(option, alias.layer.defaults)
+                where = f"{path}.{option}"
+                problems.append(Problem(f"{alias.layer.kind} has no option {option!r}", hint, where, place(where)))
+            else:
+                known[field] = value
+    return read
+
+
+def named_problems(rows: tuple[Row, ...]) -> Iterator[Problem]:
+    """Every row whose written name cannot be one, or stands twice."""
+    from netspec.compile.names import name_problem
+
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row.name is None:
+            continue
+        problem = name_problem(row.name)
+        if problem is None and row.name in first:
+            earlier = first[row.name].place("name")
+            where = f" (line {earlier.line})" if earlier else ""
+            problem = Problem(f"the name {row.name!r} is already taken by {first[row.name].path}{where}")
+        first.setdefault(row.name, row)
+        if problem is not None:
+            yield _at(row, "name", problem)

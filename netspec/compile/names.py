@@ -1,0 +1,71 @@
+"""The names of rows: what a written one may be, and what an unnamed row gets."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from netspec.errors import Problem
+
+MAX_LENGTH = 64
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+# A row's name becomes an attribute of an nn.Module and of Python source, so it may not hide what is there:
+# the public attributes of torch.nn.Module (a test compares), and the words that the emitted source uses itself.
+MODULE_ATTRIBUTES = frozenset({
+    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
+    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
+    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
+    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
+    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
+    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
+    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
+    "training", "type", "xpu", "zero_grad",
+})  # fmt: skip
+EMITTED_WORDS = frozenset({
+    "F", "Tensor", "input", "inputs", "keras", "layers", "logits", "nn", "np", "ops", "output", "outputs", "self",
+    "super", "tap", "torch", "x",
+})  # fmt: skip
+
+
+def name_problem(name: str) -> Problem | None:
+    """Why this cannot be the name of a row, or None when it can."""
+    if not IDENTIFIER.fullmatch(name):
+        plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lstrip("0123456789_")
+        return Problem(
+            f"the name {_shown(name)} is not an identifier (ASCII letters, digits and underscores, a letter first)",
+            f"for example {plain[:MAX_LENGTH]!r}" if plain else None,
+        )
+    if len(name) > MAX_LENGTH:
+        return Problem(f"the name {_shown(name)} has {len(name)} characters; at most {MAX_LENGTH} are allowed")
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        return Problem(
+            f"the name {name!r} is a keyword of Python, where it becomes a variable", f"for example '{name}_1'"
+        )
+    if name in MODULE_ATTRIBUTES or name in EMITTED_WORDS:
+        return Problem(f"the name {name!r} is taken in the emitted source", f"for example '{name}_1'")
+    return None
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 40 else name[:37] + "...")
+
+
+class Namer:
+    """Gives unnamed rows their kind and a number (`conv_1`), passing over names that are written in the spec."""
+
+    def __init__(self, written: Iterable[str]) -> None:
+        self.taken = set(written)
+        self._count: Counter[str] = Counter()
+
+    def name(self, base: str) -> str:
+        """The next free name of this base."""
+        while True:
+            self._count[base] += 1
+            name = f"{base}_{self._count[base]}"
+            if name not in self.taken:
+                self.taken.add(name)
+                return name

@@ -1,0 +1,6 @@
+"""Where images and labels come from, how they are split, and in which order they are trained on."""
+
+from netspec.data.settings import DataSettings
+from netspec.data.source import SOURCES, Source, check_data, load
+
+__all__ = ["SOURCES", "DataSettings", "Source", "check_data", "load"]

@@ -1,0 +1,103 @@
+"""Normalisation: shift and scale values by their own statistics (SEMANTICS 2.4); every variance is the biased one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field
+
+from netspec.errors import ShapeError
+from netspec.layers.base import Inputs, Layer, Size, axis_index
+from netspec.layers.initializer import ONES, ZEROS, Init
+from netspec.network import Weight
+
+Epsilon = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Norm(Layer):
+    """What every normalisation has."""
+
+    epsilon: Epsilon = 1e-3
+    """Added to the variance before its square root."""
+    center: bool = True
+    """Whether a learnt `beta` is added."""
+    scale: bool = True
+    """Whether the result is multiplied by a learnt `gamma`."""
+    gamma_init: Init = ONES
+    """Initial values of gamma."""
+    beta_init: Init = ZEROS
+    """Initial values of beta."""
+
+    def _affine(self, shape: tuple[int, ...]) -> tuple[Weight, ...]:
+        gamma = (Weight("gamma", shape, self.gamma_init),) if self.scale else ()
+        beta = (Weight("beta", shape, self.beta_init),) if self.center else ()
+        return gamma + beta
+
+
+class BatchNorm(
+    # torch's BatchNorm1d takes flat features as well as sequences, so that name asserts nothing.
+    _Norm,
+    kind="BatchNorm",
+    aliases=("BN", "BatchNormalization", "BatchNorm1D"),
+    ranks=(2, 3),
+):
+    """Normalise every channel: by the batch in training, by running statistics afterwards.
+
+    y = gamma * (x - mean) / sqrt(var + epsilon) + beta, the shape stays. In training the batch's biased variance
+    normalises, and the running variance takes the unbiased one, n/(n-1) (Ioffe and Szegedy 2015; SEMANTICS 1.5).
+    weights: gamma [c], beta [c], and mean [c], var [c], which are not trained
+    """
+
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+    """The fraction of the running statistics that one step keeps (torch states the fraction replaced, 1 - momentum)."""
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        shape = (inputs[0].channels,)
+        statistics = (Weight("mean", shape, ZEROS, trainable=False), Weight("var", shape, ONES, trainable=False))
+        return self._affine(shape) + statistics
+
+
+def _read_axes(value: Any) -> Any:
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class LayerNorm(_Norm, kind="LayerNorm", aliases=("LayerNormalization",)):
+    """Normalise every sample over its last axis, or over its last axes.
+
+    y = gamma * (x - mean) / sqrt(var + epsilon) + beta, the shape stays (Ba et al. 2016)
+    weights: gamma and beta, shaped as the normalised axes
+    """
+
+    axis: Annotated[tuple[int, ...], BeforeValidator(_read_axes)] = (-1,)
+    """The axes to normalise together: the last one, or several that end with it (0 is the batch, -1 the channels)."""
+
+    def resolve(self, inputs: Inputs) -> Self:
+        rank = inputs[0].rank
+        axes = tuple(sorted(axis_index(axis, rank) for axis in self.axis))
+        if axes != tuple(range(rank - len(axes) + 1, rank + 1)):
+            raise ShapeError(f"LayerNorm normalises the last axes together, not {self.axis}", field="axis")
+        return self.replace(axis=axes)
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        return self._affine(inputs[0].shape[self.axis[0] - 1 :])
+
+
+class GroupNorm(_Norm, kind="GroupNorm", aliases=("GroupNormalization",), size=("groups",)):
+    """Normalise every sample's channels in contiguous groups, over all positions (Wu and He 2018).
+
+    y = gamma * (x - mean) / sqrt(var + epsilon) + beta, the shape stays
+    weights: gamma [c], beta [c]
+    """
+
+    groups: Size = 32
+    """How many groups the channels are split into."""
+
+    def resolve(self, inputs: Inputs) -> Self:
+        if inputs[0].channels % self.groups:
+            raise ShapeError(
+                f"groups={self.groups} does not divide the {inputs[0].channels} channels of {inputs[0]}", field="groups"
+            )
+        return self
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        return self._affine((inputs[0].channels,))

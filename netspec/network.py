@@ -1,0 +1,224 @@
+"""The typed graph between compile and render: frozen, topological, every edge typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import TYPE_CHECKING
+
+from netspec.errors import Position
+
+if TYPE_CHECKING:
+    from netspec.layers.base import Layer
+    from netspec.layers.initializer import Initializer
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The type of a value: its shape without the batch, channels last.
+
+    >>> str(TensorType((28, 28, 64)))
+    '28x28x64'
+    """
+
+    shape: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """The size of the last axis."""
+        return self.shape[-1]
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """The sizes of every axis but the last."""
+        return self.shape[:-1]
+
+    @property
+    def rank(self) -> int:
+        """How many axes there are, without the batch."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """How many numbers one sample has."""
+        return prod(self.shape)
+
+    def __str__(self) -> str:
+        return "x".join(map(str, self.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One weight tensor in its canonical layout (SEMANTICS 2.1, Keras' layouts).
+
+    `fan_in` is the number of inputs that one output sums, as torch counts it (the scale of
+    `torch_default`, whose bias needs the fan of its kernel). State that is computed, not
+    learnt (running statistics), has `trainable=False`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: Initializer
+    trainable: bool = True
+    fan_in: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One layer applied to named values; its own name is the name of its result.
+
+    `layer` is resolved: every default is an explicit field. `weights` carry full names
+    (`conv_1.kernel`). `row` is the row of the table that the node came from: an activation in
+    a row's cell is a node of its own in the same row. `text` is that row as it was written.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    input_types: tuple[TensorType, ...]
+    output: TensorType
+    weights: tuple[Weight, ...]
+    row: str
+    text: str = ""
+    position: Position | None = field(default=None, compare=False)
+
+    @property
+    def input_type(self) -> TensorType:
+        """The type of the first (mostly the only) input."""
+        return self.input_types[0]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one sample."""
+        return self.layer.macs(self.input_types, self.output)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table as the network has it: one node, or a layer and its activation."""
+
+    name: str
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> TensorType:
+        """The type of the row's result."""
+        return self.nodes[-1].output
+
+    @property
+    def result(self) -> str:
+        """The name of the value that the row computes."""
+        return self.nodes[-1].name
+
+    @property
+    def kind(self) -> str:
+        """The canonical kind of the row's layer."""
+        return self.nodes[0].layer.kind
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return sum(weight.size for node in self.nodes for weight in node.weights if weight.trainable)
+
+    @property
+    def non_trainable(self) -> int:
+        """How many numbers are kept but not trained."""
+        return sum(weight.size for node in self.nodes for weight in node.weights if not weight.trainable)
+
+    @property
+    def parameters(self) -> int:
+        """All of its numbers."""
+        return self.trainable + self.non_trainable
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one sample."""
+        return sum(node.macs for node in self.nodes)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A whole network: named inputs, nodes in an order in which they can be computed, named outputs."""
+
+    name: str
+    inputs: Mapping[str, TensorType]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    about: str = ""
+    classes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over all that gives the network its meaning: shapes, kinds, fields, names; no comments, no places."""
+        import hashlib
+        import json
+
+        content = [
+            [self.name, {name: list(given.shape) for name, given in self.inputs.items()}, list(self.classes)],
+            *([node.name, node.row, list(node.inputs), node.layer.kind, node.layer.fields()] for node in self.nodes),
+        ]
+        return hashlib.sha256(json.dumps(content, separators=(",", ":"), default=str).encode()).hexdigest()
+
+    @cached_property
+    def types(self) -> Mapping[str, TensorType]:
+        """The type of every named value."""
+        return {**self.inputs, **{node.name: node.output for node in self.nodes}}
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """The nodes, gathered by the row they came from."""
+        gathered: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            gathered.setdefault(node.row, []).append(node)
+        return tuple(Row(name, tuple(nodes)) for name, nodes in gathered.items())
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[str, ...]]:
+        """For every value, the nodes that read it, in order."""
+        readers: dict[str, list[str]] = {name: [] for name in self.types}
+        for node in self.nodes:
+            for name in node.inputs:
+                readers[name].append(node.name)
+        return {name: tuple(found) for name, found in readers.items()}
+
+    @property
+    def input_type(self) -> TensorType:
+        """The type of the only (or first) input."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def output_type(self) -> TensorType:
+        """The type of the only (or first) output."""
+        return self.types[self.outputs[0]]
+
+    def weights(self) -> Iterator[Weight]:
+        """Every weight of the network, in order."""
+        for node in self.nodes:
+            yield from node.weights
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return sum(weight.size for weight in self.weights() if weight.trainable)
+
+    @property
+    def non_trainable(self) -> int:
+        """How many numbers are kept but not trained."""
+        return sum(weight.size for weight in self.weights() if not weight.trainable)
+
+    @property
+    def parameters(self) -> int:
+        """All of its numbers."""
+        return self.trainable + self.non_trainable
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations for one sample."""
+        return sum(node.macs for node in self.nodes)

@@ -1,0 +1,317 @@
+"""How a cell writes values: numbers and arithmetic on them, sizes, words, tuples, lists, calls, options.
+
+    cell   = [item ("," item)*]            item = name "=" value | value
+    value  = sum ;  sum = term (("+"|"-") term)* ;  term = factor (("*"|"/") factor)*
+    factor = ["-"|"+"] atom
+    atom   = number | sizes | string | word ["(" cell ")"] | "(" [value ("," value)*] ")" | "[" ... "]"
+
+A parenthesised single value is that value; `(3,)` and `(3,3)` are tuples. Nothing here is ever executed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Union
+
+MAX_DEPTH = 32
+WORD = re.compile(r"[^\W\d][\w.]*")
+TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<sizes>\d+(?:\s*[x×]\s*\d+)+(?![\w.]))
+      | (?P<number>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<string>'[^']*'|"[^"]*")
+      | (?P<word>[^\W\d][\w.]*)
+      | (?P<mark>[-+*/=,()\[\]])
+    )""",
+    re.VERBOSE,
+)
+
+Value = Union[int, float, bool, str, tuple["Value", ...], list["Value"], "Call", None]
+WORDS: Mapping[str, bool | None] = {
+    **dict.fromkeys(("true", "True"), True),
+    **dict.fromkeys(("false", "False"), False),
+    **dict.fromkeys(("null", "None"), None),
+}
+CLOSING: Mapping[str, str] = {"(": ")", "[": "]", "{": "}"}
+
+
+class NotationError(ValueError):
+    """A cell that cannot be read; `offset` counts characters from the start of the text."""
+
+    def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.offset, self.hint = message, offset, hint
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A word with arguments: `leaky_relu(0.2)`, `softmax(axis=1)`."""
+
+    name: str
+    arguments: tuple[Value, ...] = ()
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        inside = [write_value(argument) for argument in self.arguments]
+        inside += [f"{name}={write_value(value)}" for name, value in self.options.items()]
+        return f"{self.name}({', '.join(inside)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a cell holds: values by position and options by name, each with the offset at which it starts."""
+
+    arguments: tuple[Value, ...]
+    options: Mapping[str, Value]
+    offsets: tuple[int, ...] = field(default=(), compare=False)
+    option_offsets: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+
+def parse_cell(text: str) -> Cell:
+    """Read a cell's comma-separated values and options; an empty cell and `-` hold nothing.
+
+    >>> parse_cell("32, (3,3), stride=2")
+    Cell(arguments=(32, (3, 3)), options={'stride': 2}, offsets=(0, 4), option_offsets={'stride': 11})
+    """
+    if text.strip() in ("", "-"):
+        return Cell((), {})
+    parser = _Parser(text)
+    return parser.cell(closing="")
+
+
+def parse_value(text: str) -> Value:
+    """Read one value; raises NotationError when the text is anything else.
+
+    >>> parse_value("3x3"), parse_value("1/4"), parse_value("[same, 2]"), parse_value("1e-3")
+    ((3, 3), 0.25, ['same', 2], 0.001)
+    """
+    parser = _Parser(text)
+    value = parser.value(0)
+    parser.end("a value")
+    return value
+
+
+def write_value(value: Value) -> str:
+    """The value as a cell writes it; `parse_value` reads it back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, tuple):
+        inside = ",".join(map(write_value, value))
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(write_value, value))}]"
+    if isinstance(value, str) and (value in WORDS or not WORD.fullmatch(value)):
+        return f'"{value}"' if "'" in value else f"'{value}'"
+    return str(value)
+
+
+def split_outside(text: str, separator: str) -> list[tuple[str, int]]:
+    """The parts of a text between separators that stand outside of brackets and quotes, with their offsets.
+
+    Raises NotationError at a bracket or quote that has no partner.
+
+    >>> split_outside("CNN | 32, (3|3) | 'a|b'", "|")
+    [('CNN ', 0), (' 32, (3|3) ', 5), (" 'a|b'", 17)]
+    """
+    parts, start = [], 0
+    opened: list[tuple[str, int]] = []
+    for match in re.finditer(r"""'[^']*'|"[^"]*"|[][(){}'"]|""" + re.escape(separator), text):
+        sign, at = match[0], match.start()
+        if sign in CLOSING:
+            opened.append((sign, at))
+        elif sign in CLOSING.values():
+            if not opened or CLOSING[opened[-1][0]] != sign:
+                if opened:
+                    raise _never_closed(*opened[-1])
+                raise NotationError(f"this {sign!r} closes nothing", at, "are the brackets balanced?")
+            opened.pop()
+        elif sign in ("'", '"'):
+            raise NotationError("this quote is never closed", at)
+        elif sign == separator and not opened:
+            parts.append((text[start:at], start))
+            start = match.end()
+    if opened:
+        raise _never_closed(*opened[-1])
+    parts.append((text[start:], start))
+    return parts
+
+
+def _never_closed(sign: str, at: int) -> NotationError:
+    return NotationError(f"this {sign!r} is never closed", at, f"a {CLOSING[sign]!r} is missing")
+
+
+class _Parser:
+    """Recursive descent over the tokens of one cell."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens: list[tuple[str, str, int]] = []
+        position, end = 0, len(text.rstrip())
+        while position < end:
+            match = TOKEN.match(text, position)
+            if match is None or match.lastgroup is None:
+                at = position + len(text[position:]) - len(text[position:].lstrip())
+                raise NotationError(f"cannot read {text[at:].strip()!r}", at)
+            self.tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+            position = match.end()
+        self.index = 0
+
+    def peek(self, ahead: int = 0) -> str:
+        index = self.index + ahead
+        return self.tokens[index][1] if index < len(self.tokens) else ""
+
+    @property
+    def offset(self) -> int:
+        return self.tokens[self.index][2] if self.index < len(self.tokens) else len(self.text.rstrip())
+
+    def end(self, wanted: str) -> None:
+        if self.index < len(self.tokens):
+            raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, "values are separated by commas")
+
+    def close(self, opened: int) -> None:
+        """Take the partner of the bracket at this token."""
+        sign, at = self.tokens[opened][1:]
+        if self.index >= len(self.tokens):
+            raise _never_closed(sign, at)
+        if self.peek() != CLOSING[sign]:
+            raise NotationError(
+                f"expected {CLOSING[sign]!r}, found {self.peek()!r}", self.offset, "are the brackets balanced?"
+            )
+        self.index += 1
+
+    def cell(self, closing: str, depth: int = 0) -> Cell:
+        opened = self.index - 1
+        arguments: list[Value] = []
+        options: dict[str, Value] = {}
+        offsets: list[int] = []
+        option_offsets: dict[str, int] = {}
+        while self.peek() != closing or not closing:
+            at = self.offset
+            if self.index < len(self.tokens) and self.tokens[self.index][0] == "word" and self.peek(1) == "=":
+                name = self.peek()
+                if name in options:
+                    raise NotationError(f"{name} is given twice", at)
+                self.index += 2
+                options[name], option_offsets[name] = self.value(depth), at
+            else:
+                value = self.value(depth)
+                if options:
+                    raise NotationError(
+                        f"{write_value(value)} stands after an option", at, "values come before options (name=value)"
+                    )
+                arguments.append(value)
+                offsets.append(at)
+            if self.peek() != ",":
+                break
+            self.index += 1
+        if closing:
+            self.close(opened)
+        else:
+            self.end("the values of the cell")
+        return Cell(tuple(arguments), options, tuple(offsets), option_offsets)
+
+    def value(self, depth: int) -> Value:
+        if depth > MAX_DEPTH:
+            raise NotationError(f"brackets are nested more than {MAX_DEPTH} deep", self.offset)
+        left = self.term(depth)
+        while self.peek() in ("+", "-"):
+            sign, at = self.peek(), self.offset
+            self.index += 1
+            left = _arithmetic(sign, left, self.term(depth), at)
+        return left
+
+    def term(self, depth: int) -> Value:
+        left = self.factor(depth)
+        while self.peek() in ("*", "/"):
+            sign, at = self.peek(), self.offset
+            self.index += 1
+            left = _arithmetic(sign, left, self.factor(depth), at)
+        return left
+
+    def factor(self, depth: int) -> Value:
+        if self.peek() in ("-", "+"):
+            sign, at = self.peek(), self.offset
+            self.index += 1
+            return _arithmetic(sign, 0, self.atom(depth), at)
+        return self.atom(depth)
+
+    def atom(self, depth: int) -> Value:
+        if self.index >= len(self.tokens):
+            raise NotationError("a value is missing", self.offset)
+        group, text, at = self.tokens[self.index]
+        self.index += 1
+        if group == "sizes":
+            return tuple(_whole(part, at) for part in re.split(r"\s*[x×]\s*", text))
+        if group == "number":
+            return _number(text, at)
+        if group == "string":
+            return text[1:-1]
+        if group == "word":
+            if self.peek() == "(":
+                self.index += 1
+                inside = self.cell(closing=")", depth=depth + 1)
+                return Call(text, inside.arguments, inside.options)
+            return WORDS.get(text, text)
+        if text == "(":
+            return self.sequence(")", depth)
+        if text == "[":
+            return self.sequence("]", depth)
+        raise NotationError(f"a value is missing before {text!r}", at)
+
+    def sequence(self, closing: str, depth: int) -> Value:
+        opened = self.index - 1
+        items: list[Value] = []
+        comma = False
+        while self.peek() != closing:
+            items.append(self.value(depth + 1))
+            if self.peek() != ",":
+                break
+            comma = True
+            self.index += 1
+        self.close(opened)
+        if closing == "]":
+            return items
+        return items[0] if len(items) == 1 and not comma else tuple(items)
+
+
+def _whole(text: str, at: int) -> int:
+    if len(text) > 18:
+        raise NotationError(f"the number {text[:18]}… is too large", at)
+    return int(text)
+
+
+def _number(text: str, at: int) -> int | float:
+    if re.fullmatch(r"\d+", text):
+        return _whole(text, at)
+    number = float(text)
+    if not isfinite(number):
+        raise NotationError(f"the number {text} is too large", at)
+    return number
+
+
+def _arithmetic(sign: str, left: Value, right: Value, at: int) -> int | float:
+    for side in (left, right):
+        if isinstance(side, bool) or not isinstance(side, (int, float)):
+            raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at)
+    assert isinstance(left, (int, float))
+    assert isinstance(right, (int, float))
+    if sign == "/" and right == 0:
+        raise NotationError("division by zero", at)
+    result = {
+        "+": lambda: left + right,
+        "-": lambda: left - right,
+        "*": lambda: left * right,
+        "/": lambda: left // right if _divides(left, right) else left / right,
+    }[sign]()
+    if not isfinite(result) or abs(result) > 1e18:
+        raise NotationError("the result is too large", at)
+    return result
+
+
+def _divides(left: float, right: float) -> bool:
+    return isinstance(left, int) and isinstance(right, int) and left % right == 0

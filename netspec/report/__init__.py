@@ -1,0 +1,1 @@
+"""The only room that formats: tables, plots, pages and progress from plain values."""

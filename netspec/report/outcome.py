@@ -1,0 +1,46 @@
+"""What a build did, for people: the verdict first, then the training, then what lies where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from netspec.report.columns import aligned
+
+if TYPE_CHECKING:
+    from netspec.build import Outcome, Until
+
+
+def outcome_text(outcome: Outcome, until: Until = "report") -> str:
+    """The outcome of a command that went on `until` a stage."""
+    parts = []
+    if outcome.verdict is not None:
+        from netspec.report.verdict import verify_text
+
+        parts.append(verify_text(outcome.verdict))
+    if outcome.test:
+        parts.append(score_text(outcome.test))
+    did = f"ran {', '.join(outcome.ran)}" if outcome.ran else "everything was up to date"
+    page = outcome.folder / "report.html"
+    where = f"{outcome.folder}/" if until != "report" else str(page)
+    parts.append(f"{where}: {did}")
+    return "\n\n".join(parts)
+
+
+def score_text(test: Mapping[str, float]) -> str:
+    """The metrics on the test images.
+
+    >>> print(score_text({"images": 359, "accuracy": 0.9916}))
+    On 359 test images
+      accuracy  99.16%
+    """
+    images = f"{int(test['images'])} " if "images" in test else ""
+    rows = [
+        [f"  {name.replace('_', ' ')}", metric_text(name, value)] for name, value in test.items() if name != "images"
+    ]
+    return "\n".join([f"On {images}test images", *aligned(rows, right=(1,))])
+
+
+def metric_text(name: str, value: float) -> str:
+    """A metric as people read it: a fraction as per cent, anything else as a number."""
+    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4g}"

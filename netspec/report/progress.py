@@ -1,0 +1,149 @@
+"""How far long work is: its stages and the epochs of a training, on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol, TextIO
+
+from netspec.backend import Progress
+from netspec.report.columns import duration
+
+SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+class Screen(Protocol):
+    """Where progress is shown: lines that stay, and one line for what goes on now."""
+
+    def line(self, text: str) -> None:
+        """Add a line that stays."""
+        ...
+
+    def now(self, text: str, done: float, total: float) -> None:
+        """Say what goes on, and how much of it is done; a total of 0 means that nobody knows."""
+        ...
+
+
+@contextmanager
+def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress]:
+    """A place for the events of a build: live bars where the stream is a terminal, else a line for what is finished.
+
+    The events and their values are `stage`, `current` and `done` (stage), `step` (epoch, epochs; step of
+    total, over the whole training) and `epoch` (epochs and the columns of a history); others are passed over.
+    """
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+    screen: AbstractContextManager[Screen] = _live(name, stream) if terminal else nullcontext(_Lines(stream))
+    with screen as shown:
+        yield Events(shown, name)
+
+
+class Events:
+    """Turns the events of a build into lines and bars; stages may overlap, each backend exports side by side."""
+
+    def __init__(self, screen: Screen, name: str) -> None:
+        self.screen, self.name = screen, name
+        self.started: dict[str, float] = {}
+        self._steps = False  # whether the trainer reports steps, which move the bar better than epochs do
+        self._trained_s = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, event: str, **values: Any) -> None:
+        """Show an event; may be called from several threads."""
+        show = {
+            "stage": self._begin,
+            "done": self._end,
+            "current": self._current,
+            "epoch": self._epoch,
+            "step": self._step,
+        }.get(event)
+        if show is not None:
+            with self._lock:
+                show(values)
+
+    def _begin(self, values: Mapping[str, Any]) -> None:
+        self.started[values["stage"]] = time.monotonic()
+        self.screen.now(", ".join(self.started), 0, 0)
+
+    def _end(self, values: Mapping[str, Any]) -> None:
+        stage = values["stage"]
+        took = time.monotonic() - self.started.pop(stage, time.monotonic())
+        self.screen.line(f"{self.name}: {stage} done in {duration(took)}")
+        self.screen.now(", ".join(self.started), 0, 0)
+
+    def _current(self, values: Mapping[str, Any]) -> None:
+        self.screen.line(f"{self.name}: {values['stage']} is up to date")
+
+    def _epoch(self, values: Mapping[str, Any]) -> None:
+        epoch, epochs = int(values["epoch"]), int(values.get("epochs", 0))
+        self._trained_s += float(values.get("seconds", 0))
+        self.screen.line(f"{self.name}: {epoch_text(values, self._trained_s / epoch)}")
+        if not self._steps:
+            self.screen.now("training", epoch, epochs)
+
+    def _step(self, values: Mapping[str, Any]) -> None:
+        self._steps = True
+        where = f", epoch {values['epoch']} of {values['epochs']}" if "epochs" in values else ""
+        self.screen.now(f"training{where}", values["step"], values["total"])
+
+
+def epoch_text(values: Mapping[str, Any], usual_s: float) -> str:
+    """One epoch as a line: its number, how long it took, how long the rest will at `usual_s` each, and its metrics.
+
+    >>> epoch_text({"epoch": 3, "epochs": 10, "seconds": 2.5, "loss": 0.25, "val_accuracy": 0.9}, usual_s=2.0)
+    'epoch  3/10  2.5 s  14 s left  loss 0.2500  val_accuracy 0.9000'
+    """
+    epoch, epochs = int(values["epoch"]), int(values.get("epochs", 0))
+    parts = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}" if epochs else f"epoch {epoch}"]
+    if "seconds" in values:
+        parts.append(duration(values["seconds"]))
+        if epochs > epoch:
+            parts.append(f"{duration(usual_s * (epochs - epoch))} left")
+    parts += [f"{metric} {values[metric]:.4f}" for metric in SHOWN if metric in values]
+    return "  ".join(parts)
+
+
+class _Lines:
+    """A stream that is no terminal: what is finished, a line each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def line(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    def now(self, text: str, done: float, total: float) -> None:
+        """Nothing: a log has no line that changes."""
+
+
+@contextmanager
+def _live(name: str, stream: TextIO) -> Iterator[Screen]:
+    """A terminal: lines above one bar that moves, which goes away at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(file=stream)
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(name, total=None)
+
+        class Live:
+            def line(self, text: str) -> None:
+                console.print(text, markup=False, highlight=False)
+
+            def now(self, text: str, done: float, total: float) -> None:
+                if total and bars.tasks[0].total != total:
+                    bars.reset(task)
+                bars.update(task, description=text or name, completed=done, total=total or None)
+
+        yield Live()

@@ -1,0 +1,143 @@
+"""The verdict of a verification, for people: what came out, every row's errors, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netspec.report.columns import aligned
+from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
+
+FAILURES_SHOWN = 5
+ADVICE = {
+    "crash": "the message above is the library's own; run `netspec doctor` to see what is installed here",
+    "unsupported": "choose another layer for this row, or leave this backend out with --targets",
+    "shape": "the backend's result has another shape than the spec means: its rule for this kind of row is wrong",
+    "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
+    "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
+    "not finite": "a value overflowed: are the inputs scaled, and the weights finite?",
+}
+LEGEND = (
+    "f64: relative error in float64. f32: error in float32, as a share of what",
+    "rounding may cost here. The worst of {samples} inputs; ! marks what is not granted.",
+)
+
+
+def verify_text(verdict: Verdict) -> str:
+    """The verdict, then the errors of every row on every backend, then what failed and what to do about it."""
+    summary = (line.replace("\n", "\n    ") for line in verdict.summary())
+    counts = f"  {verdict.parameters:,} parameters, {verdict.trainable:,} of them trainable"
+    lines = [verdict_line(verdict), counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
+    lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
+    lines += ["", *_artefacts(verdict)]
+    for backend in verdict.backends:
+        if not backend.passed:
+            lines += ["", *failure_lines(backend)]
+    return "\n".join(lines)
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """The verdict in one sentence."""
+    good = [backend.backend for backend in verdict.backends if backend.passed]
+    bad = [backend.backend for backend in verdict.backends if not backend.passed]
+    agreeing = (
+        f"{_listed(good)} {'compute' if len(good) > 1 else 'computes'} the spec" if good else "none computes the spec"
+    )
+    if verdict.passed:
+        return f"{verdict.network}: EQUAL. {agreeing}"
+    return f"{verdict.network}: NOT EQUAL. {_listed(bad)} {'differ' if len(bad) > 1 else 'differs'}; {agreeing}"
+
+
+def failure_lines(backend: BackendVerdict) -> Iterator[str]:
+    """What failed on a backend, where it begins, and what to do."""
+    yield f"{backend.backend} differs" + (f", first at row {backend.first_row!r}" if backend.first_row else "")
+    for failure in backend.failures[:FAILURES_SHOWN]:
+        place = f" at row {failure.row!r}" if failure.row else ""
+        first, *rest = failure.message.splitlines() or [""]
+        yield f"  {failure.symptom}{place} ({failure.stage}): {first}"
+        yield from (f"    {line}" for line in rest)
+    hidden = len(backend.failures) - FAILURES_SHOWN
+    if hidden > 0:
+        yield f"  and {hidden} more in verify.json"
+    if backend.alone is not None:
+        row = f"row {backend.first_row!r}"
+        yield (
+            f"  {row} differs even when it is given the reference's own input, so the fault is in that row"
+            if backend.alone
+            else f"  {row} agrees when it is given the reference's own input, so it carries on what came before"
+        )
+    for symptom in dict.fromkeys(failure.symptom for failure in backend.failures):
+        yield f"  hint: {ADVICE[symptom]}"
+
+
+def error_text(measure: Measure | None) -> str:
+    """The error of a measure: `2.1e-16`, or `lost` where there is no number."""
+    if measure is None:
+        return "-"
+    return "lost" if measure.error is None else f"{measure.error:.1e}"
+
+
+def ratio_text(measure: Measure | None) -> str:
+    """The error of a measure as a share of what is granted: `34%`."""
+    if measure is None:
+        return "-"
+    if measure.ratio is None:
+        return "lost"
+    if measure.ratio < 10:
+        return f"{measure.ratio:.0%}"
+    return f"{measure.ratio:.0f}x" if measure.ratio < 1000 else f"{measure.ratio:.0e}x"
+
+
+def exceeds(measure: Measure | None) -> bool:
+    """Whether a measure is more than what is granted."""
+    return measure is not None and (measure.ratio is None or measure.ratio > 1)
+
+
+def counts_differ(row: RowVerdict) -> bool:
+    """Whether the backend counted other numbers of weights than the spec means."""
+    return row.counted is not None and tuple(row.counted) != (row.trainable, row.non_trainable)
+
+
+def _rows(verdict: Verdict) -> list[str]:
+    """One line a row; two columns a backend."""
+    backends = [backend for backend in verdict.backends if backend.rows]
+    if not backends:
+        return []
+    found = [{row.row: row for row in backend.rows} for backend in backends]
+    names = list(dict.fromkeys(name for rows in found for name in rows))
+    lines = [
+        ["row", *(cell for backend in backends for cell in (backend.backend, ""))],
+        ["", *("f64", "f32") * len(backends)],
+        *([name, *(cell for rows in found for cell in _cells(rows.get(name)))] for name in names),
+    ]
+    first, second, *rest = aligned(lines, right=range(1, 1 + 2 * len(backends)))
+    return [first, second, "-" * max(map(len, (first, second, *rest))), *rest]
+
+
+def _cells(row: RowVerdict | None) -> tuple[str, str]:
+    if row is None:
+        return "-", "-"
+    if counts_differ(row):
+        return "count!", ratio_text(row.float32)
+    return tuple(  # type: ignore[return-value]
+        text + "!" * exceeds(measure)
+        for text, measure in ((error_text(row.float64), row.float64), (ratio_text(row.float32), row.float32))
+    )
+
+
+def _artefacts(verdict: Verdict) -> list[str]:
+    """Every exported file, with its own error."""
+    rows = [
+        [f"{backend.backend}/{artefact.file}", "agrees" if artefact.passed else "DIFFERS", ratio_text(artefact.output)]
+        for backend in verdict.backends
+        for artefact in backend.artefacts
+    ]
+    return ["Exported files, loaded afresh", *(f"  {line}" for line in aligned(rows, right=(2,)))] if rows else []
+
+
+def _listed(names: list[str]) -> str:
+    """Names as a sentence has them.
+
+    >>> _listed(["torch", "keras", "onnx"])
+    'torch, keras and onnx'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,319 @@
+"""The rows of a spec in another notation; comments stay, and so does every byte outside of `layers:`."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from netspec.errors import Problem, SpecError
+from netspec.spec.reader import Mapping, Node, Scalar, Sequence, anchored, read
+from netspec.spec.rows import COLUMNS, read_rows
+from netspec.spec.table import COLUMNS as HEADINGS
+from netspec.spec.table import line_cells, split_table
+from netspec.spec.written import LINE_LENGTH, WrittenRow, from_node, to_mapping, to_pipes, yaml_text
+
+Style = Literal["pipes", "mapping", "table"]
+BLOCK_COMMENT = re.compile(r"[|>][-+0-9]*[ \t]+(#[^\n]*)")
+INDENTED_COMMENT = re.compile(r"[ \t]+#")
+LABEL = re.compile(r"# layer (\d[\w.-]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The `layers` section of a text: its key, its rows, and what its columns are headed by."""
+
+    key: Scalar
+    node: Node
+    rows: list[WrittenRow]
+    headings: dict[str, str]
+    comment: str
+    """The comment behind the key."""
+    end: int
+    """The index of the end of its last line."""
+
+
+def format_spec(text: str, file: str, style: Style) -> str:
+    """The text with its rows in this notation, columns aligned; raises SpecError where it cannot be.
+
+    What is written reads back as the same rows. A pasted table cannot hold comments, so those of its rows stand above
+    `layers:` then.
+    """
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    text = text.removeprefix(mark)
+    section = _section(text, file)
+    newline = "\r\n" if "\r\n" in text else "\n"
+    indent = (
+        section.node.column if isinstance(section.node, Sequence) and not section.node.flow else section.key.column + 2
+    )
+    writer = {"pipes": _pipes, "mapping": _mapping, "table": _table}[style]
+    above, head, lines = writer(section, " " * indent)
+    behind = text[section.end :]
+    if style == "table":
+        # Below a block of text, an indented comment would be a line of that block.
+        moved, behind = _split_comments(behind)
+        above += [" " * section.key.column + comment for comment in moved]
+    begin = text.rfind("\n", 0, section.key.start) + 1
+    head += f"  {section.comment}" if section.comment else ""
+    body = newline.join([*above, text[begin : section.key.end] + head, *lines])
+    return mark + text[:begin] + body + behind
+
+
+def _split_comments(behind: str) -> tuple[list[str], str]:
+    """The indented comment lines that a text begins with, and the text without them."""
+    moved: list[str] = []
+    lines = behind.split("\n")
+    for at, line in enumerate(lines):
+        if line.strip() and not INDENTED_COMMENT.match(line):
+            break
+        if line.strip():
+            moved.append(line.strip())
+            lines[at] = ""
+    if not moved:
+        return [], behind
+    kept = [line for at, line in enumerate(behind.split("\n")) if not (line.strip() and lines[at] == "")]
+    return moved, "\n".join(kept)
+
+
+def _section(text: str, file: str) -> Section:
+    root = read(text, file)
+    entry = root.entries.get("layers") if isinstance(root, Mapping) else None
+    if entry is None:
+        raise SpecError([Problem("layers is missing", "there is nothing to format", "layers", root.position)])
+    assert isinstance(root, Mapping)
+    key, node = entry
+    read_rows(node, key.position)
+    if root.flow:
+        raise _refused(key, "layers stands inside of { }", "write the sections of the spec on lines of their own")
+    stop = _content_end(text, node)
+    for index, line in anchored(text):
+        if key.start <= index < stop:
+            message = f"line {line + 1} has an anchor or an alias, which other notations cannot hold"
+            raise _refused(key, message, "write the row out")
+    end = text.find("\n", stop)
+    end = len(text) if end < 0 else end - 1 if text[end - 1] == "\r" else end
+    if isinstance(node, Scalar):
+        rows, headings = _table_rows(node)
+        comment = BLOCK_COMMENT.match(text, node.start)
+        return Section(key, node, rows, headings, comment[1].rstrip() if comment else "", end)
+    assert isinstance(node, Sequence)
+    rows = [from_node(item) for item in node.items]
+    comment_text = _attach(text, key, node, rows, end)
+    return Section(key, node, rows, {}, comment_text, end)
+
+
+def _refused(key: Scalar, message: str, hint: str) -> SpecError:
+    return SpecError([Problem(message, hint, "layers", key.position)])
+
+
+def _content_end(text: str, node: Node) -> int:
+    """The index behind the last sign of a value; a block of text ends where its last line does."""
+    last = node
+    while not isinstance(last, Scalar) and not last.flow:
+        last = last.items[-1] if isinstance(last, Sequence) else list(last.entries.values())[-1][1]
+    if isinstance(last, Scalar) and last.style in ("|", ">"):
+        return last.start + len(text[last.start : last.end].rstrip())
+    return last.end
+
+
+def _table_rows(node: Scalar) -> tuple[list[WrittenRow], dict[str, str]]:
+    table = split_table(node, "layers")
+    rows = []
+    for line in table.lines:
+        cells = {column: cell.strip() for column, (cell, _) in line_cells(table, line, node, "layers").items()}
+        label = cells.pop("layer", "")
+        row = WrittenRow(cells, node.place(line.offset))
+        if label not in ("", "-"):
+            named = label.isascii() and label.isidentifier()
+            row.name, row.label = (label, None) if named else (None, label)
+        rows.append(row)
+    return rows, dict(zip(table.columns, table.headings, strict=False))
+
+
+def _scalars(node: Node) -> Iterator[Scalar]:
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, Sequence):
+        for item in node.items:
+            yield from _scalars(item)
+    else:
+        for key, value in node.entries.values():
+            yield key
+            yield from _scalars(value)
+
+
+def _start(node: Node) -> int:
+    return min(scalar.start for scalar in _scalars(node))
+
+
+def _attach(text: str, key: Scalar, node: Sequence, rows: list[WrittenRow], end: int) -> str:
+    """Give every comment and blank line up to `end` to its row, and return the comment behind the key."""
+    starts = [_start(item) for item in node.items]
+    stops = [_content_end(text, item) for item in node.items]
+    behind_key = ""
+    for index, comment in _comments(text, key.end, end, node):
+        alone = not comment or not text[text.rfind("\n", 0, index) + 1 : index].strip()
+        owner = next((at for at, stop in enumerate(stops) if index < stop), len(rows))
+        if not alone and owner and "\n" not in text[stops[owner - 1] : index]:
+            owner -= 1  # it stands on the last line of the row above
+        row = rows[min(owner, len(rows) - 1)]
+        begun = owner < len(rows) and starts[owner] < index
+        if not alone and not owner and not begun and "\n" not in text[key.end : index]:
+            behind_key = comment
+        elif (
+            not alone
+            and begun
+            and not row.trailing
+            and _on_first_or_last_line(text, starts[owner], index, stops[owner])
+        ):
+            row.trailing = comment
+        else:
+            row.leading.append(comment)
+    return behind_key
+
+
+def _on_first_or_last_line(text: str, start: int, index: int, stop: int) -> bool:
+    return "\n" not in text[start:index] or (index >= stop and "\n" not in text[stop:index])
+
+
+def _comments(text: str, begin: int, end: int, node: Node) -> Iterator[tuple[int, str]]:
+    """Every comment (and every blank line between rows, as an empty one) with its index, in order."""
+    for scalar in [*_scalars(node), None]:
+        gap_end = min(scalar.start, end) if scalar else end
+        for match in re.finditer(r"#[^\r\n]*|\n[ \t\r]*(?=\n)", text[begin:gap_end]):
+            yield begin + match.start(), match[0].strip()
+        if scalar is not None:
+            behind = BLOCK_COMMENT.match(text, scalar.start) if scalar.style in ("|", ">") else None
+            if behind:
+                yield behind.start(1), behind[1].rstrip()
+            begin = scalar.end
+
+
+def _width(text: str) -> int:
+    """How many columns a text takes on a screen, where the signs of Korean, Chinese and Japanese take two."""
+    return len(text) + sum(unicodedata.east_asian_width(sign) in "WF" for sign in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    """Cells side by side, each column as wide as its widest cell; nothing trails."""
+    widths = [max((_width(line[at]) for line in lines if at < len(line)), default=0) for at in range(len(COLUMNS))]
+    return [
+        " | ".join(_padded(cell, width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines
+    ]
+
+
+def _is_heading(comment: str) -> bool:
+    """Whether a comment above the rows names their columns."""
+    cells = comment.removeprefix("#").split("|")
+    return len(cells) > 1 and all(
+        HEADINGS.get(cell.strip().casefold()) == column for cell, column in zip(cells, COLUMNS, strict=False)
+    )
+
+
+def _pipes(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+    names = [f"{yaml_text(row.name)}:" if row.name is not None else "" for row in section.rows]
+    width = max(map(len, names)) if all(names) else 0
+    cells = []
+    for row, name in zip(section.rows, names, strict=True):
+        first, *others = to_pipes(row)
+        cells.append([f"{name.ljust(width)} {first}" if name else first, *others])
+    headings = {
+        comment: [cell.strip() for cell in comment.removeprefix("#").split("|")]
+        for row in section.rows
+        for comment in row.leading
+        if _is_heading(comment)
+    }
+    aligned = _aligned(cells + list(headings.values()))
+    heads = dict(zip(headings, aligned[len(cells) :], strict=True))
+    lines = []
+    for row, name, text, raw in zip(section.rows, names, aligned, cells, strict=False):
+        lines += [f"{indent}# {heads[each]}" if each in heads else _comment_line(indent, each) for each in row.leading]
+        lines.append(_with_comment(f"{indent}- {_plain_row(name, text, raw)}", row))
+    return [], ":", lines
+
+
+def _plain_row(name: str, text: str, cells: list[str]) -> str:
+    """An aligned row, quoted as a whole where YAML would read it as anything else."""
+    content = text[len(name) :].strip() if name else text
+    try:
+        root = read(f"- {text}", "")
+    except SpecError:
+        root = None
+    item = root.items[0] if isinstance(root, Sequence) and len(root.items) == 1 else None
+    if name and isinstance(item, Mapping) and len(item.entries) == 1:
+        [(_, item)] = item.entries.values()
+    if isinstance(item, Scalar) and not item.style and item.text == content:
+        return text
+    bare = " | ".join([cells[0][len(name) :].strip(), *cells[1:]])
+    return f"{name} {json.dumps(bare, ensure_ascii=False)}".strip()
+
+
+def _comment_line(indent: str, comment: str) -> str:
+    return indent + comment if comment else ""
+
+
+def _with_comment(line: str, row: WrittenRow) -> str:
+    comments = [f"# layer {row.label}"] if row.label else []
+    comments += [row.trailing] if row.trailing else []
+    return f"{line}  {'  '.join(comments)}" if comments else line
+
+
+def _mapping(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+    lines = []
+    for row in section.rows:
+        entries = to_mapping(row)
+        name = f"{yaml_text(row.name)}:" if row.name is not None else ""
+        lines += [_comment_line(indent, comment) for comment in row.leading]
+        flow = f"{indent}- {name} {{{', '.join(f'{key}: {value}' for key, value in entries.items())}}}".replace(
+            "-  {", "- {"
+        )
+        if len(flow) <= LINE_LENGTH:
+            lines.append(_with_comment(flow, row))
+            continue
+        inner = [f"{key}: {value}" for key, value in entries.items()]
+        if name:
+            lines.append(_with_comment(f"{indent}- {name}", row))
+            lines += [f"{indent}    {entry}" for entry in inner]
+        else:
+            lines += [_with_comment(f"{indent}- {inner[0]}", row), *(f"{indent}  {entry}" for entry in inner[1:])]
+    return [], ":", lines
+
+
+def _table(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+    del indent  # a block of text is indented from its key
+    above: list[str] = []
+    lines: list[dict[str, str]] = []
+    margin = " " * section.key.column
+    for row in section.rows:
+        label = LABEL.fullmatch(row.trailing)
+        above += [margin + comment for comment in row.leading if comment]
+        if row.trailing and not label:
+            above.append(margin + row.trailing)
+        if row.name is not None and not (row.name.isascii() and row.name.isidentifier()):
+            raise row.refuse(f"the name {row.name!r} cannot stand in a table", "a name is an identifier there")
+        layer = row.name or row.label or (label[1] if label else "")
+        cells = {"layer": layer, **{column: row.cell(column) for column in COLUMNS}}
+        if any("\n" in cell for cell in cells.values()):
+            raise row.refuse("a cell of this row has several lines, which a table cannot hold")
+        lines.append(cells)
+    columns = list(section.headings) or [
+        column for column in ("layer", *COLUMNS) if column == "type" or any(cells[column] for cells in lines)
+    ]
+    columns = [column for column in columns if column]
+    head = {column: section.headings.get(column, column) for column in columns}
+    widths = {column: max(_width(cells[column] or "-") for cells in [head, *lines]) for column in columns}
+    written = [_table_line(head, widths, ""), "|" + "|".join("-" * (width + 2) for width in widths.values()) + "|"]
+    written += [_table_line(cells, widths, "-") for cells in lines]
+    return above, ": |", [(" " * (section.key.column + 2)) + line for line in written]
+
+
+def _table_line(cells: dict[str, str], widths: dict[str, int], empty: str) -> str:
+    shown = (cells[column] or ("" if column == "layer" else empty) for column in widths)
+    return "| " + " | ".join(_padded(cell, width) for cell, width in zip(shown, widths.values(), strict=True)) + " |"

@@ -1,0 +1,115 @@
+"""A spec as it was written: rows, sections, and where everything stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from netspec.errors import Position
+from netspec.network import TensorType
+from netspec.notation import NotationError, Value, parse_value
+from netspec.spec.reader import Node, find
+from netspec.spec.row import Row
+
+if TYPE_CHECKING:
+    from netspec.backend import ExportSettings
+    from netspec.data.settings import DataSettings
+    from netspec.training.settings import TrainSettings
+    from netspec.verify.settings import VerifySettings
+
+SIZES = re.compile(r"-?\d{1,40}(\s*[x×]\s*-?\d{1,40})*")
+MAX_AXES = 4
+MAX_AXIS = 2**31 - 1
+
+
+def read_shape(value: Any) -> tuple[int, ...]:
+    """A shape without the batch: `32x32x3`, `100`, `(32, 32, 3)` or `[32, 32, 3]`; raises ValueError.
+
+    >>> read_shape("32x32x3"), read_shape(100), read_shape([8000, 1])
+    ((32, 32, 3), (100,), (8000, 1))
+    """
+    written = value
+    if isinstance(value, str) and SIZES.fullmatch(value.strip()):
+        value = [int(size) for size in re.split(r"[x×]", value)]
+    elif isinstance(value, str):
+        try:
+            value = parse_value(value)
+        except NotationError:
+            value = None
+    sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not sizes or any(isinstance(size, bool) or not isinstance(size, int) for size in sizes):
+        raise ValueError(f"a shape is written 32x32x3, 100 or [32, 32, 3], not {_shown(written)}")
+    if len(sizes) > MAX_AXES:
+        raise ValueError(f"a shape has at most {MAX_AXES} axes without the batch, {_shown(written)} has {len(sizes)}")
+    for size in sizes:
+        if not 1 <= size <= MAX_AXIS:
+            wanted = "at least 1" if size < 1 else f"at most {MAX_AXIS:,}"
+            raise ValueError(f"every size of a shape is {wanted}, but {_shown(written)} has {size}")
+    return sizes
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if value is not None else "nothing"
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+Shape = Annotated[
+    tuple[int, ...],
+    BeforeValidator(
+        read_shape,
+        json_schema_input_type=Annotated[str, Field(pattern=r"^\d+(\s*[x×]\s*\d+)*$")] | int | list[int],
+    ),
+]
+Total = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Expect(BaseModel):
+    """Published facts about the network, each of which is checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    parameters: Total | None = None
+    """How many weights there are in all, trained or not."""
+    trainable: Total | None = None
+    """How many weights are trained."""
+    non_trainable: Total | None = None
+    """How many weights are kept but not trained, such as the running statistics of BatchNorm."""
+    output: Shape | None = None
+    """The shape of the result, without the batch."""
+    macs: Total | None = None
+    """How many multiply-accumulate operations one sample takes."""
+    shapes: Mapping[str, Shape] = {}
+    """The shape that each of these rows gives, by the row's name."""
+    counts: Mapping[str, Total] = {}
+    """How many weights each of these rows has, by the row's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything that a spec file says; nothing is defaulted but the name, no kind is looked up."""
+
+    name: str
+    input: TensorType
+    rows: tuple[Row, ...]
+    about: str | None = None
+    defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    """By kind, as written, the values of its options."""
+    expect: Expect | None = None
+    classes: tuple[str, ...] | None = None
+    data: DataSettings | None = None
+    train: TrainSettings | None = None
+    verify: VerifySettings | None = None
+    export: ExportSettings | None = None
+    file: str = ""
+    text: str = field(default="", repr=False)
+    root: Node | None = field(default=None, repr=False, compare=False)
+    """The document with its positions."""
+
+    def place(self, path: str) -> Position | None:
+        """Where the value at a dotted path (`expect.shapes.conv1`) stands, or None when it is not written."""
+        found = find(self.root, path) if self.root is not None else None
+        return found[1].position if found else None

@@ -1,0 +1,178 @@
+"""Values given on the command line: `train.epochs=3`, `layers.conv1.filters=16`, in the place of those in the file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Named
+from collections.abc import Sequence as Several
+from dataclasses import dataclass, replace
+
+from netspec.errors import Position, Problem, SpecError, did_you_mean
+from netspec.layers import ALIASES, fold
+from netspec.layers.base import SYNONYMS
+from netspec.notation import Call, Value, write_value
+from netspec.spec.model import Spec
+from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
+from netspec.spec.row import Row
+from netspec.spec.rows import RowError, read_row, read_value
+
+FILE = "--set"
+# Sections that may be written as one word, and the key under which their long form has it.
+SHORT = {("data",): "source", ("train", "optimizer"): "name", ("train", "schedule"): "name"}
+HINT = "for example --set train.epochs=3 or --set layers.conv1.filters=16"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One `path=value`: its path in parts and its value; its line in errors is the number of the override."""
+
+    parts: tuple[str, ...]
+    value: Node
+    text: str
+    position: Position
+
+    @property
+    def path(self) -> str:
+        """The path as it was written."""
+        return ".".join(self.parts)
+
+    def refused(self, message: str, hint: str | None = None) -> SpecError:
+        """The error that this override fits nothing."""
+        return SpecError([Problem(message, hint, self.path, self.position)])
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Those of sections, which change the document, and those of single rows, which may be written in any notation."""
+
+    sections: tuple[Override, ...]
+    rows: tuple[Override, ...]
+
+    @classmethod
+    def read(cls, texts: Several[str]) -> Overrides:
+        """Take each `path=value` apart; raises SpecError."""
+        found = [_read(text, number) for number, text in enumerate(texts, 1)]
+        of_rows = [each.parts[0] == "layers" and len(each.parts) > 1 for each in found]
+        return cls(
+            tuple(each for each, row in zip(found, of_rows, strict=True) if not row),
+            tuple(each for each, row in zip(found, of_rows, strict=True) if row),
+        )
+
+    def apply(self, root: Node) -> Node:
+        """The document with these values; a section that is not there yet is made, so that its reader can judge it."""
+        for override in self.sections:
+            root = _replaced(root, override, 0)
+        return root
+
+    def apply_rows(self, spec: Spec) -> Spec:
+        """The spec with these values in its rows; raises SpecError where a row does not exist."""
+        rows = list(spec.rows)
+        for override in self.rows:
+            index = _row_index(rows, override)
+            rows[index] = _changed(rows[index], override)
+        return replace(spec, rows=tuple(rows))
+
+
+def _read(text: str, number: int) -> Override:
+    path, sign, value = text.partition("=")
+    position = Position(FILE, number, 1)
+    parts = tuple(path.strip().split("."))
+    if not sign or not all(parts):
+        raise SpecError([Problem(f"{text[:60]!r} is not path=value", HINT, position=position)])
+    # Blanks in the place of the path make the columns those of what was typed.
+    blank = " " * (len(path) + 1)
+    node: Node
+    if value.strip():
+        try:
+            node = read(blank + value, FILE, number)
+        except SpecError as error:
+            raise SpecError(problem.at(position, path.strip()) for problem in error.problems) from None
+    else:
+        node = Scalar(Source(FILE, text, number), "", "", 0, len(blank), len(blank), len(blank))
+    return Override(parts, node, text, position)
+
+
+def _replaced(node: Node | None, override: Override, depth: int) -> Node:
+    """A copy of a value with the override put in its place; what is not on the path is shared."""
+    if depth == len(override.parts):
+        return override.value
+    part = override.parts[depth]
+    node = _unfolded(node, override, depth)
+    if isinstance(node, Mapping):
+        key = Scalar(override.value.source, part, "", 0, override.text.index(part), 0, len(part))
+        written, old = node.entries.get(part, (key, None))
+        return node.with_entries({**node.entries, part: (written, _replaced(old, override, depth + 1))})
+    if isinstance(node, Sequence):
+        if not (part.isdecimal() and int(part) < len(node.items)):
+            raise override.refused(f"{part!r} is no index of this list of {len(node.items)}", "indices count from 0")
+        return node.with_item(int(part), _replaced(node.items[int(part)], override, depth + 1))
+    at = ".".join(override.parts[:depth])
+    raise override.refused(f"{at} is the value {node.text[:60]!r}, which has no {part!r}")
+
+
+def _unfolded(node: Node | None, override: Override, depth: int) -> Node:
+    """A value as what has keys: nothing as an empty mapping, short forms (`data: digits`) as their long ones."""
+    source = override.value.source
+    if node is None or (isinstance(node, Scalar) and node.value is None):
+        return Mapping(source, 0, 0)
+    if isinstance(node, Scalar) and override.parts[:depth] in SHORT:
+        key = SHORT[override.parts[:depth]]
+        return Mapping(node.source, node.line, node.column).with_entries({key: (node, node)})
+    if isinstance(node, Mapping) and len(node.entries) == 1 and SHORT.get(override.parts[:depth]) == "name":
+        [(key, (written, inside))] = node.entries.items()
+        if isinstance(inside, Mapping) and key not in ("name", override.parts[depth]):
+            return node.with_entries({"name": (written, written), **inside.entries})
+    return node
+
+
+def _row_index(rows: list[Row], override: Override) -> int:
+    wanted = override.parts[1]
+    for index, row in enumerate(rows):
+        if row.name == wanted:
+            return index
+    if wanted.isdecimal() and len(wanted) < 10:
+        if int(wanted) < len(rows):
+            return int(wanted)
+        raise override.refused(f"there is no row {wanted}; the last is row {len(rows) - 1}", "rows count from 0")
+    names = [row.name for row in rows if row.name]
+    hint = did_you_mean(wanted, names) or "a row without a name has its index, counted from 0: layers.2"
+    raise override.refused(f"there is no row named {wanted!r}", hint)
+
+
+def _changed(row: Row, override: Override) -> Row:
+    """The row with one of its parts replaced, whatever the notation and the cell that it was written in."""
+    try:
+        if len(override.parts) == 2:
+            return replace(read_row(override.value, row.path), name=row.name, label=row.label)
+        if len(override.parts) > 3:
+            raise override.refused(f"{override.parts[2]!r} has no parts of its own", HINT)
+        field = override.parts[2]
+        value = read_value(override.value, override.path)
+    except RowError as error:
+        raise SpecError([error.problem]) from None
+    cells = {**row.cells, field: override.value.position}
+    text = f"{row.text} (with {field}={write_value(value)})"
+    if field in ("type", "name"):
+        if not isinstance(value, str):
+            raise override.refused(f"the {field} of a row is a word, not {write_value(value)}")
+        row = replace(row, type=value) if field == "type" else replace(row, name=value)
+        return replace(row, cells=cells, text=text)
+    if field == "activation":
+        if not isinstance(value, (str, Call, type(None))):
+            raise override.refused(
+                f"{write_value(value)} is not an activation", "one word such as relu, or leaky_relu(0.1)"
+            )
+        return replace(row, activation=value, cells=cells, text=text)
+    return _with_option(row, field, value, cells, text)
+
+
+def _with_option(row: Row, field: str, value: Value, cells: Named[str, Position], text: str) -> Row:
+    """The row with an option set, which leaves the size cell where it was given by position."""
+    alias = ALIASES.get(fold(row.type))
+    meant = SYNONYMS.get(field, field)
+    options = {name: old for name, old in row.options.items() if SYNONYMS.get(name, name) != meant}
+    positional = alias.layer.positional if alias else ()
+    index = next((at for at, name in enumerate(positional) if name in (field, meant)), len(row.size))
+    if index >= len(row.size):
+        return replace(row, options={**options, field: value}, cells=cells, text=text)
+    size = (*row.size[:index], value, *row.size[index + 1 :])
+    return replace(row, size=size, options=options, cells={**cells, "size": cells[field]}, text=text)

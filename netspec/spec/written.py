@@ -1,0 +1,198 @@
+"""Rows as text: what each cell says in its author's own words, taken from one notation and written in another."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from netspec.errors import Position, Problem, SpecError
+from netspec.layers import ALIASES, fold
+from netspec.layers.activation import ARGUMENTS
+from netspec.layers.base import SYNONYMS
+from netspec.notation import NotationError, Value, parse_value, split_outside
+from netspec.spec.reader import Mapping, Node, Scalar, Sequence, read
+from netspec.spec.rows import COLUMNS, RowError, read_value
+
+OPTION = re.compile(r"\s*([^\W\d][\w.]*)\s*=(.*)", re.DOTALL)
+EMPTY = ("", "-")
+LINE_LENGTH = 100
+
+
+@dataclass(slots=True)
+class WrittenRow:
+    """The text of a row's cells by column, its name or label, and the comments that belong to it."""
+
+    cells: dict[str, str]
+    position: Position
+    name: str | None = None
+    label: str | None = None
+    leading: list[str] = field(default_factory=list)
+    """Comment lines and blank lines that stand above it."""
+    trailing: str = ""
+    """The comment on its own line."""
+
+    def cell(self, column: str) -> str:
+        """The text of a cell, empty where nothing stands."""
+        text = self.cells.get(column, "").strip()
+        return "" if text in EMPTY else text
+
+    def refuse(self, message: str, hint: str | None = None) -> SpecError:
+        """The error that this row cannot be written in another notation."""
+        return SpecError([Problem(message, hint, "layers", self.position)])
+
+
+def from_node(node: Node) -> WrittenRow:
+    """The text of a row that `read_row` accepts."""
+    if isinstance(node, Mapping) and "type" not in node.entries:
+        [(key, inside)] = node.entries.values()
+        row = from_node(inside)
+        row.name, row.position = key.text, key.position
+        return row
+    if isinstance(node, Mapping):
+        return _from_mapping(node)
+    assert isinstance(node, Scalar)
+    parts = [part.strip() for part, _ in split_outside(node.text, "|")]
+    return WrittenRow(dict(zip(COLUMNS, parts, strict=False)), node.position)
+
+
+def _from_mapping(node: Mapping) -> WrittenRow:
+    """A mapping's values as cells: what the kind reads by position goes into the size cell."""
+    values = {key: value for key, (_, value) in node.entries.items()}
+    kind = values.pop("type")
+    assert isinstance(kind, Scalar)
+    row = WrittenRow({"type": kind.text}, node.position)
+    name = values.pop("name", None)
+    if isinstance(name, Scalar) and not name.empty:
+        row.name = name.text
+    activation = values.pop("activation", None)
+    if activation is not None:
+        row.cells["activation"] = "" if _is_null(activation) else notation_text(activation)
+    size: list[str] = []
+    for wanted in positional(kind.text):
+        written = next((key for key in values if wanted in (key, SYNONYMS.get(key, key))), None)
+        if written is None:
+            break
+        size.append(notation_text(values.pop(written)))
+    row.cells["size"] = ", ".join(size)
+    row.cells["options"] = ", ".join(f"{key}={notation_text(value)}" for key, value in values.items())
+    return row
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and not node.style and node.value is None
+
+
+def notation_text(node: Node) -> str:
+    """A value of a mapping as a cell writes it: lists of numbers as tuples, one-key mappings as calls.
+
+    >>> notation_text(read("[3, [0, 1]]", "")), notation_text(read("{normal: {std: 0.02}}", ""))
+    ('(3,(0,1))', 'normal(std=0.02)')
+    """
+    if isinstance(node, Scalar):
+        return "null" if _is_null(node) else node.text.strip()
+    if isinstance(node, Sequence):
+        items = [notation_text(item) for item in node.items]
+        if items and _numeric(read_value(node, "")):
+            return f"({items[0]},)" if len(items) == 1 else f"({','.join(items)})"
+        return f"[{', '.join(items)}]"
+    [(name, (_, inside))] = node.entries.items()
+    if isinstance(inside, Mapping):
+        return f"{name}({', '.join(f'{key}={notation_text(value)}' for key, (_, value) in inside.entries.items())})"
+    return f"{name}()" if _is_null(inside) else f"{name}({notation_text(inside)})"
+
+
+def _numeric(value: Value) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_numeric, value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def positional(kind: str) -> tuple[str, ...]:
+    """The fields that the size cell of this kind fills, in order; none for a kind that is not known."""
+    alias = ALIASES.get(fold(kind))
+    if alias is None:
+        return ()
+    if "function" in alias.fields:
+        own = ARGUMENTS.get(str(alias.fields["function"]))
+        return (own,) if own else ()
+    return alias.layer.positional
+
+
+def to_pipes(row: WrittenRow) -> list[str]:
+    """The cells of a pipe row, without the empty ones at its end."""
+    cells = [row.cell(column) or "-" for column in COLUMNS]
+    while cells[-1] == "-":
+        cells.pop()
+    return cells
+
+
+def to_mapping(row: WrittenRow) -> dict[str, str]:
+    """The entries of a mapping row with YAML text for values; raises SpecError where a size has no name."""
+    entries = {"type": yaml_text(row.cell("type"))}
+    size: list[str] = []
+    options: dict[str, str] = {}
+    for column in ("size", "options", "activation"):
+        for item, _ in split_outside(row.cell(column), ","):
+            option = OPTION.fullmatch(item)
+            if option:
+                options[option[1]] = option[2].strip()
+            elif item.strip() and column == "activation":
+                options["activation"] = item.strip()
+            elif item.strip():
+                size.append(item.strip())
+    names = positional(row.cell("type"))
+    if len(size) > len(names):
+        what = f"reads {', '.join(names)} there" if names else "reads nothing there"
+        hint = "write it as name=value, or keep the row in a pipe notation"
+        raise row.refuse(f"the size cell holds {', '.join(size)}, but {row.cell('type')} {what}", hint)
+    entries |= {name: yaml_value(text) for name, text in zip(names, size, strict=False)}
+    for name, text in options.items():
+        if name in entries:
+            raise row.refuse(f"{name} is given twice in this row", "keep one of the two")
+        entries[name] = yaml_text(text) if name == "name" else yaml_value(text)
+    if "name" in entries and row.name is None:
+        row.name = options["name"]
+        del entries["name"]
+    return entries
+
+
+def yaml_text(text: str) -> str:
+    """A text as a YAML scalar that reads back as this text, quoted where it must be."""
+    return text if _reads_as_text(text) else json.dumps(text, ensure_ascii=False)
+
+
+def _reads_as_text(text: str) -> bool:
+    try:
+        node = read(f"{{k: {text}}}", "")
+    except SpecError:
+        return False
+    value = node.get("k") if isinstance(node, Mapping) and len(node.entries) == 1 else None
+    return isinstance(value, Scalar) and not value.style and value.text == text
+
+
+def yaml_value(text: str) -> str:
+    """The notation of a value as YAML that means the same: `(3,3)` is written 3x3, `((0,1),(0,1))` as lists."""
+    meant = parse_value(text)
+    if isinstance(meant, tuple) and len(meant) > 1 and all(type(size) is int and size > 0 for size in meant):
+        return "x".join(map(str, meant))
+    if isinstance(meant, (tuple, list)) and text[0] in "([":
+        items = [item.strip() for item, _ in split_outside(text[1:-1], ",")]
+        listed = f"[{', '.join(yaml_value(item) for item in items if item)}]"
+        if _means(listed, meant):
+            return listed
+    return text if _means(text, meant) else json.dumps(text, ensure_ascii=False)
+
+
+def _means(text: str, meant: Value) -> bool:
+    try:
+        node = read(f"{{k: {text}}}", "")
+        value = node.get("k") if isinstance(node, Mapping) and len(node.entries) == 1 else None
+        return value is not None and as_tuples(read_value(value, "")) == as_tuples(meant)
+    except (SpecError, RowError, NotationError):
+        return False
+
+
+def as_tuples(value: Value) -> Value:
+    """The value with every list as a tuple: layers take either for the other."""
+    return tuple(map(as_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,78 @@
+"""What happened in every epoch: rows of plain numbers, which of them was the best, and their file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from netspec.errors import NetspecError
+from netspec.training.settings import Monitor
+
+COLUMNS = ("epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+"""What every row of a history holds.
+
+`epoch` counts from 1, `learning_rate` is that of the epoch's last step, `loss` and `accuracy` are means over
+the epoch's training images as they passed (dropout on), `val_*` are of the validation images after the epoch (dropout
+off), `seconds` is how long the epoch took, validation included.
+"""
+
+Row = Mapping[str, float]
+
+
+class DivergedError(NetspecError):
+    """The training never reached a finite loss."""
+
+    exit_code = 1
+
+
+def is_better(monitor: Monitor, new: float, old: float | None) -> bool:
+    """Whether an epoch whose monitored value is `new` beats the best so far; a value that is not finite never does.
+
+    >>> is_better("val_loss", 0.2, 0.3), is_better("val_accuracy", 0.2, 0.2), is_better("val_loss", 0.2, None)
+    (True, False, True)
+    """
+    if not isfinite(new):
+        return False
+    return old is None or (new > old if monitor.endswith("accuracy") else new < old)
+
+
+def best_epoch(history: Sequence[Row], monitor: Monitor) -> int:
+    """The number of the best epoch, the first of equals; raises DivergedError when no epoch's value is finite."""
+    best: Row | None = None
+    for row in history:
+        if is_better(monitor, row[monitor], best[monitor] if best else None):
+            best = row
+    if best is None:
+        raise DivergedError(
+            f"{monitor} was not finite in any of {len(history)} epochs: the training diverged\n"
+            "  hint: a smaller learning_rate"
+        )
+    return int(best["epoch"])
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """Write the rows as CSV; the file is there whole or not at all."""
+    names = [name for name in COLUMNS if any(name in row for row in history)]
+    names += sorted({name for row in history for name in row} - set(names))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(names)
+            writer.writerows([_written(row[name]) if name in row else "" for name in names] for row in history)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _written(value: float) -> str:
+    return str(int(value)) if isfinite(value) and value == int(value) and abs(value) < 1e15 else repr(float(value))
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows that `write_history` wrote, every number exactly as it was."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]

@@ -1,0 +1,161 @@
+"""How large an error float32 rounding causes: the float64 reference is run with noise of that size after every step.
+
+The model (SEMANTICS 3.2): a sum of products rounds like 2u * m * N(0, 1), where m is the mean magnitude of the
+sample's results, or the random-walk magnitude sqrt(sum of squared terms) where few results may all have cancelled;
+everything else that a node does rounds its values by a factor 1 + 2u * N(0, 1). Libraries evaluate exp(x) - 1,
+log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays behind when the result is small, and some
+clamp their sigmoid at 1e-8: 2u * N(0, 1) is added, and 2u * |x| * N(0, 1) where x is multiplied by such a share.
+A mean that is taken off rounds as the numbers do that it is the mean of. Inputs and the weights of normalisations are
+disturbed by the factor as well, since a library may fold or centre them first. The network itself carries the noise on,
+so a badly conditioned one is granted what it needs and a good one is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
+
+from netspec.layers import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Dense,
+    DepthwiseConv,
+    GlobalAvgPool,
+    Grayscale,
+    GroupNorm,
+    LayerNorm,
+    SeparableConv,
+)
+from netspec.network import Network, Node
+from netspec.reference import evaluate_parts, interpret
+from netspec.reference.norm import in_groups
+from netspec.reference.table import Array, Values
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+
+PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
+MEANS = (AvgPool, GlobalAvgPool)
+NORMS = (BatchNorm, LayerNorm, GroupNorm)
+MANY = 64
+THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
+TIMES_SHARE = ("gelu", "silu", "hard_swish", "mish")
+
+
+class Rounding:
+    """Disturbs a run of the reference as float32 rounding would."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.Generator(np.random.SFC64(seed))
+
+    def _noise(self, values: Values, size: Values) -> Values:
+        """The values with normal errors of 2u * size added."""
+        noise = self.random.standard_normal(values.shape, np.float32)
+        return values + 2 * UNIT * size * noise
+
+    def input(self, values: Values) -> Values:
+        """Inputs, rounded."""
+        return self._noise(values, values)
+
+    def weights(self, node: Node, weights: Mapping[str, Values]) -> Mapping[str, Values]:
+        """The weights of a normalisation, rounded."""
+        if not isinstance(node.layer, NORMS):
+            return weights
+        return {name: self._noise(values, values) for name, values in weights.items()}
+
+    def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
+        """A node's values, wrong as its sums and its rounding may make them."""
+        return self._noise(values, np.hypot(values, intermediate(node, values, inputs, weights)))
+
+
+def intermediate(
+    node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]
+) -> Values | float:
+    """How large the numbers are whose sum gives the results, where they may be larger than those."""
+    if isinstance(node.layer, Activation) and node.layer.function in THROUGH_ONE:
+        return 1.0
+    if isinstance(node.layer, Activation) and node.layer.function in TIMES_SHARE:
+        return inputs[0]
+    if isinstance(node.layer, (LayerNorm, GroupNorm)):
+        return _centring(node.layer, inputs[0]) * weights.get("gamma", 1.0)
+    if isinstance(node.layer, (*PRODUCTS, *MEANS, Grayscale)):
+        mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
+        # Where there are many results, their mean says how large the terms were; few may all have cancelled.
+        return mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
+    return 0.0
+
+
+def _centring(layer: LayerNorm | GroupNorm, x: Values) -> Values:
+    """How large the numbers are whose mean is taken off, over the deviation that they are then divided by."""
+    grouped, axes = in_groups(layer, x)
+    deviation = np.sqrt(grouped.var(axes, keepdims=True) + layer.epsilon)
+    size = np.abs(grouped).mean(axes, keepdims=True) / deviation
+    return np.broadcast_to(size, grouped.shape).reshape(x.shape)
+
+
+def _walk(node: Node, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values | float:
+    """sqrt(sum of squared terms) of every result: the size of a sum whose terms have random signs."""
+    if isinstance(node.layer, Grayscale):
+        return 0.0
+    squares = evaluate_parts(node, tuple(map(np.square, inputs)), {name: np.square(w) for name, w in weights.items()})
+    terms = 1
+    if isinstance(node.layer, MEANS):
+        # A mean has no weights that could be squared: sum(x^2) / n is n times sum((x / n)^2).
+        terms = prod(node.layer.size) if isinstance(node.layer, AvgPool) else prod(node.input_type.spatial)
+    size: Values = np.sqrt(squares / terms)
+    return size
+
+
+def norms(values: Array) -> Values:
+    """The L2 norm of every sample."""
+    flat = np.asarray(values, np.float64).reshape(len(values), -1)
+    # Scaled by the largest value, for squares of large values overflow.
+    scale = np.abs(flat).max(axis=1, initial=0.0)
+    safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    length: Values = safe * np.sqrt(np.square(flat / safe[:, None]).sum(axis=1))
+    return length
+
+
+def predict(
+    network: Network,
+    weights: Mapping[str, Array],
+    inputs: Array,
+    reference: Mapping[str, Values],
+    seed: int = 0,
+    draws: int = DRAWS,
+) -> dict[str, Values]:
+    """The L2 error that float32 rounding is predicted to cause, by row and sample: [batch] each.
+
+    `reference` is the undisturbed value, for the same inputs, of every row that is asked for.
+    """
+    ends = {row.result for row in network.rows if row.name in reference}
+    squares = {row: np.zeros(len(inputs)) for row in reference}
+    with np.errstate(all="ignore"):
+        for draw in range(draws):
+            for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw)):
+                if node.name in ends:
+                    squares[node.row] += norms(values - reference[node.row]) ** 2
+    return {row: np.sqrt(total / draws) for row, total in squares.items()}
+
+
+def budget(reference: Values, predicted: Values) -> Values:
+    """The largest L2 error of every sample that float32 is granted."""
+    granted: Values = BUDGET_FACTOR * np.maximum(predicted, FLOOR_UNITS * UNIT * norms(reference))
+    return granted
+
+
+def gate(reference: Values, predicted: Values, leak: float = 0.0) -> Values:
+    """The largest L2 error of every sample that float64 is granted.
+
+    The gate is relative; where the network is conditioned so badly that float64 rounding itself is predicted to be
+    larger (a mean of 1000 taken off values that vary by 1), the prediction counts. `leak` is the relative
+    precision that a library is known to lose, carried on as the network carries roundings of 2u.
+    """
+    rounding = BUDGET_FACTOR * predicted * (FLOAT64_UNIT / UNIT)
+    size = norms(reference)
+    carried = np.maximum(size, predicted / (2 * UNIT))
+    granted: Values = np.maximum(np.maximum(FLOAT64_GATE * size, leak * carried), rounding)
+    return granted

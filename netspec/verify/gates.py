@@ -1,0 +1,29 @@
+"""What counts as equal: every tolerance of the verifier, each with its reason. Tests import them from here.
+
+float64 is the proof. Where two programs compute the same formula in float64 they differ by rounding only, a few 1e-16
+a layer; every difference of meaning that was ever measured between the frameworks (an epsilon, a slope, a padding, an
+approximation) is 1e-9 or more. 1e-12 stands between the two.
+
+float32 is the smoke test. Its error depends on the network, so no constant can judge it: the error that rounding causes
+is predicted for this network, these weights and these inputs (`budget.py`), and the measured one is held against it.
+"""
+
+FLOAT64_GATE = 1e-12
+"""Largest relative L2 error of a sample's value in float64, where rounding is not predicted to be larger."""
+
+UNIT = 2.0**-24
+"""Unit roundoff of float32: the relative error of one correctly rounded operation."""
+
+FLOAT64_UNIT = 2.0**-53
+"""Unit roundoff of float64."""
+
+BUDGET_FACTOR = 8.0
+"""How often the predicted error the measured one may be. Correct libraries were measured at 1 to 2 and never above 3:
+orders of summation, fused kernels and approximated exponentials differ, but not eightfold."""
+
+FLOOR_UNITS = 4.0
+"""A relative error below this many unit roundoffs is never blamed: an exponential alone may be wrong by two."""
+
+DRAWS = 8
+"""Noisy runs whose root mean square is the prediction. A value of few numbers needs them: with eight, one unlucky
+rounding exceeds the factor once in fifty thousand times, with one draw it would one time in twelve."""

@@ -1,0 +1,107 @@
+"""Inputs and weights that bite: where a wrong meaning shows, in values that a right one survives.
+
+Ordinary noise hides faults. A ramp gives every coordinate its own value, so that a shifted or exchanged axis shows;
+zeros show what biases and pads do; large and tiny values leave the middle of every activation; an offset shows
+cancelling moments. Weights are of both signs and nothing is zero or one: a small variance, for instance, makes an
+epsilon matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from netspec.layers import BatchNorm, PReLU
+from netspec.network import Network, Node, TensorType, Weight
+from netspec.reference import evaluate_node
+from netspec.reference.table import Array, Values
+
+HARD = ("ramp", "wide", "zeros", "constant", "large", "tiny", "offset")
+"""The inputs beside ordinary ones."""
+
+
+def sample_names(ordinary: int) -> tuple[str, ...]:
+    """What each sample of `hard_inputs` is called in reports."""
+    return (*(f"normal {number}" for number in range(1, ordinary + 1)), *HARD)
+
+
+def hard_inputs(given: TensorType, ordinary: int, seed: int) -> Array:
+    """One float32 batch [ordinary + 7, ...]: samples of N(0, 1), then one of each hard kind."""
+    random = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    normal = random.standard_normal((ordinary, *given.shape))
+    draw = {name: random.standard_normal(given.shape) for name in HARD}
+    signs = np.sign(draw["large"])
+    hard = {
+        "ramp": np.linspace(-1.0, 1.0, given.size).reshape(given.shape) if given.size > 1 else np.ones(given.shape),
+        "wide": 4.0 * draw["wide"],
+        "zeros": np.zeros(given.shape),
+        "constant": np.full(given.shape, 0.7),
+        "large": 1e3 * signs * random.uniform(0.5, 1.0, given.shape),
+        "tiny": 1e-4 * draw["tiny"],
+        "offset": 1e3 + draw["offset"],
+    }
+    return np.concatenate([normal, np.stack([hard[name] for name in HARD])]).astype(np.float32)
+
+
+def biting_weights(network: Network, seed: int) -> dict[str, Array]:
+    """Random float32 weights, scaled row by row so that ordinary inputs keep the size 1 through any depth."""
+    random = np.random.Generator(np.random.Philox(key=[seed, 1]))
+    name, given = next(iter(network.inputs.items()))
+    values: dict[str, Values] = {name: random.standard_normal((2, *given.shape))}
+    weights: dict[str, Array] = {}
+    for node in network.nodes:
+        inputs = tuple(values[name] for name in node.inputs)
+        own = {weight.name: _draw(node, weight, random, inputs) for weight in node.weights}
+        size = _size(evaluate_node(node, own, *inputs))
+        own = {name: _scaled(node, name, array, size) for name, array in own.items()}
+        weights.update(own)
+        values[node.name] = evaluate_node(node, own, *inputs)
+    return weights
+
+
+def _size(values: Values) -> float:
+    """Root mean square of all values."""
+    size = float(np.sqrt(np.square(values).mean()))
+    return size if np.isfinite(size) and size > 0 else 1.0
+
+
+def _short(node: Node, name: str) -> str:
+    return name.removeprefix(f"{node.name}.")
+
+
+def _draw(node: Node, weight: Weight, random: np.random.Generator, inputs: tuple[Values, ...]) -> Array:
+    """Values for one weight, by what it is."""
+    normal = random.standard_normal(weight.shape)
+    uniform = random.uniform(0.5, 1.5, weight.shape)
+    match _short(node, weight.name):
+        case "bias" | "beta":
+            drawn = 0.3 * normal
+        case "gamma":
+            drawn = np.sign(normal) * uniform
+        case "mean":
+            drawn = 0.5 * normal * _size(inputs[0])
+        case "var":
+            # Small, so that an epsilon counts; without a gamma to scale it away, of the size that the values have.
+            free = isinstance(node.layer, BatchNorm) and node.layer.scale
+            drawn = random.uniform(1e-4, 1e-2, weight.shape) if free else uniform * _size(inputs[0]) ** 2
+        case "alpha" if isinstance(node.layer, PReLU):
+            drawn = random.uniform(0.05, 0.6, weight.shape)
+        case _:
+            drawn = normal
+    return drawn.astype(np.float32)
+
+
+# Multiplying these weights of a node by one number multiplies its result by that number.
+LINEAR = ("kernel", "pointwise", "bias", "gamma", "beta")
+
+
+def _scaled(node: Node, name: str, array: Array, size: float) -> Array:
+    names = {_short(node, weight.name) for weight in node.weights}
+    scalable = names & {"kernel", "pointwise", "gamma"}
+    return (array / size).astype(np.float32) if scalable and _short(node, name) in LINEAR else array
+
+
+def finite_problem(weights: Mapping[str, Array]) -> str | None:
+    """The first weight that holds a number that is not finite, or None."""
+    return next((name for name, values in weights.items() if not np.isfinite(values).all()), None)

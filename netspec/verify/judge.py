@@ -1,0 +1,244 @@
+"""Judge one backend: hold its answers against the reference, row by row, and name the first that diverges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netspec.backend import Precision
+from netspec.errors import BackendError
+from netspec.network import Network, Row
+from netspec.reference.table import Array, Values
+from netspec.verify.budget import budget, gate
+from netspec.verify.compare import Comparison, compare
+from netspec.verify.gather import Answers
+from netspec.verify.leaks import Caller, leaks_of
+from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What every backend is held against."""
+
+    network: Network
+    weights: Mapping[str, Array]
+    """The network's own weights, which the artefacts carry."""
+    biting: Mapping[str, Array]
+    """The weights that rows are compared with."""
+    inputs: Array
+    samples: tuple[str, ...]
+    """What each sample of `inputs` is called."""
+    reference: Mapping[str, Values]
+    """The value of every row with the biting weights."""
+    predicted: Mapping[str, Values]
+    """The L2 error that float32 rounding is predicted to cause there, for every sample."""
+    output: Values
+    """The network's output with its own weights."""
+    output_predicted: Values
+
+    def granted(self, row: str, precision: Precision, leak: float = 0.0) -> Values:
+        """The largest L2 error of every sample at a row."""
+        reference, predicted = self.reference[row], self.predicted[row]
+        return gate(reference, predicted, leak) if precision == "float64" else budget(reference, predicted)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One row: what was counted, and its comparisons where there are values."""
+
+    row: Row
+    counted: tuple[int, int] | None
+    float64: Comparison | None
+    float32: Comparison | None
+
+    @property
+    def miscounted(self) -> bool:
+        return self.counted is not None and self.counted != (self.row.trainable, self.row.non_trainable)
+
+    @property
+    def diverges(self) -> Precision | None:
+        """The precision in which the row's value is wrong, float64 first."""
+        for precision, found in (("float64", self.float64), ("float32", self.float32)):
+            if found is not None and found.symptom is not None:
+                return precision  # type: ignore[return-value]  # one of the two literals above
+        return None
+
+    def verdict(self, samples: Sequence[str]) -> RowVerdict:
+        return RowVerdict(
+            row=self.row.name,
+            kind=self.row.kind,
+            passed=self.float64 is not None and self.float32 is not None and not (self.diverges or self.miscounted),
+            trainable=self.row.trainable,
+            non_trainable=self.row.non_trainable,
+            counted=self.counted,
+            float64=measure(self.float64, samples),
+            float32=measure(self.float32, samples),
+        )
+
+
+def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> BackendVerdict:
+    """Everything that a backend said, compared; it is asked again only where a row diverges."""
+    judged = _rows(backend, standard, answers)
+    rows = tuple(found.verdict(standard.samples) for found in judged)
+    first = next((found for found in judged if found.diverges), None)
+    alone = _alone(backend, standard, first) if first and answers.alive else None
+    artefacts, artefact_failures = _artefacts(standard, answers)
+    failures = (
+        *answers.failures,
+        *_count_failures(standard, answers, judged),
+        *([_divergence(first, standard.samples, alone)] if first else []),
+        *_weight_failures(standard, answers),
+        *artefact_failures,
+    )
+    return BackendVerdict(
+        backend=name,
+        passed=not failures,
+        rows=rows,
+        artefacts=artefacts,
+        failures=failures,
+        first_row=next((found.row.name for found in judged if found.diverges or found.miscounted), None),
+        alone=alone,
+    )
+
+
+def measure(found: Comparison | None, samples: Sequence[str]) -> Measure | None:
+    """A comparison as the verdict states it; a value without a shape or a number has no error to state."""
+    if found is None:
+        return None
+    stated = found.symptom in (None, "value")
+    return Measure(
+        error=found.error if stated else None,
+        granted=found.granted,
+        ratio=found.ratio if stated and found.ratio < float("inf") else None,
+        sample=samples[found.sample],
+    )
+
+
+def _rows(backend: Caller, standard: Standard, answers: Answers) -> list[_Judged]:
+    leaks: Callable[[], Mapping[str, float]] = _once(lambda: leaks_of(backend, standard.network))
+    judged = []
+    for row in standard.network.rows:
+        double = _compare(standard, row, answers.float64, "float64")
+        if double is not None and double.symptom == "value" and answers.alive and leaks()[row.name]:
+            double = _compare(standard, row, answers.float64, "float64", leak=leaks()[row.name])
+        both = [
+            _compare(standard, row, answers.float32, "float32"),
+            _compare(standard, row, answers.single, "float32", 1),
+        ]
+        single = max(filter(None, both), key=lambda found: found.ratio, default=None)
+        counted = None if answers.counts is None else tuple(answers.counts.get(row.name, (0, 0)))
+        judged.append(_Judged(row, counted, double, single))  # type: ignore[arg-type]  # a pair
+    return judged
+
+
+def _once(make: Callable[[], Mapping[str, float]]) -> Callable[[], Mapping[str, float]]:
+    """A function that makes its value when it is first called."""
+    made: list[Mapping[str, float]] = []
+
+    def value() -> Mapping[str, float]:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return value
+
+
+def _compare(
+    standard: Standard,
+    row: Row,
+    values: Mapping[str, Array] | None,
+    precision: Precision,
+    count: int | None = None,
+    leak: float = 0.0,
+) -> Comparison | None:
+    """A row's value for the first `count` samples (all, when None) held against the reference, where there is one."""
+    if values is None:
+        return None
+    if row.name not in values:
+        return Comparison(float("inf"), 0.0, float("inf"), 0, "shape", "the backend gives no value for this row")
+    granted = standard.granted(row.name, precision, leak)
+    return compare(standard.reference[row.name][:count], values[row.name], granted[:count])
+
+
+def _alone(backend: Caller, standard: Standard, first: _Judged) -> bool | None:
+    """Whether a row diverges even when every row reads what the reference computed; None when that cannot be asked."""
+    precision = first.diverges
+    assert precision is not None
+    try:
+        values = backend.call(
+            "run",
+            network=standard.network,
+            weights=standard.biting,
+            inputs=standard.inputs,
+            precision=precision,
+            feed=standard.reference,
+        )
+    except BackendError:
+        return None
+    found = _compare(standard, first.row, values, precision)
+    return found is not None and found.symptom is not None
+
+
+def _divergence(first: _Judged, samples: Sequence[str], alone: bool | None) -> Failure:
+    found = first.float64 if first.diverges == "float64" else first.float32
+    assert found is not None
+    assert found.symptom is not None
+    text = found.message
+    if found.symptom == "value":
+        text = (
+            f"{first.diverges} error {found.error:.1e} for input {samples[found.sample]!r}, "
+            f"granted {found.granted:.1e}; {found.message}"
+        )
+    if alone is False:
+        text += "; given the reference's own input, the row agrees, so earlier errors are carried on"
+    return Failure(stage="compare", symptom=found.symptom, message=text, row=first.row.name)
+
+
+def _count_failures(standard: Standard, answers: Answers, judged: Sequence[_Judged]) -> Iterator[Failure]:
+    for found in judged:
+        if found.miscounted and found.counted is not None:
+            has = f"{found.counted[0]:,} trained and {found.counted[1]:,} other weights"
+            message = f"the artefact has {has}, inferred were {found.row.trainable:,} and {found.row.non_trainable:,}"
+            yield Failure(stage="compare", symptom="count", message=message, row=found.row.name)
+    known = {row.name for row in standard.network.rows}
+    for name, counted in (answers.counts or {}).items():
+        if name not in known:
+            message = f"the artefact has {sum(counted):,} weights in {name!r}, which is no row"
+            yield Failure(stage="compare", symptom="count", message=message)
+
+
+def _weight_failures(standard: Standard, answers: Answers) -> Iterator[Failure]:
+    """The weights that were read back must be the given ones, bit for bit."""
+    if answers.recovered is None:
+        return
+    rows = {weight.name: row.name for row in standard.network.rows for node in row.nodes for weight in node.weights}
+    for name, given in standard.weights.items():
+        found = answers.recovered.get(name)
+        wrong = None
+        if found is None:
+            wrong = f"{name} is not in the artefacts"
+        elif found.shape != given.shape:
+            wrong = f"{name} came back with the shape {found.shape}, given was {given.shape}"
+        elif found.tobytes() != given.tobytes():
+            wrong = f"{name} came back with {int((found != given).sum()):,} of {given.size:,} numbers changed"
+        if wrong:
+            yield Failure(stage="compare", symptom="value", message=wrong, row=rows.get(name))
+
+
+def _artefacts(standard: Standard, answers: Answers) -> tuple[tuple[ArtefactVerdict, ...], list[Failure]]:
+    """Every exported file's output for the network's own weights, in float32."""
+    verdicts, failures = [], []
+    granted = budget(standard.output, standard.output_predicted)
+    for file, values in (answers.outputs or {}).items():
+        found = compare(standard.output, values, granted)
+        verdicts.append(
+            ArtefactVerdict(file=file, passed=found.symptom is None, output=measure(found, standard.samples))
+        )
+        if found.symptom is not None:
+            message = f"{file}, loaded afresh: {found.message}"
+            if found.symptom == "value":
+                message += f" (error {found.error:.1e}, granted {found.granted:.1e})"
+            failures.append(Failure(stage="compare", symptom=found.symptom, message=message))
+    if answers.outputs is not None and not answers.outputs:
+        failures.append(Failure(stage="build", symptom="crash", message="no exported file could be run"))
+    return tuple(verdicts), failures

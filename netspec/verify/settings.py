@@ -1,0 +1,19 @@
+"""The spec's `verify` section."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class VerifySettings(BaseModel):
+    """The spec's `verify` section: what the backends are asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    inputs: Annotated[int, Field(ge=1, le=1000, strict=True)] = 3
+    """How many random samples are compared, beside the hard ones (a ramp, zeros, a constant; wide, large, tiny and
+    offset values)."""
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
+    """The seed of those samples and of the weights that they are compared with."""

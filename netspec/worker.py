@@ -1,0 +1,172 @@
+"""Backends in processes of their own: frameworks never meet, load side by side, and may die alone.
+
+The parent sends pickled calls of a backend's methods over the worker's standard input and reads pickled answers
+from a pipe of its own, so that whatever a framework prints cannot disturb them. Both ends are this program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from types import TracebackType
+from typing import IO, Any, Self
+
+from netspec.backend import Progress, find_backend
+from netspec.errors import BackendError, NetspecError
+
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
+    "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+class WorkerDied(BackendError):
+    """The worker's process ended in the middle of a call."""
+
+
+class WorkerFailed(BackendError):
+    """The backend raised in the middle of a call; `details` is the traceback there."""
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message, details)  # what pickle gives back to __init__
+        self.message, self.details = message, details
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Worker:
+    """A process that holds one backend and answers calls of its methods, one at a time.
+
+    `backend` is a registered name, or `module:attribute` of a backend object. The process starts at once, so that
+    its framework loads while the caller goes on; `environment` is added to this process's own.
+    """
+
+    def __init__(self, backend: str, environment: dict[str, str] | None = None) -> None:
+        self.backend = backend
+        self._lock = threading.Lock()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker, closed in close()
+        answers, theirs = os.pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from netspec.worker import main; main()", backend, str(theirs)],
+            stdin=subprocess.PIPE,
+            stdout=self._stderr,
+            stderr=self._stderr,
+            pass_fds=(theirs,),
+            env={**os.environ, **ENVIRONMENT, **(environment or {})},
+        )
+        os.close(theirs)
+        self._answers: IO[bytes] = os.fdopen(answers, "rb")
+
+    @property
+    def pid(self) -> int:
+        """The process's identifier."""
+        return self._process.pid
+
+    def call(self, method: str, progress: Progress | None = None, **arguments: Any) -> Any:
+        """Call a method of the backend and wait for what it returns.
+
+        `progress` receives the events that the method reports, when it takes a `progress` argument. Raises the
+        netspec errors that the method raised, WorkerFailed for any other, WorkerDied when the process ended.
+        """
+        with self._lock:
+            try:
+                assert self._process.stdin is not None
+                pickle.dump((method, arguments, progress is not None), self._process.stdin, protocol=5)
+                self._process.stdin.flush()
+                while True:
+                    kind, content = pickle.load(self._answers)  # noqa: S301 - written by our own child process
+                    if kind == "event" and progress is not None:
+                        event, values = content
+                        progress(event, **values)
+                    elif kind == "answer":
+                        return content
+                    elif kind == "error":
+                        raise content
+            except (BrokenPipeError, EOFError, pickle.UnpicklingError) as error:
+                raise WorkerDied(self._obituary()) from error
+
+    def _obituary(self) -> str:
+        status = self._process.wait()
+        self._stderr.seek(0)
+        said = self._stderr.read()[-2000:].decode(errors="replace").strip()
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+            if -status == signal.SIGKILL:
+                how += " (out of memory?)"
+        else:
+            how = f"ended with status {status}"
+        lines = "\n    ".join(said.splitlines()[-8:])
+        return f"the {self.backend} worker {how}" + (f"; it last said:\n    {lines}" if lines else "")
+
+    def close(self) -> None:
+        """End the process; a call under way ends with WorkerDied."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):  # what was left in the buffer has no reader any more
+                self._process.stdin.close()
+        self._answers.close()
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve(name: str, answers: IO[bytes]) -> None:
+    """Answer calls from standard input until it ends."""
+
+    def send(kind: str, content: Any) -> None:
+        pickle.dump((kind, content), answers, protocol=5)
+        answers.flush()
+
+    def report(event: str, **values: Any) -> None:
+        send("event", (event, values))
+
+    try:
+        backend = _load(name)
+    except NetspecError as error:
+        backend = error
+    while True:
+        try:
+            method, arguments, listens = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by our own parent process
+        except EOFError:
+            return
+        if isinstance(backend, NetspecError):
+            send("error", backend)
+            continue
+        try:
+            extra = {"progress": report} if listens else {}
+            send("answer", getattr(backend, method)(**arguments, **extra))
+        except NetspecError as error:
+            send("error", error)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the caller's to report
+            import traceback
+
+            summary = f"the {name} backend failed in {method}: {type(error).__name__}: {error}"
+            send("error", WorkerFailed(summary, traceback.format_exc()))
+
+
+def _load(name: str) -> Any:
+    if ":" not in name:
+        return find_backend(name)
+    module, attribute = name.split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def main() -> None:
+    """The worker's own program: the backend's name and the pipe for answers are its arguments."""
+    serve(sys.argv[1], os.fdopen(int(sys.argv[2]), "wb"))

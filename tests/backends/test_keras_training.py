@@ -1,0 +1,374 @@
+"""Training with Keras: the adapted layers and optimisers against their formulas, and `fit` against a loop in numpy."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+import pytest
+
+from netspec.data.batches import batches, epoch_order
+from netspec.data.dataset import Dataset, Split
+from netspec.data.digits import read
+from netspec.errors import BackendError, SpecError
+from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
+from netspec.training.settings import Optimizer
+from netspec.weights import draw
+from netspec.worker import Worker
+from tests.backends.test_keras_render import compiled
+
+STEPS = 50
+
+
+class Probe:
+    """Single layers and optimisers in float64, answered in a worker of their own."""
+
+    def batch_norm(self, inputs, momentum):
+        """The running mean and variance after every batch of `inputs`."""
+        from netspec_keras.adapted import BatchNormalization
+        from netspec_keras.model import precision
+
+        with precision("float64"):
+            layer = BatchNormalization(momentum=momentum)
+            found = []
+            for batch in inputs:
+                layer(batch, training=True)
+                found.append((np.array(layer.moving_mean), np.array(layer.moving_variance)))
+            assert np.array_equal(layer(inputs[0], training=False), layer(inputs[0], training=False))
+            found.append((np.array(layer.moving_mean), np.array(layer.moving_variance)))
+        return found
+
+    def optimise(self, settings, starts, gradients, rates, decayed):
+        """The variables after every step, computed in a compiled function as `fit` does."""
+        import keras
+        import tensorflow as tf
+        from netspec_keras.adapted import OPTIMIZERS
+        from netspec_keras.model import precision
+
+        with precision("float64"):
+            variables = [keras.Variable(start, name=f"v{index}") for index, start in enumerate(starts)]
+            paths = [variable.path for index, variable in enumerate(variables) if index in decayed]
+            optimizer = OPTIMIZERS[settings.name](settings, paths)
+            optimizer.build(variables)
+            step = tf.function(lambda given: optimizer.apply(given, variables))
+            found = []
+            for rate, given in zip(rates, gradients, strict=True):
+                optimizer.learning_rate = rate
+                step([tf.constant(gradient) for gradient in given])
+                found.append([np.array(variable) for variable in variables])
+        return found
+
+
+probe = Probe()
+
+
+@pytest.fixture(scope="module")
+def probing():
+    with Worker("tests.backends.test_keras_training:probe") as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def keras(workers):
+    return workers["keras"]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 2, 5), (2, 5)])
+def test_running_variance_is_unbiased(probing, shape):
+    random = np.random.default_rng(1)
+    inputs = [random.normal(3, 2, size=shape) for _ in range(STEPS)]
+    found = probing.call("batch_norm", inputs=inputs, momentum=0.9)
+    mean, variance = np.zeros(5), np.ones(5)
+    for given, (running_mean, running_variance) in zip(inputs, found, strict=False):
+        axes = tuple(range(given.ndim - 1))
+        mean = 0.9 * mean + (1 - 0.9) * given.mean(axes)
+        variance = 0.9 * variance + (1 - 0.9) * given.var(axes, ddof=1)
+        np.testing.assert_allclose(running_mean, mean, rtol=1e-13)
+        np.testing.assert_allclose(running_variance, variance, rtol=1e-12)
+    np.testing.assert_array_equal(found[-1], found[-2])
+
+
+def torch_formulas(settings: Optimizer, start, gradients, rates, decay):
+    """torch.optim's formulas, one variable, in numpy."""
+    weight, first, second = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for update, (given, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        gradient = given
+        if settings.name == "adamw":
+            weight = weight - rate * decay * weight
+        else:
+            gradient = gradient + decay * weight
+        if settings.name == "sgd":
+            first = settings.momentum * first + gradient if update > 1 else gradient
+            step = gradient + settings.momentum * first if settings.nesterov else first
+            weight = weight - rate * step
+        elif settings.name == "rmsprop":
+            second = settings.rho * second + (1 - settings.rho) * gradient**2
+            first = settings.momentum * first + gradient / (np.sqrt(second) + settings.epsilon)
+            weight = weight - rate * first
+        else:
+            first = settings.beta_1 * first + (1 - settings.beta_1) * gradient
+            second = settings.beta_2 * second + (1 - settings.beta_2) * gradient**2
+            root = np.sqrt(second / (1 - settings.beta_2**update)) + settings.epsilon
+            weight = weight - rate / (1 - settings.beta_1**update) * first / root
+        yield weight
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"sgd": {"learning_rate": 0.1}},
+        {"sgd": {"learning_rate": 0.1, "momentum": 0.9}},
+        {"sgd": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
+        {"adam": {"learning_rate": 0.01}},
+        {"adam": {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}},
+        {"adamw": {"learning_rate": 0.01, "weight_decay": 0.3}},
+        {"rmsprop": {"learning_rate": 0.01}},
+        {"rmsprop": {"learning_rate": 0.01, "rho": 0.7, "epsilon": 1e-3, "momentum": 0.5, "weight_decay": 0.1}},
+    ],
+    ids=str,
+)
+def test_optimizers_follow_torch(probing, written):
+    settings = TrainSettings.model_validate({"optimizer": written}).optimizer
+    random = np.random.default_rng(2)
+    starts = [random.normal(size=(4, 3)), random.normal(size=5)]
+    # Small gradients beside large ones: where an epsilon stands shows there.
+    scales = [10.0 ** random.integers(-9, 2, size=start.shape) for start in starts]
+    gradients = [
+        [random.normal(size=start.shape) * scale for start, scale in zip(starts, scales, strict=True)]
+        for _ in range(STEPS)
+    ]
+    rates = [settings.learning_rate * (1 - step / 100) for step in range(STEPS)]
+    found = probing.call(
+        "optimise", settings=settings, starts=starts, gradients=gradients, rates=rates, decayed=frozenset({0})
+    )
+    for index, start in enumerate(starts):
+        own = [given[index] for given in gradients]
+        decay = settings.weight_decay if index == 0 else 0.0
+        for step, expected in enumerate(torch_formulas(settings, start, own, rates, decay)):
+            np.testing.assert_allclose(found[step][index], expected, rtol=1e-10, atol=1e-14)
+
+
+def linear(units: int, last: str = "") -> str:
+    return f"name: linear\ninput: 6\nlayers:\n  - FNN | {units} | {last}\n"
+
+
+def toy(count: int = 33, classes: int = 3) -> Dataset:
+    random = np.random.default_rng(4)
+    labels = random.integers(0, classes, size=count)
+    images = random.normal(size=(count, 6)).astype(np.float32) + labels[:, np.newaxis].astype(np.float32)
+    split = Split(images, labels.astype(np.int64))
+    return Dataset("toy", tuple("abc"[:classes]), split, split.take(np.arange(10)), split)
+
+
+def quiet(event, **values):
+    """Nobody looks."""
+
+
+def by_hand(network, dataset, settings, activate):
+    """A linear model trained by gradient descent in numpy: its weights and losses, epoch for epoch."""
+    weights = {name: value.astype(np.float64) for name, value in draw(network, settings.seed).items()}
+    kernel, bias = weights["dense_1.kernel"], weights["dense_1.bias"]
+    step, steps = 0, settings.epochs * (len(dataset.train) // settings.batch_size)
+    for epoch in range(1, settings.epochs + 1):
+        order = epoch_order(len(dataset.train), settings.seed, epoch)
+        for images, labels in batches(dataset.train, settings.batch_size, order):
+            outputs = activate(images @ kernel + bias)
+            gradient = (outputs - loss_targets(labels, outputs.shape[1])) / len(labels)
+            if settings.loss != "cross_entropy":
+                gradient *= (2 if settings.loss == "mean_squared_error" else 1) / outputs.shape[1]
+            rate = learning_rate(settings, step, steps)
+            kernel, bias = kernel - rate * images.T @ gradient, bias - rate * gradient.sum(0)
+            step += 1
+    assert step == steps
+    return {"dense_1.kernel": kernel, "dense_1.bias": bias}
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "units", "last", "classes", "activate"),
+    [
+        ("cross_entropy", 3, "Softmax", 3, softmax),
+        ("cross_entropy", 3, "-", 3, softmax),
+        ("binary_cross_entropy", 1, "Sigmoid", 2, lambda logits: 1 / (1 + np.exp(-logits))),
+        ("binary_cross_entropy", 3, "Sigmoid", 3, lambda logits: 1 / (1 + np.exp(-logits))),
+        ("mean_squared_error", 3, "-", 3, lambda outputs: outputs),
+    ],
+)
+def test_fit_is_gradient_descent_in_our_order(keras, loss, units, last, classes, activate):
+    network, dataset = compiled(linear(units, last)), toy(classes=classes)
+    # 33 images in batches of 8: the single image that is left joins the last batch.
+    settings = TrainSettings.model_validate(
+        {
+            "loss": loss,
+            "optimizer": {"sgd": {"learning_rate": 0.1}},
+            "schedule": "cosine",
+            "batch_size": 8,
+            "epochs": 3,
+            "seed": 5,
+            "monitor": "loss",
+        }
+    )
+    found, history = keras.call(
+        "train",
+        network=network,
+        weights=draw(network, settings.seed),
+        dataset=dataset,
+        settings=settings,
+        device="cpu",
+        progress=quiet,
+    )
+    assert [row["loss"] for row in history] == sorted((row["loss"] for row in history), reverse=True)
+    for name, expected in by_hand(network, dataset, settings, activate).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-5)
+    assert history[-1]["learning_rate"] == pytest.approx(learning_rate(settings, 11, 12), rel=1e-12)
+
+
+DIGITS = """\
+name: small
+input: 8x8x1
+layers:
+  - Rescale   | 1/16
+  - CNN       | 16, 3 | - | padding=same
+  - BatchNorm | momentum=0.8 | ReLU
+  - MaxPool   | 2
+  - Flatten
+  - Dropout   | 0.1
+  - FNN       | 10 | Softmax
+"""
+
+
+def digits() -> Dataset:
+    train, test = read()
+    return Dataset("digits", tuple("0123456789"), train.take(np.arange(1200)), train.take(np.arange(1200, 1438)), test)
+
+
+@pytest.fixture(scope="module")
+def trained(keras):
+    network, events = compiled(DIGITS), []
+    settings = TrainSettings.model_validate({"epochs": 5, "optimizer": {"adam": {"learning_rate": 0.01}}, "seed": 3})
+    arguments = {
+        "network": network,
+        "weights": draw(network, 0),
+        "dataset": digits(),
+        "settings": settings,
+        "device": "auto",
+    }
+
+    def again(report=quiet):
+        return keras.call("train", progress=report, **arguments)
+
+    weights, history = again(lambda event, **values: events.append((event, values)))
+    return network, weights, history, events, again
+
+
+def test_digits_are_learnt(keras, trained):
+    network, weights, history, events, _ = trained
+    assert [set(row) for row in history] == [set(COLUMNS)] * 5
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
+    test = digits().test
+    outputs = keras.call("predict", network=network, weights=weights, inputs=test.images)
+    assert (outputs.argmax(1) == test.labels).mean() > 0.95
+    assert [values["epoch"] for event, values in events if event == "epoch"] == [1, 2, 3, 4, 5]
+    steps = [values for event, values in events if event == "step"]
+    assert all(values["total"] == 5 * 38 and 1 <= values["step"] <= 5 * 38 for values in steps)
+
+
+def test_the_best_epoch_is_kept(keras, trained):
+    network, weights, history, _, _ = trained
+    validation = digits().validation
+    outputs = keras.call("predict", network=network, weights=weights, inputs=validation.images)
+    loss = -np.log(outputs[np.arange(len(validation)), validation.labels]).mean()
+    assert loss == pytest.approx(min(row["val_loss"] for row in history), rel=1e-4)
+    best = min(history, key=lambda row: row["val_loss"])
+    assert best["val_accuracy"] == pytest.approx((outputs.argmax(1) == validation.labels).mean(), abs=1e-6)
+
+
+def test_training_again_is_the_same(trained):
+    _, weights, history, _, again = trained
+    weights_again, history_again = again()
+    assert {name: value.tobytes() for name, value in weights.items()} == {
+        name: value.tobytes() for name, value in weights_again.items()
+    }
+    for row, other in zip(history, history_again, strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_weights_that_do_not_train_stay(trained):
+    network, weights, _, _, _ = trained
+    start = draw(network, 0)
+    moved = {name for name in weights if not np.array_equal(weights[name], start[name])}
+    assert moved == set(start), "every weight moves, and the running statistics too"
+
+
+def train(keras, text, dataset, **settings):
+    network = compiled(text)
+    return keras.call(
+        "train",
+        network=network,
+        weights=draw(network, 0),
+        dataset=dataset,
+        settings=TrainSettings.model_validate(settings),
+        device=settings.pop("device", "cpu"),
+        progress=quiet,
+    )
+
+
+def test_a_loss_that_is_not_finite_stops(keras):
+    with pytest.raises(DivergedError, match=r"not finite at step \d+ of 5 in epoch \d+ \(learning rate 1e\+30\)"):
+        train(
+            keras,
+            linear(3, "-"),
+            toy(),
+            loss="mean_squared_error",
+            optimizer={"sgd": {"learning_rate": 1e30}},
+            batch_size=7,
+        )
+
+
+def test_batch_norm_cannot_train_on_one_image(keras):
+    text = "name: n\ninput: 6\nlayers:\n  - FNN | 3\n  - BatchNorm\n  - FNN | 3 | Softmax\n"
+    with pytest.raises(BackendError, match=r"row 'batch_norm_1'.*batches of one image"):
+        train(keras, text, toy(), batch_size=1)
+
+
+def test_a_network_without_weights_is_refused(keras):
+    with pytest.raises(BackendError, match="no weights to train"):
+        train(keras, "name: n\ninput: 3\nlayers:\n  - Softmax\n", toy())
+
+
+def test_a_loss_that_does_not_suit_is_refused(keras):
+    with pytest.raises(SpecError, match="cross_entropy needs a final softmax"):
+        train(keras, linear(3, "Sigmoid"), toy(), loss="cross_entropy")
+
+
+def test_an_unknown_device_is_refused(keras):
+    network = compiled(linear(3, "Softmax"))
+    with pytest.raises(BackendError, match=r"no device 'tpu'[\s\S]*auto.*cpu"):
+        keras.call(
+            "train",
+            network=network,
+            weights=draw(network, 0),
+            dataset=toy(),
+            settings=TrainSettings(),
+            device="tpu",
+            progress=quiet,
+        )
+
+
+def test_uint8_images_are_read_as_they_are(keras):
+    """Bytes and the same values as floats train alike."""
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, size=(20, 6), dtype=np.uint8)
+    labels = random.integers(0, 3, size=20)
+    losses = []
+    for kind in (np.uint8, np.float32):
+        split = Split(images.astype(kind), labels)
+        text = "name: n\ninput: 6\nlayers:\n  - Rescale\n  - FNN | 3 | Softmax\n"
+        _, history = train(keras, text, Dataset("d", tuple("abc"), split, split, split), epochs=2, batch_size=4)
+        losses.append([row["loss"] for row in history])
+    assert losses[0] == losses[1]
+    assert all(map(isfinite, losses[0]))

@@ -1,0 +1,258 @@
+"""ONNX files at work: read back, run by plain ONNX Runtime, and row by row."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from netspec_onnx import backend
+
+from netspec.backend import ExportSettings, OnnxExport
+from netspec.compile import compile_spec
+from netspec.errors import BackendError
+from netspec.reference import evaluate
+from netspec.spec.load import parse_spec
+from netspec.verify.budget import budget, gate, predict
+from netspec.verify.compare import compare
+from netspec.verify.inputs import biting_weights, hard_inputs
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SPEC = """
+name: small
+input: 11x9x3
+layers:
+  - Rescale | 1/3
+  - CNN | 6, 3 | - | padding=same, stride=2
+  - BatchNorm | - | ReLU
+  - DepthwiseConv | 3 | gelu | multiplier=2
+  - SpatialDropout | 0.2
+  - LayerNorm
+  - ConvTranspose | 4, 3 | leaky_relu(0.1) | stride=2
+  - GroupNorm | 2
+  - AvgPool | 2
+  - Flatten
+  - FNN | 7 | selu
+  - Dropout | 0.5
+  - FNN | 3 | Softmax
+"""
+IMAGES = "{name: images, input: 11x9x3, layers: ['CNN | 4, 3', 'MaxPool | 2', 'Upsample | 2']}"
+LAYOUTS = pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+
+
+def problem(text=SPEC):
+    """A network with weights and inputs that bite, and what the reference says."""
+    network = compile_spec(parse_spec(text, "spec.yaml"))
+    weights, inputs = biting_weights(network, seed=5), hard_inputs(network.input_type, 2, seed=6)
+    reference = evaluate(network, weights, inputs)
+    return network, weights, inputs, reference, predict(network, weights, inputs, reference)
+
+
+def export(network, weights, folder, layout="nchw"):
+    return backend.export(network, weights, folder, ExportSettings(onnx=OnnxExport(layout=layout)))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_every_row_is_read(precision):
+    network, weights, inputs, reference, predicted = problem()
+    values = backend.run(network, weights, inputs, precision)
+    assert list(values) == [row.name for row in network.rows]
+    for row, value in values.items():
+        assert value.dtype == precision
+        granted = (gate if precision == "float64" else budget)(reference[row], predicted[row])
+        assert compare(reference[row], value, granted).symptom is None, row
+    np.testing.assert_array_equal(values["dropout_1"], values["dense_1"])
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_feed_judges_each_row_alone(precision):
+    """What is fed after one row reaches the next row, and no other."""
+    network, weights, inputs, reference, _ = problem()
+    rows = [row.name for row in network.rows]
+    plain = backend.run(network, weights, inputs, precision, feed=reference)
+    assert list(plain) == rows
+    for row in rows:
+        assert np.linalg.norm(plain[row] - reference[row]) <= 1e-4 * np.linalg.norm(reference[row]), row
+    for culprit, victim in itertools.pairwise(rows):
+        feed = {**reference, culprit: reference[culprit] + 1.0 + reference[culprit] ** 2}
+        values = backend.run(network, weights, inputs, precision, feed=feed)
+        moved = [row for row in rows if not np.array_equal(values[row], plain[row])]
+        assert moved == [victim]
+
+
+def test_feed_of_some_rows_leaves_the_others_accumulating():
+    network, weights, inputs, _, _ = problem()
+    plain = backend.run(network, weights, inputs, "float32")
+    zeros = np.zeros_like(plain["flatten_1"])
+    values = backend.run(network, weights, inputs, "float32", feed={"flatten_1": zeros})
+    np.testing.assert_array_equal(values["flatten_1"], plain["flatten_1"])
+    np.testing.assert_allclose(values["dense_2"], np.broadcast_to(values["dense_2"][0], values["dense_2"].shape))
+    assert not np.allclose(plain["dense_2"], values["dense_2"])
+
+
+@LAYOUTS
+@pytest.mark.parametrize("text", [SPEC, IMAGES], ids=["vector", "image"])
+def test_the_file_runs_optimised(text, layout, tmp_path):
+    network, weights, inputs, reference, predicted = problem(text)
+    [name] = export(network, weights, tmp_path, layout)
+    outputs = backend.run_artefact(tmp_path, network, inputs)
+    assert list(outputs) == [name]
+    row = network.rows[-1].name
+    assert compare(reference[row], outputs[name], budget(reference[row], predicted[row])).symptom is None
+    plain = backend.run(network, weights, inputs, "float32")[row]
+    assert compare(plain, outputs[name], budget(reference[row], predicted[row])).symptom is None
+
+
+def test_layouts_differ_in_the_file_only(tmp_path):
+    network, weights, inputs, _, _ = problem(IMAGES)
+    results = {}
+    for layout in ("nchw", "nhwc"):
+        [name] = export(network, weights, tmp_path / layout, layout)
+        session = onnxruntime.InferenceSession(tmp_path / layout / name, providers=["CPUExecutionProvider"])
+        given = inputs.transpose(0, 3, 1, 2) if layout == "nchw" else inputs
+        [results[layout]] = session.run(None, {"input": np.ascontiguousarray(given, np.float32)})
+    assert results["nchw"].shape[1:] == (4, 8, 6)
+    np.testing.assert_allclose(results["nchw"].transpose(0, 2, 3, 1), results["nhwc"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_the_batch_is_dynamic(batch, tmp_path):
+    network, weights, inputs, _, _ = problem()
+    [name] = export(network, weights, tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, 11, 9]
+    given = np.repeat(inputs[:1], batch, axis=0).transpose(0, 3, 1, 2).astype(np.float32)
+    [result] = session.run(None, {"input": given})
+    assert result.shape == (batch, 3)
+    np.testing.assert_allclose(result, np.repeat(result[:1], batch, axis=0), rtol=1e-5)
+
+
+def test_weights_come_back_bit_for_bit(tmp_path):
+    network, weights, *_ = problem()
+    export(network, weights, tmp_path)
+    found = backend.read_weights(tmp_path, network)
+    assert set(found) == set(weights)
+    for name, array in weights.items():
+        assert found[name].tobytes() == array.tobytes(), name
+        assert found[name].shape == array.shape
+
+
+def test_counts_are_taken_from_the_file(tmp_path):
+    network, weights, *_ = problem()
+    export(network, weights, tmp_path)
+    counts = backend.counts(tmp_path, network)
+    assert counts == {row.name: (row.trainable, row.non_trainable) for row in network.rows if row.parameters}
+    assert counts["batch_norm_1"] == (12, 12)
+    model = onnx.load(tmp_path / "small.onnx")
+    [bias] = [each for each in model.graph.initializer if each.name == "dense_2.bias"]
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "dense_2.bias"))
+    onnx.save(model, tmp_path / "small.onnx")
+    assert backend.counts(tmp_path, network)["dense_2"] == (7 * 3 + 1, 0)
+
+
+def test_a_file_without_a_weight_is_refused(tmp_path):
+    network, weights, *_ = problem(IMAGES)
+    export(network, weights, tmp_path)
+    model = onnx.load(tmp_path / "images.onnx")
+    model.graph.initializer[0].name = "other"
+    onnx.save(model, tmp_path / "images.onnx")
+    with pytest.raises(BackendError, match=r"has no weight 'conv_1\.kernel'"):
+        backend.read_weights(tmp_path, network)
+
+
+def test_large_weights_go_to_a_file_of_their_own(tmp_path, monkeypatch):
+    network, weights, inputs, reference, predicted = problem()
+    monkeypatch.setattr("netspec_onnx.model.EXTERNAL_BYTES", 100)
+    files = export(network, weights, tmp_path)
+    assert files == ["small.onnx", "small.onnx.data"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == files
+    found = backend.read_weights(tmp_path, network)
+    assert all(found[name].tobytes() == array.tobytes() for name, array in weights.items())
+    [output] = backend.run_artefact(tmp_path, network, inputs).values()
+    assert compare(reference["dense_2"], output, budget(reference["dense_2"], predicted["dense_2"])).symptom is None
+    rows = backend.run(network, weights, inputs, "float32")
+    assert (
+        compare(reference["dense_2"], rows["dense_2"], budget(reference["dense_2"], predicted["dense_2"])).symptom
+        is None
+    )
+    assert backend.counts(tmp_path, network)["dense_2"] == (24, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_predict_goes_piece_by_piece(count, monkeypatch):
+    network, weights, inputs, _, _ = problem(IMAGES)
+    monkeypatch.setattr("netspec_onnx.model.MEMORY_BYTES", 1)
+    given = inputs[:1].repeat(count, axis=0) + np.arange(count).reshape(-1, 1, 1, 1)
+    found = backend.predict(network, weights, given)
+    assert found.shape == (count, 8, 6, 4)
+    assert found.dtype == np.float32
+    if count:
+        row = backend.run(network, weights, given, "float32")["upsample_1"]
+        np.testing.assert_allclose(found, row, rtol=1e-4, atol=1e-5)
+
+
+def test_a_group_norm_keeps_its_digits_far_from_zero():
+    """ONNX Runtime's own GroupNormalization loses them: a mean of 1000 and a deviation of 1."""
+    network = compile_spec(parse_spec("{name: x, input: 5x4x6, layers: ['GroupNorm | 2']}", "x.yaml"))
+    weights = biting_weights(network, seed=1)
+    inputs = 1000 + np.random.default_rng(2).normal(size=(2, 5, 4, 6))
+    values = backend.run(network, weights, inputs, "float32")["group_norm_1"]
+    expected = evaluate(network, weights, inputs)["group_norm_1"]
+    assert np.linalg.norm(values - expected) <= 1e-3 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(("old", "new"), [(30, 9), (36, 39), (40, 6), (7, 3)])
+def test_nearest_takes_the_nearest_pixel_exactly(old, new):
+    """Centres that fall between two pixels, where float32 arithmetic takes the wrong one."""
+    network = compile_spec(
+        parse_spec(f"{{name: x, input: {old}x2x1, layers: ['Resize | ({new},2) | - | mode=nearest']}}", "x")
+    )
+    inputs = np.arange(old * 2.0).reshape(1, old, 2, 1)
+    values = backend.run(network, {}, inputs, "float32")["resize_1"]
+    expected = [(2 * index + 1) * old // (2 * new) for index in range(new)]
+    np.testing.assert_array_equal(values[0, :, :, 0], inputs[0, expected, :, 0])
+
+
+def test_the_file_needs_nothing_but_its_runtime(tmp_path):
+    """It runs without netspec or onnx, and without a word on standard output or error."""
+    network, weights, inputs, _, _ = problem()
+    [name] = export(network, weights, tmp_path)
+    np.save(tmp_path / "inputs.npy", inputs.transpose(0, 3, 1, 2).astype(np.float32))
+    script = (
+        "import sys, numpy, onnxruntime\n"
+        f"session = onnxruntime.InferenceSession({str(tmp_path / name)!r}, providers=['CPUExecutionProvider'])\n"
+        f"[result] = session.run(None, {{'input': numpy.load({str(tmp_path / 'inputs.npy')!r})}})\n"
+        f"numpy.save({str(tmp_path / 'result.npy')!r}, result)\n"
+        "assert not {'netspec', 'netspec_onnx', 'onnx', 'onnx_ir', 'torch', 'keras'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    [ours] = backend.run_artefact(tmp_path, network, inputs).values()
+    np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), ours)
+
+
+def test_devices_end_with_the_cpu_and_say_nothing():
+    script = "from netspec_onnx import backend; print(*backend.devices())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() in (["cpu"], ["cuda:0", "cpu"])
+
+
+def test_importing_the_backend_and_its_rules_imports_no_library():
+    script = (
+        "import sys, netspec_onnx.rules, netspec_onnx.render\n"
+        "print(*({'onnx', 'onnx_ir', 'onnxruntime', 'numpy', 'torch', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_versions_are_those_of_the_libraries():
+    versions = backend.versions()
+    assert versions["onnx"] == onnx.__version__
+    assert {"onnxruntime", "onnxruntime-gpu"} & set(versions)
+    assert "onnx-ir" in versions

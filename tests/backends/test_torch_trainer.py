@@ -1,0 +1,292 @@
+"""Training in PyTorch: optimisers by their formulas, the loop's order and rates, what is kept, what is refused."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from netspec.compile import compile_spec
+from netspec.data.batches import epoch_order
+from netspec.data.dataset import Dataset, Split
+from netspec.errors import BackendError
+from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten
+from netspec.spec.load import parse_spec
+from netspec.training.history import COLUMNS, DivergedError, best_epoch
+from netspec.training.settings import TrainSettings
+from netspec.verify.inputs import biting_weights
+from tests.cases import chain
+
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")
+
+
+def dataset(train, labels, classes: int = 2, validation=None) -> Dataset:
+    given = Split(train, labels)
+    held = validation or given
+    return Dataset("made", tuple(map(str, range(classes))), given, held, held)
+
+
+def trained(workers, network, weights, data, settings):
+    """The weights, the history, and every event that was reported."""
+    events = []
+    found, history = workers["torch"].call(
+        "train",
+        progress=lambda event, **values: events.append((event, values)),
+        network=network,
+        weights=weights,
+        dataset=data,
+        settings=TrainSettings(**settings),
+        device="cpu",
+    )
+    return found, history, events
+
+
+class Numpy:
+    """The optimisers as SEMANTICS 2.9 writes them, for one weight, in float64."""
+
+    def __init__(self, settings, decays: bool) -> None:
+        self.settings, self.decay = settings, settings.weight_decay if decays else 0.0
+        self.first = self.second = self.buffer = 0.0
+        self.step = 0
+
+    def update(self, w, g, rate):
+        s = self.settings
+        self.step += 1
+        if s.name == "adamw":
+            w = w - rate * self.decay * w
+        else:
+            g = g + self.decay * w
+        if s.name in ("adam", "adamw"):
+            self.first = s.beta_1 * self.first + (1 - s.beta_1) * g
+            self.second = s.beta_2 * self.second + (1 - s.beta_2) * g**2
+            size = np.sqrt(self.second / (1 - s.beta_2**self.step)) + s.epsilon
+            return w - rate / (1 - s.beta_1**self.step) * self.first / size
+        if s.name == "rmsprop":
+            self.second = s.rho * self.second + (1 - s.rho) * g**2
+            g = g / (np.sqrt(self.second) + s.epsilon)
+        self.buffer = s.momentum * self.buffer + g
+        return w - rate * (g + s.momentum * self.buffer if s.nesterov else self.buffer)
+
+
+OPTIMIZERS = [
+    {"sgd": {"learning_rate": 0.05}},
+    {"sgd": {"learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.1}},
+    {"sgd": {"learning_rate": 0.02, "momentum": 0.8, "nesterov": True}},
+    {"adam": {"learning_rate": 0.02, "epsilon": 1e-3}},
+    {"adam": {"learning_rate": 0.02, "beta_1": 0.7, "beta_2": 0.9, "weight_decay": 0.3, "decay_on": "all"}},
+    {"adamw": {"learning_rate": 0.02, "weight_decay": 0.5}},
+    {"adamw": {"learning_rate": 0.02, "weight_decay": 0.5, "decay_on": "all"}},
+    {"rmsprop": {"learning_rate": 0.01, "rho": 0.7, "epsilon": 1e-2}},
+    {"rmsprop": {"learning_rate": 0.005, "momentum": 0.5, "weight_decay": 0.2}},
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_optimizer_follows_its_formula(workers, optimizer):
+    """Mean squared error of a Dense, batches of 4 of 10 images (the last has 2), the rate falling as a cosine."""
+    network = chain("line", (3,), Dense(units=2))
+    weights = biting_weights(network, seed=3)
+    random = np.random.default_rng(8)
+    images, labels = random.standard_normal((10, 3)).astype(np.float32), random.integers(0, 2, 10)
+    settings = {
+        "loss": "mean_squared_error",
+        "optimizer": optimizer,
+        "schedule": "cosine",
+        "batch_size": 4,
+        "epochs": 3,
+        "seed": 5,
+        "monitor": "val_loss",
+    }
+    found, history, _ = trained(workers, network, weights, dataset(images, labels), settings)
+    read = TrainSettings(**settings)
+    values = {name: array.astype(np.float64) for name, array in weights.items()}
+    rules = {name: Numpy(read.optimizer, read.optimizer.decay_on == "all" or "kernel" in name) for name in values}
+    targets, kept, step, losses = np.eye(2)[labels], {}, 0, []
+    for epoch in range(1, 4):
+        order, seen = epoch_order(10, 5, epoch), []
+        for batch in (order[:4], order[4:8], order[8:]):
+            rate = read.optimizer.learning_rate * (1 + np.cos(np.pi * step / 9)) / 2
+            off = images[batch] @ values["dense_1.kernel"] + values["dense_1.bias"] - targets[batch]
+            seen.append((off**2).mean() * len(batch))
+            gradient = 2 * off / off.size
+            values["dense_1.kernel"] = rules["dense_1.kernel"].update(
+                values["dense_1.kernel"], images[batch].T @ gradient, rate
+            )
+            values["dense_1.bias"] = rules["dense_1.bias"].update(values["dense_1.bias"], gradient.sum(0), rate)
+            step += 1
+        losses.append(sum(seen) / 10)
+        kept[epoch] = dict(values)
+    assert [row["loss"] for row in history] == pytest.approx(losses, rel=1e-5)
+    best = kept[best_epoch(history, "val_loss")]
+    for name, array in found.items():
+        assert array.dtype == np.float32
+        np.testing.assert_allclose(array, best[name], rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("loss", "rows"),
+    [
+        ("cross_entropy", (Dense(units=2), Activation(function="softmax"))),
+        ("cross_entropy", (Dense(units=2),)),
+        ("binary_cross_entropy", (Dense(units=1), Activation(function="sigmoid"))),
+        ("mean_squared_error", (Dense(units=2), Activation(function="softmax"))),
+        ("mean_squared_error", (Dense(units=1), Activation(function="sigmoid"))),
+    ],
+)
+def test_loss_and_accuracy(workers, loss, rows):
+    """What the history says of the validation images is what the exported network says."""
+    network = chain("loss", (3,), rows)
+    weights = biting_weights(network, seed=3)
+    random = np.random.default_rng(8)
+    images = random.standard_normal((31, 3)).astype(np.float32)
+    labels = (images[:, 0] > 0.2).astype(np.int64)
+    settings = {"loss": loss, "optimizer": {"adam": {"learning_rate": 0.05}}, "epochs": 30, "batch_size": 8}
+    found, history, _ = trained(workers, network, weights, dataset(images, labels), settings)
+    assert history[-1]["loss"] < history[0]["loss"]
+    outputs = workers["torch"].call("predict", network=network, weights=found, inputs=images).astype(np.float64)
+    if len(rows) == 1:
+        outputs = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
+    both = np.concatenate([1 - outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
+    best = history[best_epoch(history, "val_loss") - 1]
+    assert best["val_accuracy"] == pytest.approx((both.argmax(1) == labels).mean())
+    if loss == "mean_squared_error":
+        targets = labels[:, None] if outputs.shape[1] == 1 else np.eye(2)[labels]
+        expected = ((outputs - targets) ** 2).mean()
+    else:
+        expected = -np.log(both[np.arange(31), labels]).mean()
+    assert best["val_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+DIGITS = """
+name: small
+input: 8x8x1
+layers:
+  - Rescale   | 1/16
+  - CNN       | 8, (3,3) | - | padding=same
+  - BatchNorm | -        | ReLU
+  - Flatten
+  - Dropout   | 0.2
+  - FNN       | 10       | Softmax
+"""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    datasets = pytest.importorskip("sklearn.datasets")
+    images, labels = datasets.load_digits(return_X_y=True)
+    images, labels = images.astype(np.uint8).reshape(-1, 8, 8, 1), labels.astype(np.int64)
+    held = Split(images[1500:], labels[1500:])
+    return Dataset("digits", tuple("0123456789"), Split(images[:1500], labels[:1500]), held, held)
+
+
+def test_digits_are_learnt(workers, digits):
+    network = compile_spec(parse_spec(DIGITS, "small.yaml"))
+    weights = biting_weights(network, seed=3)
+    settings = {
+        "epochs": 4,
+        "batch_size": 50,
+        "optimizer": {"adam": {"learning_rate": 5e-3}},
+        "monitor": "val_accuracy",
+    }
+    found, history, events = trained(workers, network, weights, digits, settings)
+    assert history[-1]["loss"] < history[0]["loss"] / 3
+    assert max(row["val_accuracy"] for row in history) > 0.85
+    assert [tuple(row) for row in history] == [COLUMNS] * 4
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    outputs = workers["torch"].call("predict", network=network, weights=found, inputs=digits.validation.images)
+    accuracy = (outputs.argmax(1) == digits.validation.labels).mean()
+    assert accuracy == pytest.approx(history[best_epoch(history, "val_accuracy") - 1]["val_accuracy"])
+    epochs = [values for event, values in events if event == "epoch"]
+    assert epochs == [{"epochs": 4, **row} for row in history]
+    # Ten reports a second at most, however slow the steps are.
+    assert sum(event == "step" for event, _ in events) <= sum(row["seconds"] for row in history) / 0.1 + 4
+    assert all(0 < values["step"] <= values["total"] == 120 for event, values in events if event == "step")
+    assert all(not np.array_equal(found[name], weights[name]) for name in weights), "running statistics move too"
+
+
+def test_a_seed_fixes_the_training(workers, digits):
+    network = compile_spec(parse_spec(DIGITS, "small.yaml"))
+    weights = biting_weights(network, seed=3)
+
+    def run(seed: int):
+        settings = {"epochs": 1, "batch_size": 100, "seed": seed}
+        return trained(workers, network, weights, digits, settings)[0]["dense_1.kernel"]
+
+    assert np.array_equal(run(1), run(1))
+    assert not np.array_equal(run(1), run(2))
+
+
+def test_running_variance_is_unbiased(workers):
+    """One step over the whole set: var = momentum * var + (1 - momentum) * n / (n - 1) * variance."""
+    network = chain("statistics", (4, 3, 2), BatchNorm(momentum=0.9), Flatten(), Dense(units=2))
+    weights = biting_weights(network, seed=3)
+    images = np.random.default_rng(8).standard_normal((6, 4, 3, 2)).astype(np.float32) * 3 + 1
+    settings = {"epochs": 1, "batch_size": 6}
+    found, _, _ = trained(workers, network, weights, dataset(images, np.arange(6) % 2), settings)
+    mean, variance = images.mean((0, 1, 2)), images.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(found["batch_norm_1.mean"], 0.9 * weights["batch_norm_1.mean"] + 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(found["batch_norm_1.var"], 0.9 * weights["batch_norm_1.var"] + 0.1 * variance, rtol=1e-5)
+
+
+FLAT_NORM = chain("flat", (3,), Dense(units=4), BatchNorm(), Dropout(rate=0.1), Dense(units=2))
+
+
+def test_a_last_image_joins_the_batch_before_it(workers):
+    """Nine images in batches of four: BatchNorm could not train on the ninth alone."""
+    images = np.random.default_rng(8).standard_normal((9, 3)).astype(np.float32)
+    weights = biting_weights(FLAT_NORM, seed=3)
+    settings = {"epochs": 2, "batch_size": 4}
+    _, history, _ = trained(workers, FLAT_NORM, weights, dataset(images, np.arange(9) % 2), settings)
+    assert len(history) == 2
+
+
+def test_batches_of_one_are_refused_where_a_norm_is_flat(workers):
+    images = np.random.default_rng(8).standard_normal((9, 3)).astype(np.float32)
+    weights = biting_weights(FLAT_NORM, seed=3)
+    with pytest.raises(BackendError, match=r"batch_norm_1.*batches of one image(.|\n)*batch_size of at least 2"):
+        trained(workers, FLAT_NORM, weights, dataset(images, np.arange(9) % 2), {"batch_size": 1})
+
+
+def test_a_loss_that_is_not_finite_says_where(workers):
+    images = np.ones((12, 3), np.float32)
+    images[epoch_order(12, 0, 1)[7]] = np.nan  # in the second of three batches
+    network = chain("nan", (3,), Dense(units=2))
+    with pytest.raises(DivergedError, match="not finite at step 2 of 3 in epoch 1"):
+        trained(
+            workers, network, biting_weights(network, seed=3), dataset(images, np.arange(12) % 2), {"batch_size": 4}
+        )
+
+
+def test_an_unknown_device_is_named(workers):
+    network = chain("device", (3,), Dense(units=2))
+    data = dataset(np.ones((4, 3), np.float32), np.arange(4) % 2)
+    with pytest.raises(BackendError, match=r"no device 'tpu' here\n  hint: one of auto, .*cpu"):
+        workers["torch"].call(
+            "train",
+            progress=lambda event, **values: None,
+            network=network,
+            weights=biting_weights(network, seed=3),
+            dataset=data,
+            settings=TrainSettings(),
+            device="tpu",
+        )
+
+
+def test_a_network_without_weights_cannot_train(workers):
+    network = chain("bare", (2, 1, 1), Flatten())
+    data = dataset(np.ones((4, 2, 1, 1), np.float32), np.arange(4) % 2)
+    with pytest.raises(BackendError, match="bare has no weights to train"):
+        trained(workers, network, {}, data, {})
+
+
+def test_sequences_train(workers):
+    network = chain(
+        "sequence", (9, 3), (Conv(filters=4, kernel=3), Activation(function="relu")), Flatten(), Dense(units=2)
+    )
+    random = np.random.default_rng(8)
+    images = random.standard_normal((40, 9, 3)).astype(np.float32)
+    labels = (images.mean((1, 2)) > 0).astype(np.int64)
+    settings = {"epochs": 20, "batch_size": 10, "optimizer": {"adam": {"learning_rate": 0.02}}}
+    _, history, _ = trained(workers, network, biting_weights(network, seed=3), dataset(images, labels), settings)
+    assert history[-1]["loss"] < history[0]["loss"] / 2

@@ -1,0 +1,364 @@
+"""The evidence for every kind of layer: small cases that tell its meanings apart.
+
+Sizes are small but odd, prime and different along every axis, so that a confused axis cannot hide; channels differ
+from filters and from batch. A case's layer is unresolved, as a spec's row gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from netspec.layers import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    ConvTranspose,
+    Crop,
+    Dense,
+    DepthwiseConv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Grayscale,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Normalize,
+    Permute,
+    PReLU,
+    Rescale,
+    Reshape,
+    Resize,
+    SeparableConv,
+    SpatialDropout,
+    Upsample,
+    ZeroPad,
+    snake,
+)
+from netspec.layers.activation import FUNCTIONS
+from netspec.network import Network, Node, TensorType
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer on one input; `id` names the case in test reports."""
+
+    id: str
+    layer: Layer
+    shape: tuple[int, ...]
+
+    def network(self) -> Network:
+        """The network whose only row is this layer."""
+        return chain(self.id, self.shape, self.layer)
+
+
+def chain(name: str, shape: tuple[int, ...], *rows: Layer | tuple[Layer, ...]) -> Network:
+    """A network of rows, each reading the one above; a row of several layers is a layer and its activation."""
+    given, type_ = "input", TensorType(shape)
+    inputs = {given: type_}
+    nodes: list[Node] = []
+    counts: dict[str, int] = {}
+    for row in rows:
+        layers = row if isinstance(row, tuple) else (row,)
+        stem = snake(layers[0].kind)
+        counts[stem] = counts.get(stem, 0) + 1
+        row_name = f"{stem}_{counts[stem]}"
+        for index, layer in enumerate(layers):
+            node = make_node(row_name if index == 0 else f"{row_name}_activation", layer, given, type_, row_name)
+            nodes.append(node)
+            given, type_ = node.name, node.output
+    return Network(name=name, inputs=inputs, nodes=tuple(nodes), outputs=(given,))
+
+
+def make_node(name: str, layer: Layer, given: str, type_: TensorType, row: str) -> Node:
+    """A layer resolved for its input, as a node."""
+    resolved = layer.resolve([type_])
+    output = resolved.output([type_])
+    weights = tuple(replace(weight, name=f"{name}.{weight.name}") for weight in resolved.weights([type_]))
+    return Node(name, resolved, (given,), (type_,), output, weights, row)
+
+
+IMAGE = (7, 5, 3)
+SEQUENCE = (11, 3)
+VOLUME = (5, 4, 6, 2)
+ASYMMETRIC = ((0, 1), (2, 1))
+
+
+def _conv() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "valid", Conv(filters=4, kernel=3), IMAGE
+    yield "1x1", Conv(filters=4, kernel=1), IMAGE
+    yield "same", Conv(filters=4, kernel=3, padding="same"), IMAGE
+    yield "same-even-kernel", Conv(filters=4, kernel=(2, 4), padding="same"), IMAGE
+    yield "same-stride-odd", Conv(filters=4, kernel=3, stride=2, padding="same"), (7, 5, 3)
+    yield "same-stride-even", Conv(filters=4, kernel=3, stride=2, padding="same"), (8, 6, 3)
+    yield "same-stride-unequal", Conv(filters=4, kernel=(3, 5), stride=(3, 2), padding="same"), (8, 11, 3)
+    yield "same-stride-past-kernel", Conv(filters=4, kernel=2, stride=3, padding="same"), (8, 7, 3)
+    yield "same-dilation", Conv(filters=4, kernel=3, dilation=(1, 2), padding="same"), IMAGE
+    yield "same-dilation-stride", Conv(filters=4, kernel=3, stride=2, dilation=2, padding="same"), (9, 8, 3)
+    yield "valid-stride", Conv(filters=4, kernel=(3, 2), stride=(2, 3)), (9, 8, 3)
+    yield "valid-dilation", Conv(filters=4, kernel=(3, 2), dilation=(2, 3)), (9, 7, 3)
+    yield "explicit", Conv(filters=4, kernel=3, padding=1), IMAGE
+    yield "explicit-stride", Conv(filters=4, kernel=3, stride=2, padding=1), (8, 6, 3)
+    yield "explicit-asymmetric", Conv(filters=4, kernel=3, padding=ASYMMETRIC), IMAGE
+    yield "explicit-past-kernel", Conv(filters=4, kernel=2, padding=((3, 2), (0, 3))), IMAGE
+    yield "groups", Conv(filters=6, kernel=3, groups=2, padding="same"), (7, 5, 4)
+    yield "groups-stride-dilation", Conv(filters=6, kernel=3, groups=3, stride=2, dilation=2), (11, 9, 6)
+    yield "groups-all", Conv(filters=10, kernel=3, groups=5), (7, 6, 5)
+    yield "no-bias", Conv(filters=4, kernel=3, bias=False), IMAGE
+    yield "one-channel-one-filter", Conv(filters=1, kernel=(2, 3)), (4, 5, 1)
+    yield "whole-input", Conv(filters=5, kernel=(4, 3)), (4, 3, 2)
+    yield "1d", Conv(filters=4, kernel=3), SEQUENCE
+    yield "1d-same-stride", Conv(filters=4, kernel=4, stride=3, padding="same"), SEQUENCE
+    yield "1d-causal", Conv(filters=4, kernel=3, padding="causal"), SEQUENCE
+    yield "1d-causal-dilation", Conv(filters=4, kernel=2, dilation=4, padding="causal"), SEQUENCE
+    yield "1d-causal-stride", Conv(filters=4, kernel=3, stride=2, padding="causal"), SEQUENCE
+    yield "1d-groups", Conv(filters=4, kernel=3, groups=2, padding=((1, 0),)), (9, 6)
+    yield "3d", Conv(filters=3, kernel=(2, 3, 2)), VOLUME
+    yield "3d-same-stride", Conv(filters=3, kernel=3, stride=(2, 1, 2), padding="same"), VOLUME
+    yield (
+        "3d-explicit-dilation",
+        Conv(filters=3, kernel=2, dilation=(2, 1, 3), padding=((1, 0), (0, 1), (2, 0))),
+        VOLUME,
+    )
+    yield "3d-groups", Conv(filters=4, kernel=2, groups=2), VOLUME
+
+
+def _depthwise() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "valid", DepthwiseConv(kernel=3), IMAGE
+    yield "same-stride", DepthwiseConv(kernel=3, stride=2, padding="same"), (8, 6, 3)
+    yield "multiplier", DepthwiseConv(kernel=(2, 3), multiplier=4, padding="same"), IMAGE
+    yield "stride-unequal", DepthwiseConv(kernel=3, stride=(1, 2), multiplier=2), IMAGE
+    yield "dilation", DepthwiseConv(kernel=2, dilation=2, padding="same", bias=False), IMAGE
+    yield "stride-dilation", DepthwiseConv(kernel=2, stride=2, dilation=2, padding=ASYMMETRIC), (9, 8, 3)
+    yield "1d", DepthwiseConv(kernel=3, multiplier=2), SEQUENCE
+    yield "1d-causal", DepthwiseConv(kernel=3, dilation=2, padding="causal"), SEQUENCE
+    yield "1d-same-stride", DepthwiseConv(kernel=4, stride=2, padding="same"), SEQUENCE
+
+
+def _separable() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "valid", SeparableConv(filters=5, kernel=3), IMAGE
+    yield "same-stride", SeparableConv(filters=4, kernel=3, stride=2, padding="same"), (8, 6, 3)
+    yield "multiplier", SeparableConv(filters=4, kernel=(2, 3), multiplier=2, padding="same"), IMAGE
+    yield "stride-unequal", SeparableConv(filters=4, kernel=3, stride=(2, 1)), IMAGE
+    yield "stride-dilation", SeparableConv(filters=4, kernel=2, stride=2, dilation=2, padding="same"), (9, 8, 3)
+    yield "no-bias", SeparableConv(filters=4, kernel=3, padding=ASYMMETRIC, bias=False), IMAGE
+    yield "1d", SeparableConv(filters=4, kernel=3, multiplier=2), SEQUENCE
+    yield "1d-causal", SeparableConv(filters=4, kernel=3, padding="causal"), SEQUENCE
+
+
+def _transpose() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "valid", ConvTranspose(filters=4, kernel=3), (5, 4, 3)
+    yield "valid-stride", ConvTranspose(filters=4, kernel=3, stride=2), (5, 4, 3)
+    yield "valid-stride-past-kernel", ConvTranspose(filters=4, kernel=2, stride=3), (5, 4, 3)
+    yield "valid-output-padding", ConvTranspose(filters=4, kernel=3, stride=2, output_padding=1), (5, 4, 3)
+    yield "same", ConvTranspose(filters=4, kernel=3, padding="same"), (5, 4, 3)
+    yield "same-stride", ConvTranspose(filters=4, kernel=3, stride=2, padding="same"), (5, 4, 3)
+    yield "same-even-kernel", ConvTranspose(filters=4, kernel=4, stride=2, padding="same"), (5, 4, 3)
+    yield "same-stride-past-kernel", ConvTranspose(filters=4, kernel=2, stride=3, padding="same"), (5, 4, 3)
+    yield "same-unequal", ConvTranspose(filters=4, kernel=(3, 2), stride=(2, 3), padding="same"), (5, 4, 3)
+    yield "explicit", ConvTranspose(filters=4, kernel=4, stride=2, padding=1), (5, 4, 3)
+    yield (
+        "explicit-output-padding",
+        ConvTranspose(filters=4, kernel=3, stride=2, padding=1, output_padding=1),
+        (5, 4, 3),
+    )
+    yield "explicit-asymmetric", ConvTranspose(filters=4, kernel=4, stride=2, padding=((0, 1), (2, 1))), (5, 4, 3)
+    yield "dilation", ConvTranspose(filters=4, kernel=(3, 2), dilation=2), (5, 4, 3)
+    yield "dilation-stride", ConvTranspose(filters=4, kernel=2, stride=2, dilation=3, padding="same"), (5, 4, 3)
+    yield "no-bias", ConvTranspose(filters=4, kernel=3, stride=2, padding="same", bias=False), (5, 4, 3)
+    yield "one-pixel", ConvTranspose(filters=4, kernel=(4, 3)), (1, 1, 5)
+    yield "1d", ConvTranspose(filters=4, kernel=3, stride=2, padding="same"), (7, 3)
+    yield "1d-explicit", ConvTranspose(filters=4, kernel=4, stride=3, padding=((1, 0),), output_padding=2), (7, 3)
+    yield "3d", ConvTranspose(filters=3, kernel=(2, 3, 2), stride=(1, 2, 3)), (3, 4, 2, 5)
+    yield "3d-same", ConvTranspose(filters=3, kernel=3, stride=2, padding="same"), (3, 4, 2, 5)
+
+
+def _max_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "default", MaxPool(), IMAGE
+    yield "3x2", MaxPool(size=(3, 2)), (8, 7, 3)
+    yield "overlapping", MaxPool(size=3, stride=2), (8, 7, 3)
+    yield "gaps", MaxPool(size=2, stride=3), (8, 7, 3)
+    yield "same", MaxPool(size=2, padding="same"), IMAGE
+    yield "same-stride", MaxPool(size=3, stride=2, padding="same"), (8, 7, 3)
+    yield "same-stride-one", MaxPool(size=(3, 2), stride=1, padding="same"), IMAGE
+    yield "same-gaps", MaxPool(size=2, stride=3, padding="same"), (8, 6, 3)
+    yield "explicit", MaxPool(size=3, stride=2, padding=1), (8, 7, 3)
+    yield "explicit-asymmetric", MaxPool(size=3, stride=2, padding=((0, 1), (2, 1))), (8, 7, 3)
+    yield "1d", MaxPool(size=3, stride=2), SEQUENCE
+    yield "1d-same", MaxPool(size=4, padding="same"), SEQUENCE
+    yield "3d", MaxPool(size=(2, 1, 3)), VOLUME
+    yield "3d-same", MaxPool(size=2, stride=(2, 1, 2), padding="same"), VOLUME
+
+
+def _avg_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "default", AvgPool(), IMAGE
+    yield "3x2", AvgPool(size=(3, 2)), (8, 7, 3)
+    yield "overlapping", AvgPool(size=3, stride=2), (8, 7, 3)
+    yield "gaps", AvgPool(size=2, stride=3), (8, 7, 3)
+    yield "same", AvgPool(size=2, padding="same"), IMAGE
+    yield "same-stride", AvgPool(size=3, stride=2, padding="same"), (8, 7, 3)
+    yield "same-stride-one", AvgPool(size=(3, 2), stride=1, padding="same"), IMAGE
+    yield "explicit", AvgPool(size=3, stride=2, padding=1), (8, 7, 3)
+    yield "explicit-asymmetric", AvgPool(size=3, stride=2, padding=((0, 1), (2, 1))), (8, 7, 3)
+    yield "include-pad", AvgPool(size=3, stride=2, padding=1, count_include_pad=True), (8, 7, 3)
+    yield "include-pad-same", AvgPool(size=3, stride=2, padding="same", count_include_pad=True), (8, 7, 3)
+    yield "include-pad-asymmetric", AvgPool(size=2, stride=1, padding=((0, 1), (1, 0)), count_include_pad=True), IMAGE
+    yield "1d", AvgPool(size=3, stride=2), SEQUENCE
+    yield "1d-same", AvgPool(size=4, padding="same"), SEQUENCE
+    yield "3d", AvgPool(size=(2, 1, 3)), VOLUME
+    yield "3d-same", AvgPool(size=2, stride=(2, 1, 2), padding="same"), VOLUME
+    yield "3d-include-pad", AvgPool(size=2, padding=((1, 0), (0, 1), (1, 1)), count_include_pad=True), VOLUME
+
+
+def _global_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    for keepdims in (False, True):
+        suffix = "-keepdims" if keepdims else ""
+        for name, shape in (("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+            yield f"{name}{suffix}", GlobalMaxPool(keepdims=keepdims), shape
+            yield f"{name}{suffix}", GlobalAvgPool(keepdims=keepdims), shape
+
+
+def _shape() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield name, Flatten(), shape
+        yield f"{name}-chw", Flatten(order="chw"), shape
+    yield "to-image", Reshape(shape=(2, 5, 3)), (30,)
+    yield "to-sequence", Reshape(shape=(-1, 3)), IMAGE
+    yield "to-flat", Reshape(shape=(-1,)), IMAGE
+    yield "image-to-image", Reshape(shape=(5, 3, 7)), IMAGE
+    yield "to-volume", Reshape(shape=(3, 5, -1, 1)), IMAGE
+    yield "same", Reshape(shape=IMAGE), IMAGE
+    yield "swap", Permute(order=(2, 1, 3)), IMAGE
+    yield "channels-first", Permute(order=(3, 1, 2)), IMAGE
+    yield "reverse", Permute(order=(3, 2, 1)), IMAGE
+    yield "identity", Permute(order=(1, 2, 3)), IMAGE
+    yield "1d", Permute(order=(2, 1)), SEQUENCE
+    yield "flat", Permute(order=(1,)), (6,)
+    yield "3d", Permute(order=(3, 1, 4, 2)), VOLUME
+    yield "default", ZeroPad(), IMAGE
+    yield "asymmetric", ZeroPad(padding=((0, 2), (3, 1))), IMAGE
+    yield "none", ZeroPad(padding=0), IMAGE
+    yield "1d", ZeroPad(padding=((2, 1),)), SEQUENCE
+    yield "3d", ZeroPad(padding=((1, 0), (0, 2), (1, 1))), VOLUME
+    yield "default", Crop(), IMAGE
+    yield "asymmetric", Crop(crop=((0, 2), (3, 1))), IMAGE
+    yield "begin-only", Crop(crop=((2, 0), (1, 0))), IMAGE
+    yield "none", Crop(crop=0), IMAGE
+    yield "1d", Crop(crop=((2, 1),)), SEQUENCE
+    yield "3d", Crop(crop=((1, 0), (0, 2), (1, 1))), VOLUME
+
+
+def _upsample() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "nearest", Upsample(), IMAGE
+    yield "nearest-unequal", Upsample(size=(3, 1)), IMAGE
+    yield "nearest-one", Upsample(size=1), IMAGE
+    yield "nearest-1d", Upsample(size=3), SEQUENCE
+    yield "nearest-3d", Upsample(size=(2, 3, 1)), VOLUME
+    yield "bilinear", Upsample(mode="bilinear"), IMAGE
+    yield "bilinear-unequal", Upsample(size=(3, 2), mode="bilinear"), IMAGE
+    yield "bilinear-one-pixel", Upsample(size=(4, 3), mode="bilinear"), (1, 2, 3)
+
+
+def _dense() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "plain", Dense(units=4), (7,)
+    yield "no-bias", Dense(units=5, bias=False), (7,)
+    yield "one-unit", Dense(units=1), (7,)
+    yield "one-feature", Dense(units=3), (1,)
+    yield "every-position-1d", Dense(units=4, every_position=True), SEQUENCE
+    yield "every-position-2d", Dense(units=4, every_position=True), IMAGE
+    yield "every-position-3d", Dense(units=3, every_position=True, bias=False), VOLUME
+
+
+def _norm() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "2d", BatchNorm(), IMAGE
+    yield "flat", BatchNorm(), (6,)
+    yield "1d", BatchNorm(epsilon=1e-5), SEQUENCE
+    yield "3d", BatchNorm(momentum=0.9), VOLUME
+    yield "no-center", BatchNorm(center=False), IMAGE
+    yield "no-scale", BatchNorm(scale=False, epsilon=1e-2), IMAGE
+    yield "bare", BatchNorm(center=False, scale=False), IMAGE
+    yield "2d", LayerNorm(), IMAGE
+    yield "flat", LayerNorm(epsilon=1e-5), (6,)
+    yield "1d", LayerNorm(), SEQUENCE
+    yield "two-axes", LayerNorm(axis=(-2, -1)), IMAGE
+    yield "all-axes", LayerNorm(axis=(1, 2, 3), epsilon=1e-6), IMAGE
+    yield "1d-all-axes", LayerNorm(axis=(1, 2)), SEQUENCE
+    yield "3d", LayerNorm(), VOLUME
+    yield "no-center", LayerNorm(center=False), IMAGE
+    yield "no-scale", LayerNorm(scale=False, axis=(2, 3)), IMAGE
+    yield "bare", LayerNorm(center=False, scale=False), IMAGE
+    yield "2d", GroupNorm(groups=2), (7, 5, 6)
+    yield "one-group", GroupNorm(groups=1), IMAGE
+    yield "instance", GroupNorm(groups=3, epsilon=1e-5), IMAGE
+    yield "flat", GroupNorm(groups=2), (6,)
+    yield "1d", GroupNorm(groups=3), (11, 6)
+    yield "3d", GroupNorm(groups=2), (5, 4, 6, 4)
+    yield "bare", GroupNorm(groups=2, center=False, scale=False), (7, 5, 6)
+    yield "no-center", GroupNorm(groups=2, center=False), (7, 5, 6)
+    yield "no-scale", GroupNorm(groups=2, scale=False), (7, 5, 6)
+
+
+def _activation() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    for function in FUNCTIONS:
+        argument = {"slope": 0.2} if function == "leaky_relu" else {}
+        for name, shape in (("flat", (6,)), ("2d", IMAGE)):
+            yield f"{function}-{name}", Activation(function=function, **argument), shape
+    yield "leaky_relu-steep", Activation(function="leaky_relu", slope=0.01), SEQUENCE
+    yield "elu-alpha", Activation(function="elu", alpha=0.3), SEQUENCE
+    yield "celu-alpha", Activation(function="celu", alpha=1.7), IMAGE
+    yield "gelu-tanh", Activation(function="gelu", approximate="tanh"), IMAGE
+    for function in ("softmax", "log_softmax"):
+        yield f"{function}-height", Activation(function=function, axis=1), IMAGE
+        yield f"{function}-width", Activation(function=function, axis=-2), IMAGE
+        yield f"{function}-1d", Activation(function=function, axis=1), SEQUENCE
+        yield f"{function}-1d-channels", Activation(function=function), SEQUENCE
+        yield f"{function}-3d", Activation(function=function, axis=2), VOLUME
+    for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield name, PReLU(), shape
+
+
+def _dropout() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "flat", Dropout(), (6,)
+    yield "2d", Dropout(rate=0.2), IMAGE
+    yield "zero", Dropout(rate=0.0), IMAGE
+    for name, shape in (("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield name, SpatialDropout(rate=0.3), shape
+
+
+def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "bytes", Rescale(), IMAGE
+    yield "scale-offset", Rescale(scale=1 / 127.5, offset=-1.0), IMAGE
+    yield "flat", Rescale(scale=-3.0, offset=0.1), (6,)
+    yield "one-number", Normalize(mean=0.1307, std=0.3081), IMAGE
+    yield "per-channel", Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), IMAGE
+    yield "flat", Normalize(mean=(1.0, -2.0, 3.0, 0.0, 0.5, 7.0), std=2.0), (6,)
+    yield "1d", Normalize(mean=(1.0, -2.0, 3.0), std=(0.5, 2.0, 1.0)), SEQUENCE
+    yield "luma", Grayscale(), IMAGE
+    yield "bilinear-up", Resize(size=(13, 11)), IMAGE
+    yield "bilinear-down", Resize(size=(4, 3)), (11, 8, 3)
+    yield "bilinear-mixed", Resize(size=(3, 9)), IMAGE
+    yield "bilinear-same", Resize(size=(7, 5)), IMAGE
+    yield "nearest-up", Resize(size=(13, 11), mode="nearest"), IMAGE
+    yield "nearest-down", Resize(size=(4, 3), mode="nearest"), (11, 8, 3)
+    # Sources that fall exactly between two pixels: rounding decides.
+    yield "nearest-half", Resize(size=(9, 15), mode="nearest"), (6, 10, 3)
+    yield "nearest-halve", Resize(size=(4, 3), mode="nearest"), (8, 12, 3)
+    yield "nearest-square", Resize(size=5, mode="nearest"), IMAGE
+    yield "nearest-same", Resize(size=(7, 5), mode="nearest"), IMAGE
+
+
+def _all_cases() -> Iterator[Case]:
+    families = (
+        _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _global_pool, _shape, _upsample, _dense, _norm,
+        _activation, _dropout, _image,
+    )  # fmt: skip
+    for family in families:
+        for name, layer, shape in family():
+            yield Case(f"{snake(layer.kind)}-{name}", layer, shape)
+
+
+LAYER_CASES: Sequence[Case] = tuple(_all_cases())

@@ -1,0 +1,61 @@
+"""What every test shares: the backends as worker processes, and which of them must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from netspec.backend import find_backend, installed_backends
+from netspec.errors import BackendError
+from netspec.worker import Worker
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backends", default="", help="only these backends, separated by commas")
+    parser.addoption("--require-backends", action="store_true", help="fail, not skip, where a backend is missing")
+
+
+class Workers(Mapping[str, Worker]):
+    """One process a backend, started when it is first asked for and kept for the whole run."""
+
+    def __init__(self) -> None:
+        self.started: dict[str, Worker] = {}
+
+    def __getitem__(self, name: str) -> Worker:
+        if name not in self.started:
+            self.started[name] = Worker(name)
+        return self.started[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(installed_backends())
+
+    def __len__(self) -> int:
+        return len(installed_backends())
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Workers]:
+    found = Workers()
+    yield found
+    for worker in found.started.values():
+        worker.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        chosen = [name for name in metafunc.config.getoption("--backends").split(",") if name]
+        metafunc.parametrize("backend", chosen or installed_backends(), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend; tests that ask for it run once for each."""
+    name: str = request.param
+    try:
+        find_backend(name)
+    except BackendError as error:
+        if request.config.getoption("--require-backends"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return name

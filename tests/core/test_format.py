@@ -1,0 +1,237 @@
+"""`netspec fmt`: rows in another notation, and nothing lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netspec.errors import SpecError
+from netspec.notation import Call, Value, write_value
+from netspec.spec.format import format_spec
+from netspec.spec.load import parse_spec
+from netspec.spec.row import Row
+from netspec.spec.written import as_tuples, positional
+
+STYLES = ("pipes", "mapping", "table")
+
+PIPES = """\
+# a spec
+name: a    # its name
+input:   8x8x3
+
+layers:  # the rows
+  # type       | size       | activation
+  - CNN        | 32, (3,3)  # first
+  - conv2: CNN | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1))
+
+  # second block
+  - Conv       | 32, 3      | ReLU            | padding=same, init=normal(0.02)
+  - x: Dense   | 10         | softmax
+  - Dropout    | rate = 0.5
+  # the end
+
+classes: [ a, b ]
+"""
+MAPPING = """\
+# a spec
+name: a    # its name
+input:   8x8x3
+
+layers:  # the rows
+  # type       | size       | activation
+  - {type: CNN, filters: 32, kernel: 3x3}  # first
+  - conv2:
+      type: CNN
+      filters: 64
+      kernel: 3x3
+      stride: 2
+      padding: [[0, 1], [0, 1]]
+      activation: leaky_relu(0.2)
+
+  # second block
+  - {type: Conv, filters: 32, kernel: 3, padding: same, init: normal(0.02), activation: ReLU}
+  - x: {type: Dense, units: 10, activation: softmax}
+  - {type: Dropout, rate: 0.5}
+  # the end
+
+classes: [ a, b ]
+"""
+TABLE = """\
+# a spec
+name: a    # its name
+input:   8x8x3
+
+# type       | size       | activation
+# first
+# second block
+# the end
+layers: |  # the rows
+  | layer | type    | size       | activation      | options                         |
+  |-------|---------|------------|-----------------|---------------------------------|
+  |       | CNN     | 32, (3,3)  | -               | -                               |
+  | conv2 | CNN     | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1)) |
+  |       | Conv    | 32, 3      | ReLU            | padding=same, init=normal(0.02) |
+  | x     | Dense   | 10         | softmax         | -                               |
+  |       | Dropout | rate = 0.5 | -               | -                               |
+
+classes: [ a, b ]
+"""
+
+
+def meaning(row: Row) -> tuple[object, ...]:
+    """What a row says whatever the notation: its size cell by the names of the kind's fields."""
+    names = positional(row.type)
+    fields: dict[str, Value] = dict(zip(names, row.size, strict=False)) | dict(row.options)
+    extra = row.size[len(names) :]
+    activation: Value = row.activation
+    return row.type, row.name, row.label, {name: as_tuples(value) for name, value in fields.items()}, extra, activation
+
+
+def meanings(text: str) -> list[tuple[object, ...]]:
+    return [meaning(row) for row in parse_spec(text, "f.yaml").rows]
+
+
+@pytest.mark.parametrize(("style", "expected"), [("pipes", PIPES), ("mapping", MAPPING), ("table", TABLE)])
+def test_each_notation_of_an_example(style, expected):
+    assert format_spec(PIPES, "f.yaml", style) == expected
+    assert format_spec(expected, "f.yaml", style) == expected
+
+
+def test_the_pasted_table_of_a_document():
+    text = "input: 3\nlayers: |\n  층수 | 종류 | 크기\n  1 | CNN | 32, (3,3)\n  | Flatten\n  out | FNN | 10\n# end"
+    assert format_spec(text, "f", "pipes") == (
+        "input: 3\nlayers:\n  - CNN      | 32, (3,3)  # layer 1\n  - Flatten\n  - out: FNN | 10\n# end"
+    )
+    table = (
+        "input: 3\nlayers: |\n  | 층수 | 종류    | 크기      |\n  |------|---------|-----------|\n"
+        "  | 1    | CNN     | 32, (3,3) |\n  |      | Flatten | -         |\n  | out  | FNN     | 10        |\n# end"
+    )
+    assert format_spec(text, "f", "table") == table
+    back = format_spec(format_spec(text, "f", "pipes"), "f", "table")
+    assert meanings(back) == meanings(text)
+
+
+def test_names_in_every_row_align_their_types():
+    text = "input: 3\nlayers:\n- a: CNN | 1, 1 | ReLU\n- long: Flatten\n"
+    assert format_spec(text, "f", "pipes") == "input: 3\nlayers:\n- a:    CNN     | 1, 1 | ReLU\n- long: Flatten\n"
+
+
+def test_line_ends_and_a_byte_order_mark_stay():
+    text = "\ufeffinput: 3\r\nlayers:\r\n  - CNN | 3, 1 # c\r\n  - Flatten\r\nname: b\r\n"
+    for style in STYLES:
+        written = format_spec(text, "f", style)
+        assert written.startswith("\ufeffinput: 3\r\n")
+        assert "\n" not in written.replace("\r\n", "")
+        assert written.endswith("\r\nname: b\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "message"),
+    [
+        ("{input: 3, layers: [Flatten]}", "pipes", "layers stands inside of { }"),
+        ("input: 3\nlayers:\n  - &x CNN | 3\n  - *x\n", "pipes", "line 3 has an anchor or an alias"),
+        ("input: 3\nlayers:\n  - Flatten | 3\n", "mapping", "the size cell holds 3, but Flatten reads nothing there"),
+        ("input: 3\nlayers:\n  - CNN | 3, (\n", "mapping", "this '(' is never closed"),
+        ("input: 3\nlayers:\n  - CNN | 3 | - | filters=3\n", "mapping", "filters is given twice"),
+        ("input: 3\nlayers:\n  - 'a b': Flatten\n", "table", "the name 'a b' cannot stand in a table"),
+        ("input: 3\n", "pipes", "layers is missing"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(text, style, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        format_spec(text, "f", style)
+
+
+words = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True).filter(
+    lambda word: word not in ("null", "true", "false", "name", "type")
+)
+sizes = (
+    st.integers(0, 99)
+    | st.floats(-2, 2, allow_nan=False)
+    | st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple)
+)
+pads = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=3).map(tuple)
+calls = st.builds(
+    Call,
+    words,
+    st.lists(st.integers(0, 9), max_size=2).map(tuple),
+    st.dictionaries(words, st.integers(0, 9), max_size=2),
+)
+strings = st.text(st.characters(exclude_characters="'\n\r", categories=["L", "N", "P", "S", "Zs"]), max_size=6)
+values = sizes | pads | words | calls | strings | st.booleans() | st.none() | st.lists(words, max_size=3)
+COMMENTS = st.sampled_from(["# why", "# a: b | c", "#", "# 'x"])
+
+
+@st.composite
+def row_lines(draw: st.DrawFn) -> str:
+    """A pipe row as a line of YAML, perhaps with comments and blank lines around it."""
+    kind = draw(
+        st.sampled_from(["Conv", "cnn", "Dense", "Flatten", "MaxPool2D", "leaky_relu", "Activation", "Nothing"])
+    )
+    fields = positional(kind)
+    size = draw(st.lists(values, max_size=len(fields)))
+    activation = draw(st.none() | words | calls)
+    options = draw(st.dictionaries(words.filter(lambda word: word not in (*fields, "activation")), values, max_size=3))
+    cells = [kind, ", ".join(map(write_value, size)) or "-", write_value(activation) if activation else "-"]
+    cells.append(", ".join(f"{name}={write_value(value)}" for name, value in options.items()) or "-")
+    name = draw(st.none() | words)
+    text = '"' + " | ".join(cells).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    above = draw(st.lists(COMMENTS | st.just(""), max_size=2))
+    behind = draw(st.just("") | COMMENTS.map(lambda comment: f"  {comment}"))
+    lines = [f"  {line}".rstrip() for line in above]
+    return "\n".join([*lines, f"  - {name}: {text}{behind}" if name else f"  - {text}{behind}"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(row_lines(), min_size=1, max_size=4), st.permutations(STYLES))
+def test_every_notation_means_the_same_and_loses_no_comment(lines, styles):
+    text = "# top\ninput: 3\nlayers:  # rows\n" + "\n".join(lines) + "\n\n# tail\nname: x\n"
+    expected = meanings(text)
+    comments = sorted(line.strip() for line in re.findall(r"(?<=  )#.*$", re.sub('".*"', "", text), re.MULTILINE))
+    current = text
+    for style in styles:
+        current = format_spec(current, "f", style)
+        assert meanings(current) == expected
+        assert format_spec(current, "f", style) == current
+        assert current.startswith("# top\ninput: 3\n")
+        assert current.endswith("\n\n# tail\nname: x\n")
+        for comment in set(comments):
+            assert current.count(comment) >= comments.count(comment)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "layers:",
+                "\n",
+                "  - ",
+                "CNN | 3",
+                "{type: a",
+                "}",
+                " # c",
+                "- x: ",
+                "|",
+                " type | size",
+                "  ",
+                "'",
+                "(",
+                ",",
+            ]
+        ),
+        max_size=14,
+    ).map("".join)
+)
+def test_any_text_is_formatted_or_refused(text):
+    whole = f"input: 3\nlayers:\n  - {text}"
+    for style in STYLES:
+        try:
+            expected = meanings(whole)
+            written = format_spec(whole, "f.yaml", style)
+        except SpecError:
+            continue
+        assert meanings(written) == expected

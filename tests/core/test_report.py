@@ -1,0 +1,486 @@
+"""Reports: golden texts whose columns also add up, the JSON's exact keys, progress where there is no terminal."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from math import prod
+from pathlib import Path
+from typing import ClassVar, get_args
+
+import pytest
+
+from netspec.build import Outcome
+from netspec.compile import compile_spec
+from netspec.errors import Position, Problem
+from netspec.layers import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Layer,
+    MaxPool,
+    Normalize,
+    Rescale,
+    ZeroPad,
+)
+from netspec.network import Network, TensorType
+from netspec.report.columns import MB, aligned, duration, table
+from netspec.report.doctor import doctor_text
+from netspec.report.outcome import outcome_text
+from netspec.report.page import report_page
+from netspec.report.problems import problems_text, wants_colour
+from netspec.report.progress import build_progress, epoch_text
+from netspec.report.table import layer_text, show_json, show_text, sizes
+from netspec.report.verdict import ADVICE, verify_text
+from netspec.spec.load import load_spec
+from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict, Symptom, Verdict
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
+
+
+def network(name: str) -> Network:
+    return compile_spec(load_spec(ROOT / "specs" / f"{name}.yaml"))
+
+
+# The layer table
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist-cnn", "mnist-deep-cnn"])
+def test_table_is_the_golden_one(name: str) -> None:
+    assert show_text(network(name), batch=64) + "\n" == (GOLDEN / f"show-{name}.txt").read_text()
+
+
+def number(text: str) -> int:
+    return 0 if text == "-" else int(text.replace(",", ""))
+
+
+def totals(text: str) -> dict[str, float]:
+    found = re.findall(r"^([A-Z][A-Za-z/ -]*?) {2,}([\d,.]+)$", text, re.MULTILINE)
+    return {name: float(value.replace(",", "")) for name, value in found}
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_columns_of_the_table_add_up(path: Path) -> None:
+    """Read the printed table back: nothing is computed from the network but what a reader could."""
+    text, batch = show_text(compile_spec(load_spec(path)), batch=64), 64
+    head, body, *_ = text.split("\n\n")
+    rows = [re.split(r"\s{2,}", line) for line in body.splitlines()[2:]]
+    shapes = [[int(size) for size in row[2].split("x")] for row in rows]
+    found = totals(text)
+    assert sum(number(row[3]) for row in rows) == found["Total params"]
+    assert found["Trainable params"] + found["Non-trainable params"] == found["Total params"]
+    assert sum(number(row[4]) for row in rows) == found["MACs per sample"]
+    assert all(
+        float(row[5].replace(",", "")) == pytest.approx(prod(s) / 256, abs=0.006)
+        for row, s in zip(rows, shapes, strict=True)
+    )
+    given = prod(int(size) for size in re.search(r"input ([\dx]+) ->", head)[1].split("x"))
+    assert found["Input size"] == pytest.approx(batch * given * 4 / MB, abs=0.006)
+    assert found["Forward/backward pass"] == pytest.approx(2 * batch * sum(map(prod, shapes)) * 4 / MB, abs=0.006)
+    assert found["Params size"] == pytest.approx(found["Total params"] * 4 / MB, abs=0.006)
+    parts = found["Input size"] + found["Forward/backward pass"] + found["Params size"]
+    assert found["Estimated total size"] == pytest.approx(parts, abs=0.02)
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_table_fits_a_terminal_of_80_columns(path: Path) -> None:
+    assert max(map(len, show_text(compile_spec(load_spec(path)), batch=128).splitlines())) <= 80
+
+
+def test_published_sizes_of_a_batch_of_64() -> None:
+    """The summary that was published listed five rows; for those, ours gives the 4.09 MB that it printed."""
+    found = network("fashion-mnist-cnn")
+    ours = sizes(found, batch=64)
+    assert f"{ours['Input size'] / MB:.2f}" == "0.19"
+    assert f"{ours['Params size'] / MB:.2f}" == "0.08"
+    listed = {"conv_1", "conv_2", "spatial_dropout_1", "dense_1", "dense_2"}
+    passes = sum(2 * 64 * 4 * row.output.size for row in found.rows if row.name in listed)
+    assert f"{passes / MB:.2f}" == "4.09"
+    assert ours["Forward/backward pass"] > passes
+
+
+def test_json_has_exactly_the_promised_keys() -> None:
+    found = show_json(network("cifar10-cnn"))
+    assert list(found) == ["name", "rows", "totals"]
+    assert {tuple(row) for row in found["rows"]} == {
+        ("name", "kind", "output", "parameters", "trainable", "non_trainable", "macs")
+    }
+    assert found["totals"] == {"parameters": 91146, "trainable": 90826, "non_trainable": 320, "macs": 4516480}
+    assert found["rows"][0] == {
+        "name": "conv_1",
+        "kind": "Conv",
+        "output": [30, 30, 32],
+        "parameters": 896,
+        "trainable": 896,
+        "non_trainable": 0,
+        "macs": 30 * 30 * 32 * 27,
+    }
+    for key, total in found["totals"].items():
+        assert sum(row[key] for row in found["rows"]) == total
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "text"),
+    [
+        (Conv(filters=8, kernel=3), (8, 8, 3), "Conv 8, 3x3"),
+        (Conv(filters=8, kernel=(3, 5), stride=2, bias=False), (8, 8, 4), "Conv 8, 3x5, stride 2, no bias"),
+        (Conv(filters=8, kernel=3, stride=2, padding="same"), (8, 8, 3), "Conv 8, 3x3, stride 2, pad 0+1"),
+        (Conv(filters=8, kernel=3, stride=(2, 1)), (8, 8, 3), "Conv 8, 3x3, stride 2x1"),
+        (Conv(filters=6, kernel=(3, 5), padding="same", groups=3), (8, 8, 6), "Conv 6, 3x5, pad (1, 2), groups 3"),
+        (Conv(filters=8, kernel=3, padding="causal", dilation=2), (9, 2), "Conv 8, 3, pad 4+0, dilation 2"),
+        (DepthwiseConv(kernel=3, multiplier=2), (8, 8, 3), "DepthwiseConv 3x3, multiplier 2"),
+        (MaxPool(), (8, 8, 3), "MaxPool 2x2"),
+        (MaxPool(size=3, stride=2), (8, 8, 3), "MaxPool 3x3, stride 2"),
+        (AvgPool(padding=1, count_include_pad=True), (8, 8, 3), "AvgPool 2x2, pad 1, count include pad"),
+        (BatchNorm(epsilon=1e-5), (8, 8, 3), "BatchNorm"),
+        (BatchNorm(center=False), (8, 8, 3), "BatchNorm no center"),
+        (ZeroPad(padding=((1, 2), (0, 0))), (8, 8, 3), "ZeroPad (1+2, 0)"),
+        (Rescale(), (8, 8, 3), "Rescale 0.003922"),
+        (Normalize(mean=(0.1, 0.2, 0.3)), (8, 8, 3), "Normalize mean (0.1, 0.2, 0.3)"),
+        (Activation(function="elu", alpha=0.5), (3,), "elu(0.5)"),
+        (Activation(function="elu"), (3,), "elu"),
+        (Activation(function="leaky_relu", slope=0.0), (3,), "leaky_relu(0)"),
+        (Activation(function="gelu", approximate="tanh"), (3,), "gelu(tanh)"),
+    ],
+)
+def test_a_layer_says_what_distinguishes_it(layer: Layer, shape: tuple[int, ...], text: str) -> None:
+    assert layer_text(layer.resolve((TensorType(shape),))) == text
+
+
+def test_show_loads_neither_numpy_nor_rich() -> None:
+    code = (
+        "import sys, netspec.report.table, netspec.report.problems\n"
+        "print(sorted({'numpy', 'rich', 'matplotlib', 'torch', 'keras', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Columns
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table(["a", "n"], [["long", "7"], ["b", "1,000"]], right=[1]) == [
+        "a         n",
+        "-----------",
+        "long      7",
+        "b     1,000",
+    ]
+    assert aligned([["a", ""], ["b", ""]]) == ["a", "b"]
+
+
+def test_rows_of_different_lengths_are_a_bug() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        aligned([["a", "b"], ["c"]])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.0 s"), (9.94, "9.9 s"), (59.6, "1:00"), (61, "1:01"), (3600, "1:00:00")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+# Problems
+
+PROBLEMS = [
+    Problem("kernel 9x9 is larger than its input 8x8x1", "padding=same", "layers.conv_1", Position("x.yaml", 4, 11)),
+    Problem("epochs must be at least 1, got 0", path="train.epochs"),
+]
+
+
+def test_problems_are_listed_and_counted() -> None:
+    assert problems_text(PROBLEMS) == (
+        "x.yaml:4:11: layers.conv_1: kernel 9x9 is larger than its input 8x8x1\n"
+        "  hint: padding=same\n"
+        "train.epochs: epochs must be at least 1, got 0\n"
+        "2 problems"
+    )
+    assert problems_text(PROBLEMS[1:]).endswith("\n1 problem")
+
+
+def test_colour_changes_no_word() -> None:
+    coloured = problems_text(PROBLEMS, colour=True)
+    assert coloured != problems_text(PROBLEMS)
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == problems_text(PROBLEMS)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colour_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert wants_colour(Terminal())
+    assert not wants_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(Terminal())
+
+
+# Progress
+
+
+def events() -> list[tuple[str, dict[str, object]]]:
+    epoch = {"epoch": 1, "epochs": 2, "seconds": 0.5, "loss": 0.5, "val_accuracy": 0.25}
+    return [
+        ("stage", {"stage": "weights"}),
+        ("step", {"step": 1, "total": 2}),
+        ("epoch", epoch),
+        ("unheard of", {"value": 1}),
+        ("done", {"stage": "weights"}),
+        ("current", {"stage": "export torch"}),
+    ]
+
+
+def test_progress_without_a_terminal_is_plain_lines() -> None:
+    stream = io.StringIO()
+    with build_progress("tiny", stream) as progress:
+        for event, values in events():
+            progress(event, **values)
+    first, second, third = stream.getvalue().splitlines()
+    assert first == "tiny: epoch 1/2  0.5 s  0.5 s left  loss 0.5000  val_accuracy 0.2500"
+    assert re.fullmatch(r"tiny: weights done in \d+\.\d s", second)
+    assert third == "tiny: export torch is up to date"
+
+
+def test_progress_on_a_terminal_keeps_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with build_progress("tiny [bold]", stream) as progress:
+        for event, values in events():
+            progress(event, **values)
+    plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", stream.getvalue())
+    assert "tiny [bold]: epoch 1/2  0.5 s  0.5 s left" in plain
+    assert "tiny [bold]: export torch is up to date" in plain
+
+
+def test_epoch_without_its_total() -> None:
+    assert epoch_text({"epoch": 3, "loss": 0.25}, usual_s=1.0) == "epoch 3  loss 0.2500"
+
+
+# Doctor
+
+
+def test_doctor_names_what_is_missing_and_what_to_do() -> None:
+    found = {
+        "netspec": "0.1.0",
+        "python": "3.11.4",
+        "platform": "Linux",
+        "backends": {
+            "keras": {"installed": False, "versions": {}, "devices": [], "problem": "needs keras\n  hint: pip install"},
+            "torch": {
+                "installed": True,
+                "versions": {"torch": "2.13.0"},
+                "devices": ["cuda:0", "cpu"],
+                "problem": None,
+            },
+        },
+    }
+    assert doctor_text(found).splitlines() == [
+        "netspec   0.1.0",
+        "Python    3.11.4",
+        "platform  Linux",
+        "",
+        "keras: missing",
+        "  needs keras",
+        "  hint: pip install",
+        "",
+        "torch: ready",
+        "  torch    2.13.0",
+        "  devices  cuda:0, cpu",
+    ]
+
+
+# The verdict and the page
+
+
+def measure(error: float | None, granted: float, sample: str = "ramp") -> Measure:
+    return Measure(error=error, granted=granted, ratio=None if error is None else error / granted, sample=sample)
+
+
+def verdict_of(net: Network, wrong: dict[str, str] | None = None, lost: str = "", miscounted: str = "") -> Verdict:
+    """A verdict made by hand: on the backends in `wrong`, the rows from the one named there on have wrong values."""
+    wrong, backends = wrong or {}, []
+    for name in ("torch", "keras", "onnx"):
+        rows, failures, broken = [], [], False
+        for row in net.rows:
+            broken = broken or row.name == wrong.get(name)
+            error = None if row.name == lost and broken else 0.03 if broken else 2.5e-16
+            off = row.name == miscounted and name in wrong
+            rows.append(
+                RowVerdict(
+                    row=row.name,
+                    kind=row.kind,
+                    passed=not broken and not off,
+                    trainable=row.trainable,
+                    non_trainable=row.non_trainable,
+                    counted=(row.trainable + off, row.non_trainable),
+                    float64=measure(error, 1e-12),
+                    float32=measure(error and (0.03 if broken else 3.4e-7), 1e-6),
+                )
+            )
+            if broken:
+                message = f"the reference of {row.name} is <b>4</b>\nat [0]"
+                failures.append(Failure(stage="compare", symptom="value", message=message, row=row.name))
+        file = ArtefactVerdict(file="<net>.bin", passed=not broken, output=rows[-1].float32)
+        backends.append(
+            BackendVerdict(
+                backend=name,
+                passed=not failures,
+                rows=tuple(rows),
+                artefacts=(file,),
+                failures=tuple(failures),
+                first_row=wrong.get(name),
+                alone=True if name in wrong else None,
+            )
+        )
+    return Verdict(
+        network=net.name,
+        passed=all(backend.passed for backend in backends),
+        parameters=net.parameters,
+        trainable=net.trainable,
+        non_trainable=net.non_trainable,
+        samples=("normal 1", "ramp", "<zeros>"),
+        backends=tuple(backends),
+    )
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("verify-passed", {}), ("verify-failed", {"keras": "conv_2"})])
+def test_verdict_is_the_golden_one(name: str, wrong: dict[str, str]) -> None:
+    text = verify_text(verdict_of(network("fashion-mnist-cnn"), wrong))
+    assert text + "\n" == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_verdict_comes_first_and_what_to_do_last() -> None:
+    lines = verify_text(verdict_of(network("fashion-mnist-cnn"), {"keras": "conv_2", "onnx": "dense_1"})).splitlines()
+    assert lines[0] == "fashion-mnist-cnn: NOT EQUAL. keras and onnx differ; torch computes the spec"
+    assert lines[-1].startswith("  hint: ")
+    assert "keras differs, first at row 'conv_2'" in lines
+    assert "onnx differs, first at row 'dense_1'" in lines
+
+
+def test_a_backend_without_rows_still_says_what_failed() -> None:
+    crash = Failure(stage="build", symptom="crash", message="the keras worker was killed by SIGKILL")
+    dead = BackendVerdict(backend="keras", passed=False, rows=(), artefacts=(), failures=(crash,))
+    whole = verdict_of(network("fashion-mnist-cnn"))
+    for backends in ((dead,), (*whole.backends, dead)):
+        text = verify_text(whole.model_copy(update={"passed": False, "backends": backends}))
+        assert "crash (build): the keras worker was killed by SIGKILL" in text
+        assert text.endswith("run `netspec doctor` to see what is installed here")
+
+
+def test_every_symptom_has_advice() -> None:
+    assert set(ADVICE) == set(get_args(Symptom))
+
+
+def test_lost_values_and_wrong_counts_are_marked() -> None:
+    net = network("fashion-mnist-cnn")
+    text = verify_text(verdict_of(net, {"keras": "dense_2"}, lost="dense_2", miscounted="conv_1"))
+    conv, dense = (
+        next(line.split() for line in text.splitlines() if line.startswith(row)) for row in ("conv_1", "dense_2")
+    )
+    assert conv == ["conv_1", "2.5e-16", "34%", "count!", "34%", "2.5e-16", "34%"]
+    assert dense == ["dense_2", "2.5e-16", "34%", "lost!", "lost!", "2.5e-16", "34%"]
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element that opens closes in order; keeps texts, images and links to elsewhere."""
+
+    VOID: ClassVar[set[str]] = {"meta", "img", "br"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.text = ""
+        self.links: list[str] = []
+        self.widths: list[float] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href"):
+                self.links.append(value or "")
+            if name == "style":
+                self.widths.append(float(re.fullmatch(r"width:([\d.]+)%", value or "")[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data + " "
+
+
+def read_page(text: str) -> Page:
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    plot = tmp_path / "history.png"
+    plot.write_bytes(b"\x89PNG not really")
+    net = network("fashion-mnist-cnn")
+    text = report_page(
+        net, verdict_of(net), {"torch": "2.13.0"}, {"torch/a.py": "ab" * 32}, plot, {"images": 10, "accuracy": 0.9}
+    )
+    page = read_page(text)
+    assert page.links == ["data:image/png;base64," + base64.b64encode(plot.read_bytes()).decode()]
+    assert "script" not in page.seen
+    assert "url(" not in text
+    for said in ("EQUAL", "21,840", "90.00%", "torch/a.py", "ab" * 32, "2.13.0", "spatial_dropout_1", "480,500"):
+        assert said in page.text
+    assert len([width for width in page.widths if width == 34.0]) == 3 * (len(net.rows) + 1)
+
+
+def test_page_escapes_what_it_is_given() -> None:
+    hostile = '<script>alert("x")</script>'
+    net = replace(network("fashion-mnist-cnn"), name=hostile, about=hostile)
+    verdict = verdict_of(net, {"keras": "conv_2"})
+    text = report_page(net, verdict, {hostile: hostile}, {hostile: hostile}, None, {hostile: 1.0})
+    page = read_page(text)
+    assert "script" not in page.seen
+    assert page.text.count(hostile) >= 6
+    assert "the reference of conv_2 is <b>4</b>" in page.text
+    assert "keras/<net>.bin" in page.text
+
+
+def test_page_shows_a_failure_and_its_bars_are_full() -> None:
+    net = network("fashion-mnist-cnn")
+    text = report_page(net, verdict_of(net, {"keras": "conv_2"}, lost="dense_2"), {}, {})
+    assert 'class="verdict failed"' in text
+    assert text.count('class="bar over"') == 7 + 1  # the rows from conv_2 on, and the exported file
+    assert set(read_page(text).widths) == {34.0, 100.0}
+    assert 'class="verdict failed"' not in report_page(net, verdict_of(net), {}, {})
+
+
+def test_page_shows_wrong_counts_beside_the_right_ones() -> None:
+    net = network("fashion-mnist-cnn")
+    page = read_page(report_page(net, verdict_of(net, {"keras": "dense_2"}, miscounted="conv_1"), {}, {}))
+    assert "261 + 0 weights instead of 260 + 0" in page.text
+
+
+def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
+    verdict = verdict_of(network("fashion-mnist-cnn"))
+    outcome = Outcome(Path("build/x"), verdict, ["weights", "verify"], {"images": 359, "accuracy": 0.9916})
+    text = outcome_text(outcome)
+    assert text.startswith("fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec")
+    assert "On 359 test images\n  accuracy  99.16%" in text
+    assert text.endswith("build/x/report.html: ran weights, verify")
+    assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"

@@ -1,0 +1,57 @@
+"""A resolved spec is a spec again, and the same one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netspec.compile import compile_spec
+from netspec.compile.resolved import resolved_spec
+from netspec.spec.load import load_spec, parse_spec
+from netspec.spec.write import write_yaml
+
+SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_resolved_specs_mean_the_same(path: Path) -> None:
+    spec = load_spec(path)
+    text = write_yaml(resolved_spec(spec))
+    again = parse_spec(text, "spec.yaml")
+    assert compile_spec(again).digest == compile_spec(spec).digest
+    assert resolved_spec(again) == resolved_spec(spec)
+
+
+def test_defaults_are_filled_in() -> None:
+    spec = parse_spec("input: 8x8x1\nlayers:\n  - CNN | 4, 3 | leaky_relu(0.1)\n  - MaxPool | 3\n", "x.yaml")
+    conv, pool = resolved_spec(spec)["layers"]
+    assert conv["name"] == "conv_1"
+    assert conv["padding"] == "valid"
+    assert conv["init"] == "glorot_uniform"
+    assert conv["activation"] == "leaky_relu(slope=0.1)"
+    assert pool["stride"] == [3]
+
+
+def test_every_kind_survives() -> None:
+    rows = """
+  - Grayscale
+  - Normalize | - | - | mean=0.5, std=0.25
+  - ConvTranspose | 6, 3 | gelu(tanh) | stride=2, padding=((1,0),(0,1)), output_padding=1, init=normal(0.02)
+  - SeparableConv | 8, 3 | prelu | padding=same
+  - GroupNorm | 4
+  - ZeroPad | ((1,2),(0,1))
+  - Crop | 1
+  - Upsample | 2, mode=bilinear
+  - Resize | (9,11)
+  - Permute | (2,1,3)
+  - Reshape | (9,-1)
+  - LayerNorm | - | - | axis=(1,2)
+  - LeakyReLU | 0.3
+  - Softmax | 1
+  - Flatten | - | - | order=chw
+  - Dense | 3 | - | init=torch_default
+"""
+    spec = parse_spec(f"input: 9x7x3\nlayers:{rows}", "x.yaml")
+    again = parse_spec(write_yaml(resolved_spec(spec)), "x.yaml")
+    assert compile_spec(again).digest == compile_spec(spec).digest

@@ -1,0 +1,396 @@
+"""Training: its settings in every spelling, schedules against hand, best epochs, histories, metrics against hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from netspec.compile import compile_spec
+from netspec.data.settings import DataSettings
+from netspec.describe import field_docs
+from netspec.errors import SpecError
+from netspec.network import Network
+from netspec.spec.load import parse_spec
+from netspec.training import (
+    COLUMNS,
+    DivergedError,
+    Optimizer,
+    Schedule,
+    TrainSettings,
+    best_epoch,
+    decayed_weights,
+    is_better,
+    learning_rate,
+    loss_input,
+    loss_targets,
+    read_history,
+    write_history,
+)
+from netspec.training.evaluation import confusion_matrix, evaluate, predicted_classes, top_k_accuracy
+from netspec.training.plot import plot_history
+from netspec.training.settings import OPTIMIZERS, SCHEDULES, OptimizerName, ScheduleName
+
+
+def settings(**fields: Any) -> TrainSettings:
+    return TrainSettings.model_validate(fields)
+
+
+def network(*rows: str, shape: str = "6") -> Network:
+    text = f"input: {shape}\nlayers:\n" + "".join(f"  - {row}\n" for row in rows)
+    return compile_spec(parse_spec(text, "x.yaml"))
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "adam",
+        "Adam",
+        {"adam": None},
+        {"adam": {}},
+        {"name": "adam"},
+        {"adam": {"learning_rate": 1e-3}},
+        {"Adam": {"lr": 0.001}},
+        {"name": "adam", "eps": 1e-8},
+    ],
+)
+def test_spellings_of_adam_mean_the_same(written: Any) -> None:
+    assert settings(optimizer=written) == settings() == TrainSettings()
+
+
+def test_every_optimizer_and_schedule_has_its_own_defaults() -> None:
+    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
+    assert set(SCHEDULES) == set(get_args(ScheduleName))
+    for name, defaults in OPTIMIZERS.items():
+        found = settings(optimizer=name).optimizer
+        assert {key: getattr(found, key) for key in defaults} == defaults
+        assert found.model_dump() == {"name": name, **defaults, "decay_on": "kernels"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"optimizer": {"sgd": {"momentum": 0.9, "nesterov": True}}, "schedule": {"step": {"every": 3}}},
+        {"optimizer": {"rmsprop": {"momentum": 0.5}}, "schedule": {"cosine": {"final": 0.1}}, "loss": "mse"},
+        {"optimizer": {"adamw": {"decay_on": "all"}}},
+    ],
+)
+def test_resolved_settings_read_back_as_they_were(fields: dict[str, Any]) -> None:
+    first = settings(**fields)
+    assert TrainSettings.model_validate(first.model_dump(mode="json")) == first
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sparse_categorical_crossentropy", "cross_entropy"),
+        ("categorical_crossentropy", "cross_entropy"),
+        ("CategoricalCrossentropy", "cross_entropy"),
+        ("CrossEntropyLoss", "cross_entropy"),
+        ("nll_loss", "cross_entropy"),
+        ("NLLLoss", "cross_entropy"),
+        ("Cross_Entropy", "cross_entropy"),
+        ("binary_crossentropy", "binary_cross_entropy"),
+        ("BCELoss", "binary_cross_entropy"),
+        ("BCEWithLogitsLoss", "binary_cross_entropy"),
+        ("mse", "mean_squared_error"),
+        ("MSELoss", "mean_squared_error"),
+        ("MeanSquaredError", "mean_squared_error"),
+    ],
+)
+def test_losses_of_the_frameworks_are_aliases(written: str, meant: str) -> None:
+    assert settings(loss=written).loss == meant
+
+
+def test_metrics_of_the_frameworks_are_aliases() -> None:
+    assert settings(metrics=["acc", "sparse_categorical_accuracy"]).metrics == ("accuracy", "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean 'adam'?"),
+        ({"optimizer": {"adam": {"momentum": 0.9}}}, "adam has no momentum; it has learning_rate, beta_1"),
+        ({"optimizer": {"adam": {"learning_rte": 1}}}, "did you mean 'learning_rate'?"),
+        ({"optimizer": {"adam": 0.1}}, "the options of adam are a mapping, not 0.1"),
+        ({"optimizer": 3}, "optimizer needs a name, such as rmsprop, got 3"),
+        ({"optimizer": {}}, "optimizer needs a name"),
+        ({"optimizer": {"sgd": {"nesterov": True}}}, "nesterov needs a momentum above 0"),
+        ({"optimizer": {"sgd": {"learning_rate": 0}}}, "greater than 0"),
+        ({"optimizer": {"sgd": {"learning_rate": float("inf")}}}, "finite"),
+        ({"optimizer": {"adam": {"beta_1": 1.0}}}, "less than 1"),
+        ({"schedule": {"cosine": {"every": 2}}}, "cosine has no every; it has final"),
+        ({"schedule": {"constant": {"every": 2}}}, "constant has no every; it has no options"),
+        ({"schedule": "linear"}, "unknown schedule 'linear'"),
+        ({"loss": "hinge"}, "'cross_entropy', 'binary_cross_entropy' or 'mean_squared_error'"),
+        ({"epochs": 0}, "greater than or equal to 1"),
+        ({"batch_size": 0}, "greater than or equal to 1"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"early_stopping": True}, "Extra inputs are not permitted"),
+    ],
+)
+def test_wrong_settings_say_why(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(**fields)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [TrainSettings, Optimizer, Schedule, DataSettings])
+def test_every_field_is_described(model: type[BaseModel]) -> None:
+    assert set(field_docs(model)) == set(model.model_fields)
+
+
+# Schedule
+
+
+def test_constant_schedule_is_the_learning_rate() -> None:
+    assert [learning_rate(settings(), step, 10) for step in (0, 9)] == [1e-3, 1e-3]
+
+
+def test_cosine_schedule_by_hand() -> None:
+    chosen = settings(schedule={"cosine": {"final": 0.1}}, optimizer={"sgd": {"learning_rate": 2.0}})
+    values = [learning_rate(chosen, step, 4) for step in range(6)]
+    wave = [2 * (0.1 + 0.9 * (1 + math.cos(math.pi * part)) / 2) for part in (0, 0.25, 0.5, 0.75, 1, 1)]
+    assert values == pytest.approx(wave, rel=1e-15)
+    assert values[0] == 2.0
+    assert values[4] == values[5] == pytest.approx(0.2)
+
+
+def test_step_schedule_switches_with_the_first_step_of_its_epoch() -> None:
+    chosen = settings(schedule={"step": {"every": 2, "factor": 0.5}}, epochs=6, optimizer={"sgd": {"learning_rate": 1}})
+    values = [learning_rate(chosen, step, 18) for step in range(18)]  # three steps an epoch
+    assert values == [1.0] * 6 + [0.5] * 6 + [0.25] * 6
+
+
+# Loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "row", "read"),
+    [
+        ("cross_entropy", "FNN | 3 | Softmax", "dense_1"),
+        ("cross_entropy", "FNN | 3", "dense_1"),
+        ("binary_cross_entropy", "FNN | 1 | Sigmoid", "dense_1"),
+        ("binary_cross_entropy", "FNN | 3 | Sigmoid", "dense_1"),
+        ("mean_squared_error", "FNN | 3 | Softmax", "dense_1_softmax"),
+        ("mean_squared_error", "FNN | 3", "dense_1"),
+    ],
+)
+def test_loss_reads_the_logits(loss: Any, row: str, read: str) -> None:
+    assert loss_input(network(row), loss) == read
+
+
+def test_loss_reads_the_logits_of_a_softmax_in_its_own_row() -> None:
+    assert loss_input(network("FNN | 3", "Softmax"), "cross_entropy") == "dense_1"
+
+
+@pytest.mark.parametrize(
+    ("loss", "rows", "shape", "message"),
+    [
+        (
+            "cross_entropy",
+            ["FNN | 3 | Sigmoid"],
+            "6",
+            "cross_entropy needs a final softmax or none, but row 'dense_1' ends in",
+        ),
+        ("binary_cross_entropy", ["FNN | 3 | Softmax"], "6", "binary_cross_entropy needs a final sigmoid"),
+        ("cross_entropy", ["FNN | 1"], "6", "cross_entropy needs one output a class, but there is 1"),
+        ("cross_entropy", ["CNN | 3, 3"], "8x8x1", "the loss needs one flat output, but there are 1, the first 6x6x3"),
+    ],
+)
+def test_a_loss_that_does_not_suit_the_end_is_refused(loss: Any, rows: list[str], shape: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        loss_input(network(*rows, shape=shape), loss)
+    assert message in str(caught.value)
+
+
+def test_targets_are_one_hot_or_a_column() -> None:
+    labels = np.array([1, 0, 2])
+    assert loss_targets(labels, 3).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+    assert loss_targets(labels[:2], 1).tolist() == [[1], [0]]
+    assert loss_targets(labels, 3).dtype == np.float32
+
+
+def test_decay_is_on_kernels_unless_told() -> None:
+    rows = network("CNN | 4, 3", "BatchNorm | - | ReLU", "SeparableConv | 4, 3", "Flatten", "FNN | 3", shape="8x8x1")
+    kernels = {"conv_1.kernel", "separable_conv_1.depthwise", "separable_conv_1.pointwise", "dense_1.kernel"}
+    assert decayed_weights(rows, settings(optimizer="adamw").optimizer) == kernels
+    every = decayed_weights(rows, settings(optimizer={"adamw": {"decay_on": "all"}}).optimizer)
+    assert every == {weight.name for weight in rows.weights() if weight.trainable}
+    assert "batch_norm_1.gamma" in every
+    assert "batch_norm_1.mean" not in every
+    assert decayed_weights(rows, Optimizer(name="adam")) == frozenset()
+
+
+# History
+
+
+def rows_of(monitor: str, values: list[float]) -> list[dict[str, float]]:
+    return [{"epoch": epoch, monitor: value} for epoch, value in enumerate(values, 1)]
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "best"),
+    [
+        ("val_loss", [0.5, 0.2, 0.2, 0.3], 2),
+        ("val_accuracy", [0.5, 0.9, 0.9, 0.3], 2),
+        ("loss", [math.nan, 0.7, math.nan], 2),
+        ("loss", [math.inf, 0.7, 0.8], 2),
+        ("accuracy", [math.nan, 0.0], 2),
+    ],
+)
+def test_best_epoch_is_the_first_of_the_best(monitor: Any, values: list[float], best: int) -> None:
+    assert best_epoch(rows_of(monitor, values), monitor) == best
+
+
+def test_a_training_that_diverged_has_no_best_epoch() -> None:
+    with pytest.raises(DivergedError, match="val_loss was not finite in any of 2 epochs"):
+        best_epoch(rows_of("val_loss", [math.nan, math.inf]), "val_loss")
+
+
+def test_equal_is_not_better() -> None:
+    assert not is_better("val_loss", 0.5, 0.5)
+    assert not is_better("val_accuracy", 0.5, 0.5)
+
+
+@given(
+    st.lists(st.lists(st.floats(allow_nan=False), min_size=len(COLUMNS), max_size=len(COLUMNS)), min_size=1, max_size=5)
+)
+def test_history_reads_back_exactly(tmp_path_factory: pytest.TempPathFactory, values: list[list[float]]) -> None:
+    path = tmp_path_factory.mktemp("history") / "history.csv"
+    history = [dict(zip(COLUMNS, row, strict=True)) for row in values]
+    write_history(path, history)
+    assert read_history(path) == history
+    assert [left.name for left in path.parent.iterdir()] == ["history.csv"]
+
+
+def test_history_is_plain_csv_with_its_columns_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    write_history(path, [{"val_loss": 0.25, "epoch": 1, "loss": math.nan}, {"epoch": 2, "loss": 0.5, "lr_extra": 3.0}])
+    assert path.read_text() == "epoch,loss,val_loss,lr_extra\n1,nan,0.25,\n2,0.5,,3\n"
+    assert "val_loss" not in read_history(path)[1]
+
+
+def test_a_history_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    write_history(path, [{"epoch": 1, "loss": 0.5}])
+    with pytest.raises(TypeError):
+        write_history(path, [{"epoch": 1, "loss": "high"}])  # type: ignore[dict-item]
+    assert read_history(path) == [{"epoch": 1.0, "loss": 0.5}]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+# Metrics
+
+OUTPUTS = np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
+LABELS = np.array([1, 2, 2, 2])
+
+
+def test_metrics_by_hand() -> None:
+    assert predicted_classes(OUTPUTS).tolist() == [1, 0, 1, 2]
+    assert confusion_matrix(OUTPUTS, LABELS).tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 1]]
+    assert evaluate(OUTPUTS, LABELS) == {"images": 4, "accuracy": 0.5, "worst_class_accuracy": pytest.approx(1 / 3)}
+    assert top_k_accuracy(OUTPUTS, LABELS, 2) == 0.75  # in the third image class 0 ties with the label and goes first
+
+
+def test_top_five_is_reported_where_there_are_more_classes() -> None:
+    outputs = np.tile(np.arange(8.0), (8, 1))
+    assert evaluate(outputs, np.arange(8))["top_5_accuracy"] == 5 / 8
+
+
+def test_a_single_output_is_held_against_its_threshold() -> None:
+    outputs = np.array([[0.5], [0.51], [0.2]])
+    assert predicted_classes(outputs).tolist() == [0, 1, 0]
+    assert evaluate(outputs, np.array([1, 1, 0]))["accuracy"] == pytest.approx(2 / 3)
+    assert predicted_classes(np.array([[-0.1], [0.2]]), threshold=0.0).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros(3, int), r"outputs \[2, 3\] and labels \[3\] do not belong together"),
+        (np.zeros(3), np.zeros(3, int), "do not belong together"),
+        (np.zeros((0, 3)), np.zeros(0, int), "do not belong together"),
+        (np.array([[np.nan, 1.0], [0.0, 1.0]]), np.zeros(2, int), "1 of 2 outputs are not numbers"),
+    ],
+)
+def test_outputs_that_cannot_be_judged_are_refused(outputs: Any, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(outputs, labels)
+
+
+# Plot
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 60])
+def test_plot_is_a_png_and_the_same_every_time(tmp_path: Path, epochs: int) -> None:
+    pytest.importorskip("matplotlib")
+    history = [
+        {"epoch": epoch, "loss": 1 / epoch, "val_loss": 1.1 / epoch, "accuracy": 1 - 0.5 / epoch, "val_accuracy": 0.5}
+        for epoch in range(1, epochs + 1)
+    ]
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        plot_history(history, path, title="x")
+    first, second = (path.read_bytes() for path in paths)
+    assert first[:8] == b"\x89PNG\r\n\x1a\n"
+    assert first == second
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_losses_that_are_not_numbers_can_be_plotted(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    history = [{"epoch": 1, "loss": math.nan, "val_loss": math.nan, "accuracy": 0.1, "val_accuracy": 0.1}]
+    plot_history(history, tmp_path / "a.png", "val_accuracy")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("last", "scale"), [(0.01, "log"), (0.2, "linear"), (0.0, "linear")])
+def test_a_loss_that_falls_far_is_on_a_log_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: float, scale: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    found: list[list[str]] = []
+    keep = Figure.savefig
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, *where, **how: (
+            found.append([axes.get_yscale() for axes in self.axes]),
+            keep(self, *where, **how),
+        )[1],
+    )
+    history = [
+        {"epoch": epoch, "loss": loss, "val_loss": loss, "accuracy": 0.5, "val_accuracy": 0.5}
+        for epoch, loss in ((1, 1.0), (2, last))
+    ]
+    plot_history(history, tmp_path / "a.png")
+    assert found == [[scale, "linear"]]
+
+
+def test_plot_marks_the_epoch_that_the_monitor_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    said: list[str] = []
+    keep = Figure.suptitle
+    monkeypatch.setattr(Figure, "suptitle", lambda self, text, **more: (said.append(text), keep(self, text, **more))[1])
+    history = [
+        {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.8},
+        {"epoch": 2, "loss": 0.5, "accuracy": 0.6, "val_loss": 0.6, "val_accuracy": 0.9},
+    ]
+    plot_history(history, tmp_path / "a.png", "val_loss", title="x")
+    plot_history(history, tmp_path / "b.png", "val_accuracy", title="x")
+    assert said == ["x: epoch 1 of 2 is best by val_loss", "x: epoch 2 of 2 is best by val_accuracy"]

@@ -1,0 +1,175 @@
+"""The budget: what float32 rounding costs is granted, and little more; and the inputs and weights it is made with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from netspec.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GroupNorm,
+    LayerNorm,
+    MaxPool,
+    Rescale,
+)
+from netspec.reference import evaluate, evaluate_node, interpret
+from netspec.verify.budget import budget, gate, norms, predict
+from netspec.verify.compare import compare
+from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_GATE, FLOOR_UNITS, UNIT
+from netspec.verify.inputs import HARD, biting_weights, hard_inputs, sample_names
+from tests.cases import LAYER_CASES, chain
+
+RELU = Activation(function="relu")
+NETWORKS = {
+    "one unit": chain("one", (5,), Dense(units=1)),
+    "binary": chain("binary", (9,), (Dense(units=3), RELU), (Dense(units=1), Activation(function="sigmoid"))),
+    "swish": chain("swish", (9,), (Dense(units=1), Activation(function="silu")), Dense(units=1)),
+    "classes": chain(
+        "classes", (8, 7, 3), (Conv(filters=4, kernel=3), RELU), BatchNorm(), MaxPool(), Flatten(), Dropout(),
+        (Dense(units=5), Activation(function="softmax")),
+    ),
+    # Of two large values that nearly agree, hardly more than the rounding of their mean is left.
+    "two channels": chain("two", (5, 4, 6, 2), LayerNorm()),
+    "norms": chain("norms", (6, 5, 4), LayerNorm(), Conv(filters=6, kernel=3), GroupNorm(groups=3), GlobalAvgPool()),
+    "deep": chain("deep", (6, 5, 2), *[(Conv(filters=4, kernel=3, padding="same"), RELU) for _ in range(30)]),
+}  # fmt: skip
+
+
+def rounded(network, weights, inputs):
+    """The network in float32: matrices and means summed there, everything else computed exactly and rounded."""
+    values, results = {"input": inputs.astype(np.float32)}, {}
+    for node in network.nodes:
+        given = values[node.inputs[0]]
+        if isinstance(node.layer, Dense):
+            kernel, bias = (weights[f"{node.name}.{name}"] for name in ("kernel", "bias"))
+            value = np.zeros((len(given), kernel.shape[1]), np.float32) + bias
+            for index in range(kernel.shape[0]):
+                value = value + given[:, index : index + 1] * kernel[index]
+        elif isinstance(node.layer, LayerNorm):
+            mean = given.mean(node.layer.axis, keepdims=True)
+            deviation = np.sqrt(given.var(node.layer.axis, keepdims=True) + np.float32(node.layer.epsilon))
+            value = (given - mean) / deviation * weights[f"{node.name}.gamma"] + weights[f"{node.name}.beta"]
+        else:
+            value = evaluate_node(node, weights, given).astype(np.float32)
+        values[node.name] = results[node.row] = value
+    return results
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rounding_is_granted_for_every_seed(name):
+    network = NETWORKS[name]
+    for seed in range(20):
+        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 2, seed)
+        reference = evaluate(network, weights, inputs)
+        predicted = predict(network, weights, inputs, reference, seed)
+        for row, value in rounded(network, weights, inputs).items():
+            found = compare(reference[row], value, budget(reference[row], predicted[row]))
+            assert found.symptom is None, (seed, row, found)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_budget_is_no_free_ticket(name):
+    # On ordinary inputs what is granted stays near float32: a fault of a thousandth is far outside.
+    network = NETWORKS[name]
+    for seed in range(5):
+        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 8, seed)
+        reference = evaluate(network, weights, inputs)
+        predicted = predict(network, weights, inputs, reference, seed)
+        for row, value in reference.items():
+            granted = np.sqrt(np.square(budget(value, predicted[row])[:8]).mean())
+            assert granted < 1e-4 * np.sqrt(np.square(norms(value)[:8]).mean()), (seed, row)
+
+
+def test_the_prediction_is_of_the_size_of_the_real_error():
+    # Calibration on a network of sums alone, whose rounding in float32 this test controls.
+    network = chain("sums", (64,), *[Dense(units=64) for _ in range(6)])
+    ratios = []
+    for seed in range(10):
+        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 4, seed)
+        reference = evaluate(network, weights, inputs)
+        predicted = predict(network, weights, inputs, reference, seed)
+        for row, value in rounded(network, weights, inputs).items():
+            ratios.append(norms(value - reference[row])[:4] / predicted[row][:4])
+    assert 0.3 < np.median(ratios) < 3
+    assert np.max(ratios) < BUDGET_FACTOR / 2
+
+
+def test_cancelling_results_are_granted_what_their_terms_round():
+    network = NETWORKS["one unit"]
+    weights = {
+        "dense_1.kernel": np.array([[1e3], [-1e3], [0], [0], [0]], np.float32),
+        "dense_1.bias": np.zeros(1, np.float32),
+    }
+    inputs = np.array([[1.0, 1.0 - 2**-20, 0, 0, 0]], np.float32)
+    reference = evaluate(network, weights, inputs)
+    predicted = predict(network, weights, inputs, reference)["dense_1"]
+    # 1000 - 999.999 = 0.001: its terms round by 1000 u = 6e-5, six percent of the result.
+    assert predicted[0] > 1e3 * UNIT
+
+
+def test_gates_have_floors():
+    reference, none = np.array([[3.0, 4.0], [0.0, 0.0]]), np.zeros(2)
+    assert budget(reference, none).tolist() == [BUDGET_FACTOR * FLOOR_UNITS * UNIT * 5, 0]
+    assert gate(reference, none).tolist() == [FLOAT64_GATE * 5, 0]
+    np.testing.assert_allclose(gate(reference, none, leak=1e-6), [5e-6, 0], rtol=1e-15)
+    assert gate(reference, np.array([5.0, 0.0]))[0] > FLOAT64_GATE * 5
+
+
+def test_norms_do_not_overflow():
+    values = np.array([[3e300, 4e300], [3e-300, 4e-300], [0, 0]])
+    np.testing.assert_allclose(norms(values), [5e300, 5e-300, 0], rtol=1e-15)
+
+
+def test_a_zero_reference_must_be_met_exactly():
+    reference = np.zeros((1, 3))
+    assert compare(reference, np.zeros((1, 3)), np.zeros(1)).symptom is None
+    found = compare(reference, np.array([[0, 1e-30, 0]]), np.zeros(1))
+    assert (found.symptom, found.message) == ("value", "at [1] it is 1e-30, the reference 0")
+
+
+def test_inputs_are_seeded_and_named():
+    given = LAYER_CASES[0].network().input_type
+    first, again, other = (hard_inputs(given, 3, seed) for seed in (1, 1, 2))
+    assert first.tobytes() == again.tobytes() != other.tobytes()
+    names = sample_names(3)
+    assert len(first) == len(names) == 3 + len(HARD)
+    assert first.dtype == np.float32
+    sample = dict(zip(names, first, strict=True))
+    assert len(np.unique(sample["ramp"])) == given.size, "every coordinate has its own value"
+    assert not sample["zeros"].any()
+    assert len(np.unique(sample["constant"])) == 1
+    assert np.abs(sample["large"]).min() >= 500
+    assert np.abs(sample["tiny"]).max() < 1e-3
+    assert abs(sample["offset"].mean() - 1000) < 1
+
+
+@pytest.mark.parametrize("case", LAYER_CASES, ids=lambda case: case.id)
+def test_biting_weights_hide_nothing(case):
+    network = case.network()
+    weights = biting_weights(network, 1)
+    assert set(weights) == {weight.name for weight in network.weights()}
+    for weight in network.weights():
+        values = weights[weight.name]
+        assert values.shape == weight.shape
+        assert values.dtype == np.float32
+        assert np.count_nonzero(values) == values.size
+        assert len(np.unique(values)) == values.size, "no two numbers alike, so none can be exchanged unnoticed"
+
+
+def test_signals_neither_explode_nor_vanish():
+    blocks = [Conv(filters=6, kernel=3, padding="same"), (BatchNorm(), RELU)] * 30
+    network = chain("deep", (7, 6, 3), Rescale(), *blocks, GlobalAvgPool(), Dense(units=3))
+    weights = biting_weights(network, 4)
+    for node, values in interpret(network, weights, hard_inputs(network.input_type, 4, 4)[:4]):
+        if node.row != "rescale_1":
+            assert 0.02 < np.sqrt(np.square(values).mean()) < 50, node.name
+    variances = [values for name, values in weights.items() if name.endswith(".var")]
+    assert max(map(np.max, variances)) <= 1e-2
+    gammas = np.concatenate([values for name, values in weights.items() if name.endswith(".gamma")])
+    assert gammas.min() < 0 < gammas.max()

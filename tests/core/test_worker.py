@@ -1,0 +1,95 @@
+"""Workers: answers, events and errors come back; a worker that dies is told from one that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from netspec.errors import Problem, SpecError
+from netspec.worker import Worker, WorkerDied, WorkerFailed
+
+
+class Example:
+    """A backend-like object that the worker process imports from here."""
+
+    def add(self, a: int, b: int) -> int:
+        print("frameworks print what they like")
+        return a + b
+
+    def count(self, to: int, progress: Any) -> int:
+        for number in range(to):
+            progress("counted", number=number)
+        return to
+
+    def refuse(self) -> None:
+        raise SpecError([Problem("no", "yes", "a.b")])
+
+    def fail(self) -> None:
+        raise ZeroDivisionError("a bug")
+
+    def exit(self, status: int) -> None:
+        print("last words", file=sys.stderr, flush=True)
+        os._exit(status)
+
+    def sleep(self) -> None:
+        time.sleep(600)
+
+
+example = Example()
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with Worker("tests.core.test_worker:example") as started:
+        yield started
+
+
+def test_an_answer_comes_back_whatever_is_printed(worker: Worker) -> None:
+    assert worker.call("add", a=1, b=2) == 3
+    assert worker.call("add", a="x", b="y") == "xy"
+
+
+def test_events_reach_the_caller_in_order(worker: Worker) -> None:
+    seen: list[int] = []
+    assert worker.call("count", to=3, progress=lambda _event, number: seen.append(number)) == 3
+    assert seen == [0, 1, 2]
+
+
+def test_netspec_errors_come_back_whole(worker: Worker) -> None:
+    with pytest.raises(SpecError) as caught:
+        worker.call("refuse")
+    assert caught.value.problems == (Problem("no", "yes", "a.b"),)
+
+
+def test_other_errors_are_failures_with_their_traceback_and_the_worker_lives_on(worker: Worker) -> None:
+    with pytest.raises(WorkerFailed, match="failed in fail: ZeroDivisionError: a bug") as caught:
+        worker.call("fail")
+    assert "Traceback" in caught.value.details
+    assert worker.call("add", a=1, b=1) == 2
+
+
+def test_a_worker_that_ends_is_reported_with_its_last_words(worker: Worker) -> None:
+    with pytest.raises(WorkerDied, match=r"ended with status 7.*last said:\s+last words"):
+        worker.call("exit", status=7)
+
+
+def test_a_killed_worker_is_reported_with_its_signal(worker: Worker) -> None:
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match=r"SIGKILL.*memory"):
+        worker.call("sleep")
+    with pytest.raises(WorkerDied):
+        worker.call("add", a=1, b=1)
+
+
+def test_an_unknown_backend_is_reported_at_the_first_call() -> None:
+    with (
+        Worker("tosch") as started,
+        pytest.raises(Exception, match="there is no backend 'tosch'; did you mean 'torch'"),
+    ):
+        started.call("versions")

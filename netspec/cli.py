@@ -215,7 +215,7 @@ def fmt(
                 print(f"{path} would change")
         elif formatted != text:
             partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(formatted, encoding="utf-8")
+            partial.write_text(formatted, encoding="utf-8", newline="")
             partial.replace(path)
             print(f"{path}: written as {to.value}")
     raise typer.Exit(1 if check_ and would_change else 0)

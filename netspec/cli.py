@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="A neural network as a table of layers in YAML: compiled to PyTorch, Keras and ONNX, and proven equal.",
-    epilog="Start with `netspec check specs/digits-cnn.yaml`, then `netspec show` and `netspec build` on the same file. "
+    epilog="Start with `netspec check specs/digits-cnn.yaml`, then `netspec show` and `netspec build` on it. "
     "Exit status: 0 fine, 1 verification or expectation failed, 2 wrong spec or arguments, 3 a backend is missing.",
     no_args_is_help=True,
     add_completion=False,

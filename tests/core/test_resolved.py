@@ -55,3 +55,9 @@ def test_every_kind_survives() -> None:
     spec = parse_spec(f"input: 9x7x3\nlayers:{rows}", "x.yaml")
     again = parse_spec(write_yaml(resolved_spec(spec)), "x.yaml")
     assert compile_spec(again).digest == compile_spec(spec).digest
+
+
+@pytest.mark.parametrize("text", ["1e-3", "no", "null", "0o17", "1.5", "~", "a: b", "x\ny", "'", "3x3", "- a"])
+def test_words_stay_words(text: str) -> None:
+    spec = parse_spec(write_yaml({"input": "4", "about": text, "layers": ["ReLU"]}), "x.yaml")
+    assert spec.about == (text.strip() or None)

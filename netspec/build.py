@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, key_of, sha256
-from netspec.worker import Worker
+from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.verify.result import Verdict
@@ -94,6 +94,18 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     return run.outcome
 
 
+class _Exported:
+    """A worker that is called only when its artefacts are in place; raises what their export raised."""
+
+    def __init__(self, worker: Worker, export: Future[None] | None) -> None:
+        self._worker, self._export = worker, export
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        if self._export is not None:
+            self._export.result()
+        return self._worker.call(method, **arguments)
+
+
 class _Run(AbstractContextManager["_Run"]):
     """One build under way: its stages share the network, the folder and the workers."""
 
@@ -130,7 +142,8 @@ class _Run(AbstractContextManager["_Run"]):
     def plan(self, trains: bool) -> Iterator[tuple[Until, Sequence[Callable[[], None]]]]:
         """The stages, in groups that end where a command may stop."""
         yield "train", [self.resolve, self.train if trains else self.draw]
-        yield "export", [self.export]
+        if self.options.until == "export":
+            yield "export", [self.export]
         yield "verify", [self.verify]
         yield "report", [self.report]
 
@@ -139,9 +152,11 @@ class _Run(AbstractContextManager["_Run"]):
             self.workers[name] = self._closing.enter_context(Worker(name, environment=ON_CPU))
         return self.workers[name]
 
-    def _stage(self, name: str, key: str, work: Callable[[Path], None]) -> None:
-        """Run a stage unless it is current."""
-        if self.folder.current(name, key):
+    def _stage(
+        self, name: str, key: str | Callable[[], str], work: Callable[[Path], None], *, stale: bool = False
+    ) -> None:
+        """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end."""
+        if not stale and self.folder.current(name, key if isinstance(key, str) else key()):
             self.progress("current", stage=name)
             return
         self.progress("stage", stage=name)
@@ -168,6 +183,8 @@ class _Run(AbstractContextManager["_Run"]):
             return
 
         def write(folder: Path) -> None:
+            for name in self.options.targets:
+                self.worker(name)  # new weights will be exported: the frameworks may begin to load
             from netspec.weights import draw, save
 
             save(folder / WEIGHTS, draw(self.network, self.seed), self.network)
@@ -229,11 +246,18 @@ class _Run(AbstractContextManager["_Run"]):
 
     def export(self) -> None:
         """The artefacts of every target, side by side."""
+        with self._exports() as exports:
+            for done in exports.values():
+                done.result()
+
+    @contextmanager
+    def _exports(self) -> Iterator[Mapping[str, Future[None]]]:
+        """The export of every target that is not current, under way."""
         from netspec.weights import load
 
-        settings = self.spec.export or ExportSettings()
         weights = load(self.folder.path / WEIGHTS, self.network)
-        digest = sha256(self.folder.path / WEIGHTS)
+        settings = self.spec.export or ExportSettings()
+        keys = {name: self._export_key(name, settings) for name in self.options.targets}
 
         def one(name: str) -> None:
             def write(folder: Path) -> None:
@@ -242,40 +266,54 @@ class _Run(AbstractContextManager["_Run"]):
                     "export", network=self.network, weights=weights, folder=folder / name, settings=settings
                 )
 
-            key = key_of(
-                spec=self.network.digest,
-                about=self.network.about,
-                weights=digest,
-                settings=settings.model_dump(mode="json"),
-                versions=dict(self.backends[name].versions()),
-                netspec=__version__,
-            )
-            self._stage(f"export {name}", key, write)
+            self._stage(f"export {name}", keys[name], write)
 
         with ThreadPoolExecutor(len(self.options.targets)) as threads:
-            for done in [threads.submit(one, name) for name in self.options.targets]:
-                done.result()
+            exports = {}
+            for name, key in keys.items():
+                if self.folder.current(f"export {name}", key):
+                    self.progress("current", stage=f"export {name}")
+                else:
+                    exports[name] = threads.submit(one, name)
+            yield exports
+
+    def _export_key(self, name: str, settings: ExportSettings) -> str:
+        return key_of(
+            spec=self.network.digest,
+            about=self.network.about,
+            weights=sha256(self.folder.path / WEIGHTS),
+            settings=settings.model_dump(mode="json"),
+            versions=dict(self.backends[name].versions()),
+            netspec=__version__,
+        )
 
     def verify(self) -> None:
-        """The proof: every artefact against the meaning of the spec."""
+        """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
         from netspec.verify import verify
         from netspec.verify.result import Verdict
         from netspec.verify.settings import VerifySettings
         from netspec.weights import load
 
         settings = self.spec.verify or VerifySettings()
-        exports = [f"export {name}" for name in self.options.targets]
-        key = key_of(
-            files=self.folder.files(exports), settings=settings.model_dump(mode="json"), versions=self.versions
-        )
 
-        def write(folder: Path) -> None:
-            weights = load(self.folder.path / WEIGHTS, self.network)
-            workers = {name: self.worker(name) for name in self.options.targets}
-            verdict = verify(self.network, weights, self.folder.path, settings, workers)
-            (folder / VERIFY).write_text(verdict.to_json(), encoding="utf-8")
+        def key() -> str:
+            files = self.folder.files([f"export {name}" for name in self.options.targets])
+            return key_of(files=files, settings=settings.model_dump(mode="json"), versions=self.versions)
 
-        self._stage("verify", key, write)
+        with self._exports() as exports:
+
+            def write(folder: Path) -> None:
+                weights = load(self.folder.path / WEIGHTS, self.network)
+                callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
+                verdict = verify(self.network, weights, self.folder.path, settings, callers)
+                (folder / VERIFY).write_text(verdict.to_json(), encoding="utf-8")
+
+            self._stage("verify", key, write, stale=bool(exports))
+            for done in exports.values():
+                error = done.exception()
+                # A worker that failed or died stands in the verdict; anything else stops the build.
+                if error is not None and not isinstance(error, (WorkerDied, WorkerFailed)):
+                    raise error
         self.outcome.verdict = Verdict.from_json((self.folder.path / VERIFY).read_text(encoding="utf-8"))
 
     def report(self) -> None:

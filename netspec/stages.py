@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,14 @@ class BuildFolder:
         )
 
     @contextmanager
-    def stage(self, stage: str, key: str) -> Iterator[Path]:
+    def stage(self, stage: str, key: str | Callable[[], str]) -> Iterator[Path]:
         """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well."""
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.path))
         try:
             yield partial
             with self._lock:
-                self.stages[stage] = {"key": key, "files": self._move(partial, stage)}
+                files = self._move(partial, stage)
+                self.stages[stage] = {"key": key if isinstance(key, str) else key(), "files": files}
                 self.write()
         except OSError as error:
             raise FolderError(f"stage {stage} could not write {self.path}: {error.strerror or error}") from error

@@ -17,28 +17,37 @@ from netspec.spec.model import Spec
 class Model:
     """A compiled spec; each framework is imported when its model is asked for."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, weights: str | Path | None = None) -> None:
         self.spec = spec
         self.network: Network = compile_spec(spec)
+        if weights is not None:
+            from netspec.weights import load as load_weights
+
+            self.weights = load_weights(Path(weights), self.network)
 
     @cached_property
     def weights(self) -> dict[str, Any]:
-        """The canonical initial weights, as float32 numpy arrays by `row.weight`, drawn from the spec's seed."""
-        from netspec.weights import check_memory, draw
+        """The canonical weights, as float32 numpy arrays by `row.weight`.
+
+        Those of the file that the model was loaded with; without one they are freshly drawn from the spec's seed and
+        nobody has trained them. Raises SpecError when they do not fit into memory.
+        """
+        from netspec.memory import check_memory
+        from netspec.weights import draw
 
         check_memory(self.network)
         return draw(self.network, self.spec.train.seed if self.spec.train else 0)
 
     def torch(self) -> Any:
-        """The network as a `torch.nn.Module` in evaluation mode."""
+        """The network as a `torch.nn.Module` in evaluation mode, with `weights`."""
         return self._model("torch")
 
     def keras(self) -> Any:
-        """The network as a `keras.Model`."""
+        """The network as a `keras.Model`, with `weights`."""
         return self._model("keras")
 
     def onnx(self) -> Any:
-        """The network as an `onnx.ModelProto`."""
+        """The network as an `onnx.ModelProto`, with `weights` and the spec's `export` settings."""
         return self._model("onnx")
 
     def _model(self, backend: str) -> Any:
@@ -51,6 +60,11 @@ class Model:
         return show_text(self.network, batch)
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Model:
-    """Read, check and compile a spec; `overrides` are `key=value` strings as `--set` takes them. Raises SpecError."""
-    return Model(load_spec(Path(path), overrides))
+def load(path: str | Path, overrides: Sequence[str] = (), *, weights: str | Path | None = None) -> Model:
+    """Read, check and compile a spec.
+
+    `overrides` are `key=value` strings as `--set` takes them. `weights` is a file of canonical weights, as a build
+    folder has it (`build/<name>/weights.safetensors`); without it the weights are freshly drawn, not trained.
+    Raises SpecError for a spec that is wrong, and for weights that do not belong to its network.
+    """
+    return Model(load_spec(Path(path), overrides), weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -121,6 +122,20 @@ def first_axis(axis: int, rank: int) -> int:
     return axis if axis == 0 else 1 if axis == rank else axis + 1
 
 
+PIECE_BYTES = 2**28
+"""What the two largest neighbouring values of a piece of a batch may take."""
+
+
+def in_pieces(network: Network, inputs: Array, compute: Callable[[Array], Array]) -> Array:
+    """The output for a batch of any size, computed in pieces that take 256 MiB, or of one sample."""
+    import numpy as np
+
+    sizes = [network.input_type.size, *(node.output.size for node in network.nodes), 0]
+    largest = max(first + second for first, second in pairwise(sizes))
+    size = max(1, min(len(inputs), PIECE_BYTES // (4 * largest)))
+    return np.concatenate([compute(inputs[start : start + size]) for start in range(0, max(len(inputs), 1), size)])
+
+
 class OnnxExport(BaseModel):
     """How the ONNX file is written."""
 
@@ -196,6 +211,14 @@ class Backend(Protocol):
 
     def read_weights(self, folder: Path, network: Network) -> Mapping[str, Array]:
         """The canonical weights, recovered from every exported artefact's own file."""
+        ...
+
+    def check_artefacts(self, folder: Path, network: Network) -> Sequence[str]:
+        """A sentence for everything in the exported files that is not as `export` writes it, beside weights' numbers.
+
+        Outputs cannot show all of it: names, metadata, what only training reads. Raises VerificationError for a file
+        that is missing or cannot be read.
+        """
         ...
 
     def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:

@@ -6,32 +6,40 @@ Each stage is keyed by what it reads; a stage whose key and files are as they we
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from netspec import __version__
 from netspec.backend import Backend, ExportSettings, Progress, Trainable, find_backend
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
-from netspec.errors import BackendError
+from netspec.errors import BackendError, Problem, SpecError, VerificationError
 from netspec.layers import Activation
+from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, key_of, sha256
+from netspec.verify import verify
+from netspec.verify.result import Verdict
+from netspec.verify.settings import VerifySettings
+from netspec.weights import draw, load, save
 from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
-    from netspec.verify.result import Verdict
+    from netspec.backend import Array
+    from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
 SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
 VERIFY, REPORT = "verify.json", "report.html"
-Until = Literal["train", "export", "verify", "report"]
+Until = Literal["train", "export", "report"]
 
 # Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits).
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
@@ -47,14 +55,14 @@ class Options:
     """The backend that trains."""
     train: bool = True
     """Whether to train when the spec has a `train` section."""
-    keep_weights: bool = False
-    """Take the weights that the build folder already has for this network, however they came about."""
+    judge: bool = False
+    """Whether files that were changed since they were exported are a failed verification, not something to replace."""
     device: str = "auto"
     """Where to train: `auto` (a GPU where there is one), `cpu`, `cuda:0`, ..."""
     folder: Path = Path("build")
     """The parent of the build folder."""
     seed: int | None = None
-    """The seed of the initial weights; when not given the spec's training seed, or 0."""
+    """The seed of the initial weights; when not given that of the weights that are there, the spec's, or 0."""
     until: Until = "report"
     """The last stage to run."""
 
@@ -75,23 +83,27 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     """Bring the build folder of a spec up to date.
 
     Raises SpecError for a spec that cannot be built, FolderError for a folder that cannot be written, BackendError
-    for a backend that is missing or fails. A failed verification is no error here: it stands in the outcome.
+    for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
+    verification is no error here: it stands in the outcome.
     """
     network = compile_spec(spec)
-    from netspec.weights import check_memory
-
-    check_memory(network)
+    settings = spec.verify or VerifySettings()
+    check_memory(network, settings.samples if options.until == "report" else 0)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     folder = BuildFolder(options.folder / spec.name)
-    run = _Run(spec, network, options, backends, folder, progress)
-    with run:
-        for last, stages in run.plan(trains):
-            for stage in stages:
-                stage()
-            if last == options.until:
-                break
-    return run.outcome
+    try:
+        with _Run(spec, network, options, backends, folder, progress) as run:
+            for last, stages in run.plan(trains):
+                for stage in stages:
+                    stage()
+                if last == options.until:
+                    break
+            return run.outcome
+    except MemoryError as error:
+        raise BackendError("the memory did not suffice\n  hint: a smaller input, or fewer `verify.inputs`") from error
+    finally:
+        folder.close()
 
 
 class _Exported:
@@ -123,44 +135,55 @@ class _Run(AbstractContextManager["_Run"]):
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
         self._closing = ExitStack()
-        versions = {name: dict(backend.versions()) for name, backend in backends.items()}
+        versions = [dict(backend.versions()) for backend in backends.values()]
         self.versions = {
             "netspec": __version__,
-            **{key: value for each in versions.values() for key, value in each.items()},
+            **{name: version for each in versions for name, version in each.items()},
         }
-        folder.facts = {"name": spec.name, "spec": network.digest, "seed": self.seed, "versions": self.versions}
+        folder.facts = {"name": spec.name, "network": network.digest, "versions": self.versions}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, self._interrupt)
+            self._closing.callback(signal.signal, signal.SIGINT, before)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    @property
-    def seed(self) -> int:
-        if self.options.seed is not None:
-            return self.options.seed
-        return self.spec.train.seed if self.spec.train is not None else 0
+    def _interrupt(self, *_: object) -> None:
+        # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
+        for worker in list(self.workers.values()):
+            worker.kill()
+        raise KeyboardInterrupt
 
     def plan(self, trains: bool) -> Iterator[tuple[Until, Sequence[Callable[[], None]]]]:
         """The stages, in groups that end where a command may stop."""
-        yield "train", [self.resolve, self.train if trains else self.draw]
+        yield "train", [self.resolve, self.train if trains else self.keep_or_draw, self.know_weights]
         if self.options.until == "export":
-            yield "export", [self.export]
-        yield "verify", [self.verify]
-        yield "report", [self.report]
+            yield "export", [self.drop_outdated, self.export]
+        yield "report", [self.drop_outdated, self.verify, self.report]
 
-    def worker(self, name: str) -> Worker:
+    def worker(self, name: str, environment: dict[str, str] = ON_CPU) -> Worker:
         if name not in self.workers:
-            self.workers[name] = self._closing.enter_context(Worker(name, environment=ON_CPU))
+            self.workers[name] = self._closing.enter_context(Worker(name, environment))
         return self.workers[name]
 
     def _stage(
-        self, name: str, key: str | Callable[[], str], work: Callable[[Path], None], *, stale: bool = False
+        self,
+        name: str,
+        key: str | Callable[[], str],
+        work: Callable[[Path], None],
+        *,
+        facts: Mapping[str, Any] | None = None,
+        stale: bool = False,
     ) -> None:
         """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end."""
         if not stale and self.folder.current(name, key if isinstance(key, str) else key()):
             self.progress("current", stage=name)
             return
         self.progress("stage", stage=name)
-        with self.folder.stage(name, key) as partial:
+        with self.folder.stage(name, key, facts) as partial:
             work(partial)
         self.outcome.ran.append(name)
         self.progress("done", stage=name)
@@ -174,25 +197,52 @@ class _Run(AbstractContextManager["_Run"]):
 
         self._stage("spec", key_of(document=document, version=__version__), write)
 
-    def draw(self) -> None:
-        """Initial weights, or those that the folder already has for this network."""
-        known = self.folder.stages.get("weights", {})
-        fits = str(known.get("key", "")).startswith(self.network.digest)
-        if self.options.keep_weights and fits and self.folder.intact("weights"):
+    def keep_or_draw(self) -> None:
+        """The weights that the folder has for this network, or initial ones; trained weights are never replaced."""
+        known = self.folder.stages.get("weights")
+        facts = known.facts if known else {}
+        fits = facts.get("network") == self.network.digest
+        if facts.get("trained"):
+            self._check_trained(fits, facts)
             self.progress("current", stage="weights")
             return
+        kept = facts.get("seed") if fits else None
+        seed = next(
+            seed
+            for seed in (self.options.seed, kept, self.spec.train.seed if self.spec.train else 0)
+            if seed is not None
+        )
 
         def write(folder: Path) -> None:
             for name in self.options.targets:
                 self.worker(name)  # new weights will be exported: the frameworks may begin to load
-            from netspec.weights import draw, save
+            save(folder / WEIGHTS, draw(self.network, seed), self.network)
 
-            save(folder / WEIGHTS, draw(self.network, self.seed), self.network)
+        facts = {"network": self.network.digest, "trained": False, "seed": seed}
+        self._stage("weights", key_of(**facts, version=__version__), write, facts=facts)
 
-        self._stage("weights", self._weights_key(drawn=True), write)
+    def _check_trained(self, fits: bool, facts: Mapping[str, Any]) -> None:
+        """Raise SpecError where the folder's trained weights cannot be used as they are."""
+        path = self.folder.path
+        again = f"train again with `netspec build {self.spec.file}`, or work in another folder with --output"
+        if not fits:
+            raise SpecError(
+                [Problem(f"{path} has weights that were trained for another version of this network", again)]
+            )
+        if WEIGHTS in self.folder.changed("weights"):
+            raise SpecError([Problem(f"{path / WEIGHTS} is missing or was changed after the training", again)])
+        if self.options.seed not in (None, facts.get("seed")):
+            message = (
+                f"--seed {self.options.seed}, but {path} has weights that were trained from seed {facts.get('seed')}"
+            )
+            raise SpecError([Problem(message, again)])
 
-    def _weights_key(self, **parts: Any) -> str:
-        return self.network.digest + key_of(seed=self.seed, version=__version__, **parts)
+    def know_weights(self) -> None:
+        """What is to be known of the weights: their seed, and the score of trained ones on the test split."""
+        known = self.folder.stages["weights"]
+        self.folder.facts |= {name: known.facts.get(name) for name in ("seed", "trained")}
+        if TEST in known.files and TEST not in self.folder.changed("weights"):
+            self.outcome.test = json.loads((self.folder.path / TEST).read_text(encoding="utf-8"))
 
     def train(self) -> None:
         """Trained weights, their history and their score on the test split."""
@@ -202,47 +252,77 @@ class _Run(AbstractContextManager["_Run"]):
         trainer = self.options.trainer
         if not isinstance(self.backends[trainer], Trainable):
             raise BackendError(f"the {trainer} backend cannot train\n  hint: --backend torch or --backend keras")
-        key = self._weights_key(
-            train=settings.model_dump(mode="json"),
-            data=data.model_dump(mode="json"),
-            trainer=trainer,
-            versions=dict(self.backends[trainer].versions()),
-        )
+        seed = settings.seed if self.options.seed is None else self.options.seed
+        facts = {
+            "network": self.network.digest,
+            "trained": True,
+            "seed": seed,
+            "train": settings.model_dump(mode="json"),
+            "data": data.model_dump(mode="json"),
+            "trainer": trainer,
+        }
+        key = key_of(**facts, versions=dict(self.backends[trainer].versions()), version=__version__)
+
+        if self._trained_already(key, settings):
+            return
 
         def write(folder: Path) -> None:
-            from netspec.data import load
-            from netspec.training.evaluation import evaluate
+            from netspec.data import load as load_data
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
-            from netspec.weights import draw, save
 
-            dataset = load(data, self.network)
-            with Worker(trainer) as worker:
-                weights, history = worker.call(
-                    "train",
-                    progress=self.progress,
-                    network=self.network,
-                    weights=draw(self.network, self.seed),
-                    dataset=dataset,
-                    settings=settings,
-                    device=self.options.device,
-                )
+            dataset = load_data(data, self.network)
+            worker = self.worker(trainer, {})
+            weights, history = worker.call(
+                "train",
+                progress=self.progress,
+                network=self.network,
+                weights=draw(self.network, seed),
+                dataset=dataset,
+                settings=settings,
+                device=self.options.device,
+            )
             save(folder / WEIGHTS, weights, self.network)
             write_history(folder / HISTORY, history)
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
             if dataset.test is not None:
-                outputs = self.worker(trainer).call(
-                    "predict", network=self.network, weights=weights, inputs=dataset.test.images
-                )
-                last = self.network.nodes[-1].layer
-                probable = isinstance(last, Activation) and last.function in ("sigmoid", "softmax")
-                score = evaluate(outputs, dataset.test.labels, threshold=0.5 if probable else 0.0)
+                outputs = worker.call("predict", network=self.network, weights=weights, inputs=dataset.test.images)
+                score = self._score(outputs, dataset.test.labels)
                 (folder / TEST).write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
+            # What follows is judged on the CPU, by a worker that never saw another device.
+            worker.close()
+            del self.workers[trainer]
 
-        self._stage("weights", key, write)
-        test = self.folder.path / TEST
-        if test.is_file():
-            self.outcome.test = json.loads(test.read_text(encoding="utf-8"))
+        self._stage("weights", key, write, facts=facts)
+
+    def _trained_already(self, key: str, settings: TrainSettings) -> bool:
+        """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""
+        known = self.folder.stages.get("weights")
+        lost = self.folder.changed("weights")
+        if known is None or known.key != key or not set(lost) <= {PLOT}:
+            return False
+        if lost:
+            from netspec.training.history import read_history
+            from netspec.training.plot import plot_history
+
+            history = read_history(self.folder.path / HISTORY)
+            plot_history(history, self.folder.path / PLOT, settings.monitor, title=self.spec.name)
+        self.progress("current", stage="weights")
+        return True
+
+    def _score(self, outputs: Array, labels: Array) -> dict[str, float]:
+        from netspec.training.evaluation import evaluate
+
+        last = self.network.nodes[-1].layer
+        probable = isinstance(last, Activation) and last.function in ("sigmoid", "softmax")
+        return evaluate(outputs, labels, threshold=0.5 if probable else 0.0)
+
+    def drop_outdated(self) -> None:
+        """Remove what earlier builds exported, for backends not asked for now, from other weights than these."""
+        digest = sha256(self.folder.path / WEIGHTS)
+        for name, stage in list(self.folder.stages.items()):
+            if name.startswith("export ") and stage.facts.get("weights") != digest:
+                self.folder.drop(name)
 
     def export(self) -> None:
         """The artefacts of every target, side by side."""
@@ -253,11 +333,11 @@ class _Run(AbstractContextManager["_Run"]):
     @contextmanager
     def _exports(self) -> Iterator[Mapping[str, Future[None]]]:
         """The export of every target that is not current, under way."""
-        from netspec.weights import load
-
         weights = load(self.folder.path / WEIGHTS, self.network)
         settings = self.spec.export or ExportSettings()
-        keys = {name: self._export_key(name, settings) for name in self.options.targets}
+        digest = sha256(self.folder.path / WEIGHTS)
+        keys = {name: self._export_key(name, digest, settings) for name in self.options.targets}
+        self._check_exported(keys)
 
         def one(name: str) -> None:
             def write(folder: Path) -> None:
@@ -266,7 +346,7 @@ class _Run(AbstractContextManager["_Run"]):
                     "export", network=self.network, weights=weights, folder=folder / name, settings=settings
                 )
 
-            self._stage(f"export {name}", keys[name], write)
+            self._stage(f"export {name}", keys[name], write, facts={"weights": digest})
 
         with ThreadPoolExecutor(len(self.options.targets)) as threads:
             exports = {}
@@ -277,11 +357,24 @@ class _Run(AbstractContextManager["_Run"]):
                     exports[name] = threads.submit(one, name)
             yield exports
 
-    def _export_key(self, name: str, settings: ExportSettings) -> str:
+    def _check_exported(self, keys: Mapping[str, str]) -> None:
+        """Raise VerificationError where `netspec verify` would have to replace what it is asked to judge."""
+        if not self.options.judge:
+            return
+        for name, key in keys.items():
+            known = self.folder.stages.get(f"export {name}")
+            if known is not None and known.key == key:
+                for file in self.folder.changed(f"export {name}"):
+                    raise VerificationError(
+                        f"{self.folder.path / file} is not the file that was exported: it is missing or was changed\n"
+                        f"  hint: `netspec build {self.spec.file}` writes it anew"
+                    )
+
+    def _export_key(self, name: str, weights: str, settings: ExportSettings) -> str:
         return key_of(
             spec=self.network.digest,
             about=self.network.about,
-            weights=sha256(self.folder.path / WEIGHTS),
+            weights=weights,
             settings=settings.model_dump(mode="json"),
             versions=dict(self.backends[name].versions()),
             netspec=__version__,
@@ -289,14 +382,12 @@ class _Run(AbstractContextManager["_Run"]):
 
     def verify(self) -> None:
         """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
-        from netspec.verify import verify
-        from netspec.verify.result import Verdict
-        from netspec.verify.settings import VerifySettings
-        from netspec.weights import load
-
         settings = self.spec.verify or VerifySettings()
+        verdicts: list[Verdict] = []
 
         def key() -> str:
+            if verdicts and not verdicts[0].passed:
+                return ""  # never current: a worker that died, or a file since mended, deserves another look
             files = self.folder.files([f"export {name}" for name in self.options.targets])
             return key_of(files=files, settings=settings.model_dump(mode="json"), versions=self.versions)
 
@@ -305,8 +396,8 @@ class _Run(AbstractContextManager["_Run"]):
             def write(folder: Path) -> None:
                 weights = load(self.folder.path / WEIGHTS, self.network)
                 callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
-                verdict = verify(self.network, weights, self.folder.path, settings, callers)
-                (folder / VERIFY).write_text(verdict.to_json(), encoding="utf-8")
+                verdicts.append(verify(self.network, weights, self.folder.path, settings, callers))
+                (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
             self._stage("verify", key, write, stale=bool(exports))
             for done in exports.values():
@@ -325,13 +416,10 @@ class _Run(AbstractContextManager["_Run"]):
 
         def write(folder: Path) -> None:
             plot = self.folder.path / PLOT
+            origin = self.folder.stages["weights"].facts
+            drawn = plot if PLOT in self.folder.files(["weights"]) and plot.is_file() else None
             page = report_page(
-                self.network,
-                verdict,
-                self.versions,
-                self.folder.files(),
-                plot if plot.is_file() else None,
-                self.outcome.test,
+                self.network, verdict, self.versions, self.folder.files(), drawn, self.outcome.test, origin
             )
             (folder / REPORT).write_text(page, encoding="utf-8")
 

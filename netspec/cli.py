@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -17,16 +16,21 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.errors import NetspecError, Problem, SpecError  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
-    from netspec.build import Options, Outcome
+    from netspec.build import Options
     from netspec.spec.model import Spec
+
+INTERRUPTED = 130
+# What typer raises for wrong arguments: it exports no name for it, and its home differs between typer's versions.
+UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     help="A neural network as a table of layers in YAML: compiled to PyTorch, Keras and ONNX, and proven equal.",
     epilog="Start with `netspec check specs/digits-cnn.yaml`, then `netspec show` and `netspec build` on it. "
-    "Exit status: 0 fine, 1 verification or expectation failed, 2 wrong spec or arguments, 3 a backend is missing.",
+    "Exit status: 0 fine, 1 verification or expectation failed, 2 wrong spec or arguments, 3 a backend is missing "
+    "or did not answer.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,6 +43,11 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
+
+
+def _remember(context: typer.Context, format_: Format) -> Format:
+    context.obj["format"] = format_  # errors are printed in it too, once the command has ended
+    return format_
 
 
 class Trainer(StrEnum):
@@ -64,7 +73,10 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
     ),
 ]
-Output = Annotated[Format, typer.Option("--format", help="Text for people, or one JSON document on standard output.")]
+Output = Annotated[
+    Format,
+    typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
+]
 Targets = Annotated[
     str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
 ]
@@ -78,30 +90,23 @@ Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the
 def check(specs: SpecPaths, set_: Sets = None, format_: Output = Format.text) -> None:
     """Is the spec valid? Shapes, counts and expectations; imports no framework."""
     from netspec.compile import compile_spec
-    from netspec.spec.load import load_spec
+    from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        result: dict[str, Any] = {"spec": str(path), "valid": True, "problems": []}
         try:
-            network = compile_spec(load_spec(path, set_ or []))
+            network = compile_spec(_load(path, set_))
         except SpecError as error:
             status = max(status, error.exit_code)
-            result |= {"valid": False, "problems": [_problem_json(problem) for problem in error.problems]}
+            results.append(refused_json(path, error))
             if format_ is Format.text:
                 _show_error(error)
         else:
-            result |= {
-                "rows": len(network.rows),
-                "parameters": network.parameters,
-                "output": list(network.output_type.shape),
-            }
+            results.append(checked_json(path, network))
             if format_ is Format.text:
-                rows = f"{len(network.rows)} row{'s' * (len(network.rows) != 1)}"
-                print(f"{path}: fine, {rows}, {network.parameters:,} parameters, output {network.output_type}")
-        results.append(result)
+                _say(checked_text(path, network))
     if format_ is Format.json:
-        _print_json(results)
+        _say_json(results)
     raise typer.Exit(status)
 
 
@@ -115,13 +120,12 @@ def show(
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
-    from netspec.spec.load import load_spec
 
-    network = compile_spec(load_spec(spec, set_ or []))
+    network = compile_spec(_load(spec, set_))
     if format_ is Format.json:
-        _print_json(show_json(network))
+        _say_json(show_json(network))
     else:
-        print(show_text(network, batch))
+        _say(show_text(network, batch))
 
 
 @app.command()
@@ -141,8 +145,11 @@ def build(
     Writes build/<name>/ with the emitted sources, the exported models,
     verify.json and report.html. What is up to date is not done again.
     """
-    options = _options(targets, output, seed, trainer=backend.value, train=not no_train, device=device)
-    _run(spec, set_, options, format_)
+    from netspec.build import Options
+
+    names = _targets(targets)
+    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed)
+    _run(_load(spec, set_), options, format_)
 
 
 @app.command()
@@ -156,12 +163,16 @@ def train(
     format_: Output = Format.text,
 ) -> None:
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
-    options = _options("", output, seed, trainer=backend.value, device=device, until="train")
+    from netspec.build import Options
+
     loaded = _load(spec, set_)
     if loaded.train is None:
         hint = "add for example `data: digits` and `train: {epochs: 10}`"
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
-    _run(spec, set_, options, format_)
+    # Nothing is exported, so no backend is needed but the one that trains.
+    trainer = backend.value
+    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, until="train")
+    _run(loaded, options, format_)
 
 
 @app.command()
@@ -174,8 +185,11 @@ def export(
     format_: Output = Format.text,
 ) -> None:
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
-    options = _options(targets, output, seed, train=False, keep_weights=True, until="export")
-    _run(spec, set_, options, format_)
+    from netspec.build import Options
+
+    names = _targets(targets)
+    options = Options(names, train=False, folder=output, seed=seed, until="export")
+    _run(_load(spec, set_), options, format_)
 
 
 @app.command()
@@ -188,8 +202,11 @@ def verify(
     format_: Output = Format.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
-    options = _options(targets, output, seed, train=False, keep_weights=True, until="verify")
-    _run(spec, set_, options, format_)
+    from netspec.build import Options
+
+    names = _targets(targets)
+    options = Options(names, train=False, folder=output, seed=seed, judge=True)
+    _run(_load(spec, set_), options, format_)
 
 
 @app.command()
@@ -202,23 +219,26 @@ def fmt(
     """Turn the notations of the layer table into each other, aligned; comments and everything else stay."""
     from netspec.spec.format import format_spec
     from netspec.spec.load import read_text
+    from netspec.spec.rewrite import rewrite
 
-    would_change = False
+    status = 0
     for path in specs:
-        text = read_text(path)
-        formatted = format_spec(text, str(path), to.value)
-        would_change |= formatted != text
-        if stdout:
-            print(formatted, end="")
-        elif check_:
-            if formatted != text:
-                print(f"{path} would change")
-        elif formatted != text:
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_text(formatted, encoding="utf-8", newline="")
-            partial.replace(path)
-            print(f"{path}: written as {to.value}")
-    raise typer.Exit(1 if check_ and would_change else 0)
+        try:
+            text = read_text(path)
+            formatted = format_spec(text, str(path), to.value)
+            changes = formatted != text
+            status = max(status, check_ and changes)
+            if stdout:
+                _say(formatted, end="")
+            elif check_ and changes:
+                _say(f"{path} would change")
+            elif changes:
+                rewrite(path, formatted)
+                _say(f"{path}: written as {to.value}")
+        except SpecError as error:
+            status = max(status, error.exit_code)
+            _show_error(error)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -226,7 +246,7 @@ def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
 
-    _print_json(json_schema())
+    _say_json(json_schema())
 
 
 @app.command()
@@ -237,23 +257,28 @@ def doctor(format_: Output = Format.text) -> None:
 
     found = examine()
     if format_ is Format.json:
-        _print_json(found)
+        _say_json(found)
     else:
-        print(doctor_text(found))
+        _say(doctor_text(found))
 
 
-def _options(targets: str, folder: Path, seed: int | None, **more: Any) -> Options:
+def _targets(written: str) -> tuple[str, ...]:
+    """The backends that `--targets` names, each once; raises SpecError for one that is unknown, and for none."""
     from netspec.backend import installed_backends
-    from netspec.build import Options
     from netspec.errors import did_you_mean, one_of
 
-    names = tuple(dict.fromkeys(name.strip() for name in targets.split(",") if name.strip()))
+    names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
     known = installed_backends()
-    for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known) or one_of(known)
-            raise SpecError([Problem(f"there is no backend {name!r}", hint, "--targets")])
-    return Options(targets=names, folder=folder, seed=seed, **more)
+    problems = [
+        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), "--targets")
+        for name in names
+        if name not in known
+    ]
+    if not names:
+        problems = [Problem(f"{written!r} names no backend", one_of(known), "--targets")]
+    if problems:
+        raise SpecError(problems)
+    return names
 
 
 def _load(path: Path, sets: list[str] | None) -> Spec:
@@ -262,67 +287,88 @@ def _load(path: Path, sets: list[str] | None) -> Spec:
     return load_spec(path, sets or [])
 
 
-def _run(path: Path, sets: list[str] | None, options: Options, format_: Format) -> None:
+def _run(spec: Spec, options: Options, format_: Format) -> None:
     from netspec.build import build as run_build
+    from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
 
     gc.enable()
-    spec = _load(path, sets)
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
     if format_ is Format.json:
-        _print_json(_outcome_json(outcome))
+        _say_json(outcome_json(outcome))
     else:
-        from netspec.report.outcome import outcome_text
-
-        print(outcome_text(outcome, options.until))
-    raise typer.Exit(0 if outcome.verdict is None or outcome.verdict.passed else 1)
-
-
-def _outcome_json(outcome: Outcome) -> dict[str, Any]:
-    verdict = json.loads(outcome.verdict.to_json()) if outcome.verdict is not None else None
-    return {"folder": str(outcome.folder), "ran": outcome.ran, "test": outcome.test, "verify": verdict}
+        _say(outcome_text(outcome, options.until))
+    verdict = outcome.verdict
+    raise typer.Exit(0 if verdict is None or verdict.passed else 1 if verdict.differs else BackendError.exit_code)
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def _say(text: str, end: str = "\n") -> None:
+    """Print on standard output, at once; quietly nothing where its reader has gone (`netspec show x | head`)."""
+    try:
+        print(text, end=end, flush=True)
+    except BrokenPipeError:
+        _hush(sys.stdout)
+    except OSError as error:
+        _hush(sys.stdout)
+        raise OSError(f"standard output cannot be written: {error.strerror or error}") from error
 
 
-def _problem_json(problem: Problem) -> dict[str, Any]:
-    place = problem.position
-    return {
-        "message": problem.message,
-        "hint": problem.hint,
-        "path": problem.path,
-        "file": place.file if place else None,
-        "line": place.line if place else None,
-        "column": place.column if place else None,
-    }
+def _say_json(value: Any) -> None:
+    import json
+
+    _say(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _show_error(error: NetspecError) -> None:
-    if isinstance(error, SpecError):
-        from netspec.report.problems import problems_text
+def _complain(text: str) -> None:
+    """Print on standard error; where that cannot be written there is nobody left to tell."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _hush(sys.stderr)
 
-        print(problems_text(error.problems, colour=sys.stderr.isatty()), file=sys.stderr)
+
+def _hush(stream: TextIO) -> None:
+    """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _show_error(error: NetspecError, format_: Format = Format.text) -> None:
+    from netspec.report.problems import error_json, error_text, wants_colour
+
+    if format_ is Format.json:
+        _say_json(error_json(error))
     else:
-        print(f"netspec: {error}", file=sys.stderr)
+        _complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
 def main() -> None:
-    """Run the command line; every netspec error becomes a message and its exit status."""
+    """Run the command line; whatever ends a command becomes a message and its exit status."""
+    # typer's own `app()` would handle Ctrl-C and closed pipes before we could.
+    command = typer.main.get_command(app)
+    chosen: dict[str, Format] = {}
+    status = 0
     try:
-        app(prog_name="netspec")
-    except NetspecError as error:
-        _show_error(error)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("netspec: interrupted", file=sys.stderr)
-        sys.exit(130)
+        try:
+            with command.make_context("netspec", sys.argv[1:], obj=chosen) as context:
+                command.invoke(context)
+        except NetspecError as error:
+            status = error.exit_code
+            _show_error(error, chosen.get("format", Format.text))
+    except typer.Exit as ended:
+        status = ended.exit_code
+    except UsageError as error:
+        status = error.exit_code
+        error.show()
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+        _complain("netspec: interrupted")
     except BrokenPipeError:
-        # The reader of our output went away (`netspec show x | head`); there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _hush(sys.stdout)
+    except OSError as error:
+        status = NetspecError.exit_code
+        _complain(f"netspec: {error}")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

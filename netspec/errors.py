@@ -91,6 +91,10 @@ class BackendError(NetspecError):
     exit_code = 3
 
 
+class FolderError(NetspecError):
+    """A folder or a file in it cannot be written: no permission, no space, another build at work."""
+
+
 class VerificationError(NetspecError):
     """The backends do not agree."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netspec.errors import Position
 
@@ -51,7 +51,7 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One weight tensor in its canonical layout (SEMANTICS 2.1, Keras' layouts).
+    """One weight tensor in its canonical layout (Keras' layouts).
 
     `fan_in` is the number of inputs that one output sums, as torch counts it (the scale of
     `torch_default`, whose bias needs the fan of its kernel). State that is computed, not
@@ -154,6 +154,10 @@ class Network:
     about: str = ""
     classes: tuple[str, ...] = ()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: another thread may compute one of the properties below while this one pickles."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
     @cached_property
     def digest(self) -> str:
         """sha256 over all that gives the network its meaning: shapes, kinds, fields, names; no comments, no places."""
@@ -162,9 +166,9 @@ class Network:
 
         content = [
             [self.name, {name: list(given.shape) for name, given in self.inputs.items()}, list(self.classes)],
-            *([node.name, node.row, list(node.inputs), node.layer.kind, node.layer.fields()] for node in self.nodes),
+            *([node.name, node.row, list(node.inputs), node.layer.kind, node.layer.plain()] for node in self.nodes),
         ]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":"), default=str).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
     @cached_property
     def types(self) -> Mapping[str, TensorType]:

@@ -36,6 +36,7 @@ WORDS: Mapping[str, bool | None] = {
     **dict.fromkeys(("null", "None"), None),
 }
 CLOSING: Mapping[str, str] = {"(": ")", "[": "]", "{": "}"}
+NOTHING = frozenset(("", "-", "–", "—"))
 
 
 class NotationError(ValueError):
@@ -70,13 +71,22 @@ class Cell:
     option_offsets: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
+def is_empty(text: str) -> bool:
+    """Whether a cell holds nothing: it is blank, or a dash of any length.
+
+    >>> is_empty(" "), is_empty("—"), is_empty("-1")
+    (True, True, False)
+    """
+    return text.strip() in NOTHING
+
+
 def parse_cell(text: str) -> Cell:
-    """Read a cell's comma-separated values and options; an empty cell and `-` hold nothing.
+    """Read a cell's comma-separated values and options; an empty cell and a dash hold nothing.
 
     >>> parse_cell("32, (3,3), stride=2")
     Cell(arguments=(32, (3, 3)), options={'stride': 2}, offsets=(0, 4), option_offsets={'stride': 11})
     """
-    if text.strip() in ("", "-"):
+    if is_empty(text):
         return Cell((), {})
     parser = _Parser(text)
     return parser.cell(closing="")

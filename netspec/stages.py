@@ -10,23 +10,22 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
-from netspec.errors import NetspecError
+from filelock import FileLock, Timeout
+
+from netspec.errors import FolderError
 
 MANIFEST = "manifest.json"
 UMASK = os.umask(0)
 os.umask(UMASK)
 
 
-class FolderError(NetspecError):
-    """The build folder cannot be written."""
-
-
 def key_of(**parts: Any) -> str:
-    """One key for everything that a stage reads; values must be plain data."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+    """One key for everything that a stage reads, which must be plain data."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -35,76 +34,131 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage read, as one key, what it wrote, as the sha256 of each file, and what is to be known of it."""
+
+    key: str
+    files: Mapping[str, str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, written: object) -> Self:
+        """A stage from the manifest; raises ValueError for anything that this program would not have written."""
+        if not isinstance(written, dict) or set(written) != {"key", "files", "facts"}:
+            raise ValueError("not a stage")
+        key, files, facts = written["key"], written["files"], written["facts"]
+        if not isinstance(key, str) or not isinstance(files, dict) or not isinstance(facts, dict):
+            raise TypeError("not a stage")
+        for name, digest in files.items():
+            # A name may lead nowhere else: files of a stage that runs again are removed.
+            if not isinstance(digest, str) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{name} is no file of the folder")
+        return cls(key, files, facts)
+
+
 class BuildFolder:
-    """A folder of artefacts with its manifest: for every stage its key and the sha256 of every file it wrote."""
+    """A folder of artefacts with its manifest, locked while it is open.
+
+    Raises FolderError when it cannot be written, or when another process is at work in it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self.facts: dict[str, Any] = {}
+        self._writing = threading.Lock()
+        self._lock = FileLock(path / ".lock", timeout=0)
         try:
             path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
             for left_over in path.glob(".partial-*"):
                 shutil.rmtree(left_over)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+        except Timeout as error:
+            raise FolderError(
+                f"another netspec is at work in {path}\n  hint: wait for it, or build elsewhere with --output"
+            ) from error
         except OSError as error:
             raise FolderError(f"the build folder {path} cannot be written: {error.strerror or error}") from error
-        self.facts: dict[str, Any] = {}
-        self.stages: dict[str, dict[str, Any]] = {}
+        self.stages = self._read()
+
+    def _read(self) -> dict[str, Stage]:
         try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            self.stages = {name: dict(stage) for name, stage in manifest["stages"].items()}
+            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+            return {str(name): Stage.read(stage) for name, stage in manifest["stages"].items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            self.stages = {}  # no manifest, or none of ours: every stage runs
+            return {}  # no manifest, or none of ours: every stage runs
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        self._lock.release()
 
     def current(self, stage: str, key: str) -> bool:
         """Whether the stage ran with this key and its files are still what it wrote."""
         known = self.stages.get(stage)
-        return known is not None and known.get("key") == key and self.intact(stage)
+        return known is not None and known.key == key and not self.changed(stage)
 
-    def intact(self, stage: str) -> bool:
-        """Whether every file of the stage is still what it wrote."""
-        files: Mapping[str, str] = self.stages.get(stage, {}).get("files", {})
-        return bool(files) and all(
-            (self.path / name).is_file() and sha256(self.path / name) == digest for name, digest in files.items()
-        )
+    def changed(self, stage: str) -> list[str]:
+        """The files of a stage that are missing, or are no longer what it wrote."""
+        known = self.stages.get(stage)
+        files = known.files if known else {}
+        return [
+            name
+            for name, digest in files.items()
+            if not (self.path / name).is_file() or sha256(self.path / name) != digest
+        ]
 
     @contextmanager
-    def stage(self, stage: str, key: str | Callable[[], str]) -> Iterator[Path]:
+    def stage(self, stage: str, key: str | Callable[[], str], facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
         """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well."""
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.path))
         try:
-            yield partial
-            with self._lock:
-                files = self._move(partial, stage)
-                self.stages[stage] = {"key": key if isinstance(key, str) else key(), "files": files}
-                self.write()
+            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.path))
+            try:
+                yield partial
+                with self._writing:
+                    files = self._move(partial, stage)
+                    self.stages[stage] = Stage(key if isinstance(key, str) else key(), files, facts or {})
+                    self._write()
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             raise FolderError(f"stage {stage} could not write {self.path}: {error.strerror or error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _move(self, partial: Path, stage: str) -> dict[str, str]:
         files = sorted(path.relative_to(partial) for path in partial.rglob("*") if path.is_file())
-        for name in self.stages.get(stage, {}).get("files", {}):
-            if Path(name) not in files:
-                (self.path / name).unlink(missing_ok=True)
+        self._remove(stage, keep=[name.as_posix() for name in files])
         digests = {}
         for name in files:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             digests[name.as_posix()] = sha256(partial / name)
-            (partial / name).chmod(0o666 & ~UMASK)  # safetensors writes files that only their owner may read
+            (partial / name).chmod(0o666 & ~UMASK)  # temporary files are made for their owner alone
             (partial / name).replace(self.path / name)
         return digests
 
-    def files(self, stages: Sequence[str] | None = None) -> dict[str, str]:
-        """Every artefact with its sha256."""
-        chosen = self.stages if stages is None else {name: self.stages[name] for name in stages if name in self.stages}
-        return {name: digest for stage in chosen.values() for name, digest in stage["files"].items()}
+    def _remove(self, stage: str, keep: Sequence[str] = ()) -> None:
+        known = self.stages.get(stage)
+        for name in known.files if known else ():
+            if name not in keep:
+                (self.path / name).unlink(missing_ok=True)
 
-    def write(self) -> None:
+    def drop(self, stage: str) -> None:
+        """Remove a stage that is no longer true, and its files."""
+        with self._writing:
+            self._remove(stage)
+            self.stages.pop(stage, None)
+            self._write()
+
+    def files(self, stages: Sequence[str] | None = None) -> dict[str, str]:
+        """The sha256 of every artefact, or of those that these stages wrote."""
+        chosen = self.stages if stages is None else [name for name in stages if name in self.stages]
+        return {name: digest for stage in chosen for name, digest in self.stages[stage].files.items()}
+
+    def _write(self) -> None:
         """Write the manifest, whole or not at all."""
-        manifest = {**self.facts, "artefacts": dict(sorted(self.files().items())), "stages": self.stages}
+        stages = {name: asdict(stage) for name, stage in self.stages.items()}
+        manifest = {**self.facts, "artefacts": dict(sorted(self.files().items())), "stages": stages}
         partial = self.path / f".{MANIFEST}.{os.getpid()}"
-        partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.path / MANIFEST)
+        try:
+            partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            partial.replace(self.path / MANIFEST)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.layers.initializer import Initializer
+from netspec.memory import check_memory
 from netspec.network import Network, Weight
 
 if TYPE_CHECKING:
@@ -125,70 +126,20 @@ def orthogonal(random: np.random.Generator, shape: tuple[int, ...]) -> Float64:
     return found
 
 
-def memory_needed(network: Network) -> int:
-    """The bytes that drawing needs at most: all weights in float32, and the largest in float64 twice."""
-    sizes = [weight.size for weight in network.weights()]
-    return 4 * sum(sizes) + 16 * max(sizes, default=0)
-
-
-def memory_available() -> int | None:
-    """The bytes of memory that this process may still take, or None where the system does not say."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        if limit != "max":
-            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
-    except (OSError, ValueError):  # not Linux, or no control group
-        pass
-    return min(found, default=None)
-
-
-def check_memory(network: Network, available: int | None = None) -> None:
-    """Raise SpecError, before anything is allocated, when the weights do not fit into the memory that is available.
-
-    The error names the network's largest row. `available` is in bytes; what the system says when not given.
-    """
-    limit = memory_available() if available is None else available
-    needed = memory_needed(network)
-    if limit is None or needed <= limit:
-        return
-    row = max(network.rows, key=lambda row: row.parameters)
-    message = (
-        f"the weights need {_bytes(needed)} of memory ({network.parameters:,} numbers), {_bytes(limit)} are available"
-    )
-    hint = f"row {row.name!r} ({row.kind}, result {row.output}) alone has {row.parameters:,} of them"
-    raise SpecError([Problem(message, hint, path=f"layers.{row.name}", position=row.nodes[0].position)])
-
-
-def _bytes(number: int) -> str:
-    """A size that people read.
-
-    >>> _bytes(3 * 2**40)
-    '3.0 TB'
-    """
-    size, unit = float(number), "bytes"
-    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.1f} {unit}" if unit != "bytes" else f"{number} bytes"
-
-
 def save(path: Path, weights: Mapping[str, Float32], network: Network) -> None:
     """Write a network's weights as safetensors, in order of their names; the file appears whole or not at all.
 
     Raises SpecError as `load` does, so that no file is written which could not be read.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as serialise
 
     check_fit(weights, network, str(path))
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     tensors = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
+    # One entry, for safetensors writes several in an order that changes from run to run.
+    metadata = {"netspec": json.dumps({"network": network.name, "digest": network.digest})}
     try:
-        # One entry, for safetensors writes several in an order that changes from run to run.
-        save_file(tensors, partial, {"netspec": json.dumps({"network": network.name, "digest": network.digest})})
+        partial.write_bytes(serialise(tensors, metadata))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

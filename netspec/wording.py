@@ -107,7 +107,7 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
         expected = str(choices[0].get("ctx", {}).get("expected", "")).replace(" or ", ", ")
         words = [word.strip("' ") for word in expected.split(",")]
         others = [KIND_OF_VALUE[each["type"]] for each in several if each["type"] in KIND_OF_VALUE]
-        near = did_you_mean(str(choices[0]["input"]), words) if isinstance(choices[0]["input"], str) else None
+        near = _near(choices[0]["input"], words)
         hint = near or one_of(words) + (f", or {others[0]}" if others else "")
         return Problem(f"{field} cannot be {_shown(choices[0]['input'])}", hint)
     if kind in BOUNDS:
@@ -122,6 +122,15 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
     if kind in ("too_long", "too_short"):
         return Problem(f"{field} has {context.get('actual_length')} entries: {_shown(value)}")
     return Problem(f"{field}: {details['msg'].lower()}, got {_shown(value)}" if field else details["msg"])
+
+
+def _near(written: Any, words: list[str]) -> str | None:
+    """A hint naming the word that was meant: a near one, or those that begin with what is written (`he`)."""
+    if not isinstance(written, str):
+        return None
+    longer = [word for word in words if word.startswith(f"{written.casefold()}_")]
+    named = " or ".join(map(repr, sorted(longer)))
+    return f"did you mean {named}?" if longer else did_you_mean(written, words)
 
 
 def _tells(details: ErrorDetails) -> int:

@@ -7,6 +7,7 @@ from a pipe of its own, so that whatever a framework prints cannot disturb them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import pickle
@@ -15,17 +16,21 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from types import TracebackType
 from typing import IO, Any, Self
 
 from netspec.backend import Progress, find_backend
-from netspec.errors import BackendError, NetspecError
+from netspec.errors import BackendError, FolderError, NetspecError
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
     "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
     "PYTHONUNBUFFERED": "1",
 }
+
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class WorkerDied(BackendError):
@@ -107,8 +112,12 @@ class Worker:
         lines = "\n    ".join(said.splitlines()[-8:])
         return f"the {self.backend} worker {how}" + (f"; it last said:\n    {lines}" if lines else "")
 
+    def kill(self) -> None:
+        """End the process at once; a call under way in another thread ends with WorkerDied."""
+        self._process.kill()
+
     def close(self) -> None:
-        """End the process; a call under way ends with WorkerDied."""
+        """End the process and let go of all that belongs to it."""
         self._process.kill()
         self._process.wait()
         if self._process.stdin:
@@ -154,6 +163,9 @@ def serve(name: str, answers: IO[bytes]) -> None:
         except NetspecError as error:
             send("error", error)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is the caller's to report
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                send("error", FolderError(f"the {name} backend could not write: {error.strerror}"))
+                continue
             import traceback
 
             summary = f"the {name} backend failed in {method}: {type(error).__name__}: {error}"
@@ -167,6 +179,14 @@ def _load(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def _end_with_parent(parent: int) -> None:
+    """A parent that was killed takes its pipe along, but a call under way would go on writing until it is done."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def main() -> None:
     """The worker's own program: the backend's name and the pipe for answers are its arguments."""
+    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
     serve(sys.argv[1], os.fdopen(int(sys.argv[2]), "wb"))

@@ -342,6 +342,8 @@ def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "bilinear-down", Resize(size=(4, 3)), (11, 8, 3)
     yield "bilinear-mixed", Resize(size=(3, 9)), IMAGE
     yield "bilinear-same", Resize(size=(7, 5)), IMAGE
+    # So large that the places between the pixels, computed in float32, show in the result.
+    yield "bilinear-large", Resize(size=(73, 83)), (97, 61, 3)
     yield "nearest-up", Resize(size=(13, 11), mode="nearest"), IMAGE
     yield "nearest-down", Resize(size=(4, 3), mode="nearest"), (11, 8, 3)
     # Sources that fall exactly between two pixels: rounding decides.

@@ -82,6 +82,12 @@ class KerasBackend:
 
         return canonical_weights(load_archive(folder, network), network)
 
+    def check_artefacts(self, folder: Path, network: Network) -> Sequence[str]:
+        """What the module or the archive's configuration says otherwise than the rendering."""
+        from netspec_keras.artefact import differences
+
+        return list(differences(folder, network))
+
     def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
         """The output of the archive, and of the module with the archive's weights."""
         from netspec_keras.model import run_artefact

@@ -1,4 +1,4 @@
-"""Layers and optimisers that training needs other than Keras has them, brought to PyTorch's formulas (SEMANTICS 1.5).
+"""Layers and optimisers that training needs other than Keras has them, brought to PyTorch's formulas.
 
 They exist during training alone: what is exported holds stock layers. Importing this imports Keras.
 

@@ -5,25 +5,23 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from netspec.backend import Precision
+from netspec.backend import Precision, in_pieces
 from netspec.errors import BackendError
 from netspec.network import Network
-from netspec.source import module_name
+from netspec.source import import_file, module_name
 from netspec_keras.exact import Layers, Operations, exact_layers
-from netspec_keras.render import ENTRY, Rendering, fed_rows, render, render_taps
+from netspec_keras.render import ENTRY, Rendering, archive_name, fed_rows, render, render_taps
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
@@ -54,22 +52,12 @@ def precision(chosen: Precision) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-def load_module(path: Path) -> ModuleType:
-    """The Python file as a module, without leaving it in `sys.modules`."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def build(source: str, layers: Layers | None = None, operations: Operations | None = None) -> Any:
     """The `keras.Model` that a rendered module builds, with other layers and operations than Keras' own when given."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.py")
         path.write_text(source, encoding="utf-8")
-        module = load_module(path)
+        module = import_file(path)
     if layers is not None and hasattr(module, "layers"):
         vars(module)["layers"] = layers
     if operations is not None and hasattr(module, "ops"):
@@ -142,20 +130,15 @@ def make(network: Network, weights: Weights) -> Any:
 
 
 def predict(network: Network, weights: Weights, inputs: Array) -> Array:
-    """The network's first output, computed in pieces whose largest value has at most 64 million numbers."""
-    size = max(type_.size for type_ in network.types.values())
-    piece = max(1, min(1024, 2**26 // size))
+    """The network's first output for a batch of any size."""
     model = make(network, weights)
-    found = [
-        model.predict_on_batch(inputs[start : start + piece].astype(np.float32))
-        for start in range(0, len(inputs), piece)
-    ]
-    return np.concatenate([given[0] if isinstance(given, list) else given for given in found])
 
+    def compute(piece: Array) -> Array:
+        found = model.predict_on_batch(piece.astype(np.float32))
+        first: Array = found[0] if isinstance(found, list) else found
+        return first
 
-def archive_name(network: Network) -> str:
-    """The name of the .keras file."""
-    return f"{network.name}.keras"
+    return in_pieces(network, inputs, compute)
 
 
 def export(network: Network, weights: Weights, folder: Path) -> list[str]:
@@ -165,7 +148,7 @@ def export(network: Network, weights: Weights, folder: Path) -> list[str]:
     source.write_text(render(network), encoding="utf-8")
     keras.utils.clear_session()  # Keras numbers its own operations through a process; each archive starts again
     with precision("float32"):
-        model = getattr(load_module(source), ENTRY)()
+        model = getattr(import_file(source), ENTRY)()
         set_weights(model, network, weights)
     archive = folder / archive_name(network)
     partial = folder / f".{os.getpid()}.keras"
@@ -184,7 +167,7 @@ def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Arr
     """The output of the archive, and of the module with the archive's weights."""
     archive = load_archive(folder, network)
     source = folder / f"{module_name(network.name)}.py"
-    model = getattr(load_module(source), ENTRY)()
+    model = getattr(import_file(source), ENTRY)()
     model.load_weights(folder / archive_name(network))
     given = keras.ops.convert_to_tensor(inputs, "float32")
     return {

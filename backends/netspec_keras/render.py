@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +10,32 @@ from functools import cached_property
 
 from netspec.backend import Placement
 from netspec.layers import Activation
-from netspec.network import Network, Node, TensorType
-from netspec.source import format_source, module_name
+from netspec.network import Network, Node
+from netspec.source import (
+    HEADS,
+    classes_line,
+    file_docstring,
+    flow_docstring,
+    format_source,
+    module_name,
+    plain_text,
+    row_comment,
+)
 from netspec_keras.rules import rules
 from netspec_keras.rules.activation import native
 from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step
 
 ENTRY = "build_model"
 """The name of the function that builds the model."""
-LOGITS = ("softmax", "sigmoid")
-"""Functions that stay layers of their own at the end of a network, so that training can take what they read."""
+USAGE = """\
+With the weights that lie beside this file:
+
+    model = {entry}()
+    model.load_weights("{archive}")
+
+The archive is the whole model too:
+
+    model = keras.saving.load_model("{archive}")"""
 
 
 @dataclass(frozen=True)
@@ -40,8 +57,8 @@ class Rendering:
 
     def _fuses(self, before: Node, node: Node) -> bool:
         assert isinstance(node.layer, Activation)
-        if node.name in self.network.outputs and node.layer.function in LOGITS:
-            return False
+        if node.name in self.network.outputs and node.layer.function in HEADS:
+            return False  # a layer of its own, so that training can take what it reads
         alone = self.network.consumers[before.name] == (node.name,) and before.name not in self.network.outputs
         last = self._realised[before.name].steps[-1]
         return before.row == node.row and alone and isinstance(last, Apply) and last.fuses
@@ -100,6 +117,11 @@ def _operations(step: Step) -> tuple[str, ...]:
     return step.operations if isinstance(step, Compute) else ()
 
 
+def archive_name(network: Network) -> str:
+    """The name of the .keras file."""
+    return f"{network.name}.keras"
+
+
 def render(network: Network) -> str:
     """The module: one function that builds the model, importing only Keras, formatted as `ruff format` leaves it."""
     return format_source(_Writer(Rendering(network), network.outputs, ()).source())
@@ -129,7 +151,9 @@ class _Writer:
             for row in self.network.rows
             if row.name in fed_rows(self.network, feed)
         }
-        self.variables = {name: "inputs" if len(self.network.inputs) == 1 else name for name in self.network.inputs}
+        self.taken = {"inputs", "x", "keras", "layers", "ops", *self.fed.values()}
+        several = len(self.network.inputs) > 1
+        self.variables = {name: self._unused(name) if several else "inputs" for name in self.network.inputs}
         for node, following in zip(self.network.nodes, (*self.network.nodes[1:], None), strict=True):
             self.variables[node.name] = self._variable(node, following)
 
@@ -139,7 +163,15 @@ class _Writer:
         if len(self.outputs) == 1 and node.name == self.outputs[0] and not readers:
             return "x"
         only_next = following is not None and readers == (following.name,)
-        return "x" if only_next and node.name not in self.outputs else node.name
+        return "x" if only_next and node.name not in self.outputs else self._unused(node.name)
+
+    def _unused(self, name: str) -> str:
+        """A variable of its own for what has this name: in lower case, as variables are written."""
+        variable = name.lower()
+        while variable in self.taken or keyword.iskeyword(variable):
+            variable += "_"
+        self.taken.add(variable)
+        return variable
 
     def source(self) -> str:
         lines = list(self._inputs())
@@ -151,33 +183,23 @@ class _Writer:
         lines.append(f'return keras.Model({_listed(inputs)}, {_listed(values)}, name="{name}")')
         body = "\n".join(f"    {line}" for line in lines)
         code = [line for line in lines if not line.startswith("#")]
+        archive = plain_text(archive_name(self.network))
         used = [name for name in ("layers", "ops") if any(f"{name}." in line for line in code)]
         return "\n".join(
             (
-                f'"""{_plain(self.network.name)} in Keras."""',
+                file_docstring(self.network, "Keras", USAGE.format(entry=ENTRY, archive=archive)),
                 "",
                 "import keras",
                 *([f"from keras import {', '.join(used)}"] if used else []),
                 "",
+                classes_line(self.network),
                 "",
                 f"def {ENTRY}() -> keras.Model:",
-                f'    """{self._summary()}"""',
+                f"    {flow_docstring(self.network, 'last')}",
                 body,
                 "",
             )
         )
-
-    def _summary(self) -> str:
-        network = self.network
-        about = f"\n\n    {_plain(network.about)}\n    " if network.about else ""
-        trained = f"{network.trainable:,} trained" if network.non_trainable else "all trained"
-        counts = f"{network.parameters:,} weights, {trained}" if network.parameters else "no weights"
-        given = ", ".join(f"{_kind(type_)} {_shape(type_)}" for type_ in network.inputs.values())
-        last = network.nodes[-1].layer if network.nodes else None
-        result = "result"
-        if isinstance(last, Activation) and last.function in LOGITS:
-            result = "class probabilities" if network.output_type.size > 1 else "probability"
-        return f"{given} -> {result} {_shape(network.output_type)}; {counts}.{about}"
 
     def _inputs(self) -> Sequence[str]:
         lines = [
@@ -202,8 +224,8 @@ class _Writer:
         if fused:
             target = self.variables[fused[0]]
             self.variables[node.name] = target
-        lines = [f"# {node.row}: {_plain(node.text)}"] if len(steps) > 1 and node.text else []
-        aside = self.rendering.unused(f"{node.name}_share")
+        lines = [row_comment(node.row, node.text)] if len(steps) > 1 and node.text else []
+        aside = self._unused(f"{node.name}_share") if any(isinstance(step, Aside) for step in steps) else ""
         for step in steps:
             if step.why:
                 lines.append(f"# {step.why}")
@@ -227,17 +249,3 @@ class _Writer:
 
 def _listed(values: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else f"[{', '.join(values)}]"
-
-
-def _kind(type_: TensorType) -> str:
-    return {1: "Features", 2: "Sequence", 3: "Image", 4: "Volume"}.get(type_.rank, "Input")
-
-
-def _shape(type_: TensorType) -> str:
-    return f"[batch, {', '.join(map(str, type_.shape))}]"
-
-
-def _plain(text: str) -> str:
-    """Text on one line that ends no string and no comment, whatever a spec wrote."""
-    printable = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(printable.split()).replace("\\", "/").replace('"""', "'''").rstrip('"')

@@ -8,6 +8,7 @@ from math import isfinite
 
 from netspec.backend import Rules
 from netspec.network import Node
+from netspec.source import alike
 
 Pads = Sequence[tuple[int, int]]
 
@@ -127,20 +128,6 @@ def _number(value: float) -> str:
         if abs(divisor) < 10_000 and 1 / divisor == value and len(repr(value)) > 10:
             return f"{'-' if value < 0 else ''}1 / {abs(divisor)}"
     return repr(value)
-
-
-def unless(value: object, default: object) -> object:
-    """The value, or None when it is what Keras takes when nothing is said."""
-    return None if value == default else value
-
-
-def alike(sizes: Sequence[int]) -> int | tuple[int, ...]:
-    """One number when every axis has the same, else one an axis.
-
-    >>> alike((3, 3)), alike((3, 5))
-    (3, (3, 5))
-    """
-    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
 
 
 def border(pads: Pads) -> int | tuple[object, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,11 +12,10 @@ from keras import ops
 
 from netspec.data.batches import epoch_order, steps_per_epoch
 from netspec.errors import BackendError
-from netspec.layers import BatchNorm
 from netspec.network import Network
-from netspec.training.history import DivergedError, best_epoch, is_better
+from netspec.training.history import best_epoch
 from netspec.training.loss import decayed_weights, loss_input, loss_targets
-from netspec.training.schedule import learning_rate
+from netspec.training.record import EVALUATION_BATCH, Record, check_batches
 from netspec.training.settings import LossName, TrainSettings
 from netspec_keras.adapted import OPTIMIZERS, BatchNormalization
 from netspec_keras.exact import Layers
@@ -28,19 +26,17 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
 
-REPORT_EVERY_S = 0.1
-"""The shortest time between two reports of a step."""
-EVALUATION_BATCH = 1024
 ADAPTED = {"BatchNormalization": BatchNormalization}
 
 
 def train(
     network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
-) -> tuple[Mapping[str, Array], list[Mapping[str, float]]]:
+) -> tuple[Mapping[str, Array], list[dict[str, float]]]:
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
     The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
-    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value.
+    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value. A GPU computes in
+    float32 throughout: TensorFloat-32 is off.
     """
     prepare()
     check_batches(network, settings, len(dataset.train))
@@ -60,7 +56,8 @@ def train(
             jit_compile=False,
         )
         batches = Batches(dataset.train, network, settings)
-        watch = Watch(model, network, settings, batches, progress)
+        record = Record(settings, len(batches), progress)
+        watch = Watch(model, network, batches, record)
         validation = dataset.validation
         trained.fit(
             batches,
@@ -72,10 +69,10 @@ def train(
                 targets_of(validation.labels, network, settings.loss),
             ),
             validation_batch_size=EVALUATION_BATCH,
-            callbacks=[watch],
+            callbacks=Callbacks([watch], add_history=True, model=trained),
         )
-    best_epoch(watch.history, settings.monitor)  # raises when there is none
-    return watch.best, watch.history
+    best_epoch(record.history, settings.monitor)  # raises when there is none
+    return watch.best, record.history
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -100,59 +97,54 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         return self.split.images[chosen].astype(np.float32), self.targets[chosen]
 
 
-class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets the learning rate of every step, reports, keeps the best epoch, and stops what diverges."""
+class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
+    """Hands on what a step gave as it lies on the device; Keras' own list waits for every step to read it."""
 
-    def __init__(
-        self, whole: Any, network: Network, settings: TrainSettings, batches: Batches, progress: Progress
-    ) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Call every callback."""
+        for callback in self.callbacks:
+            callback.on_train_batch_end(batch, logs)
+
+
+class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets the learning rate of every step, reports, keeps the best weights, and stops a training that diverges."""
+
+    def __init__(self, whole: Any, network: Network, batches: Batches, record: Record) -> None:
         super().__init__()
-        self.whole, self.network, self.settings = whole, network, settings
-        self.batches, self.progress = batches, progress
-        self.history: list[Mapping[str, float]] = []
+        self.whole, self.network, self.batches, self.record = whole, network, batches, record
         self.best: Mapping[str, Array] = {}
-        self.best_value: float | None = None
-        self.epoch, self.began, self.reported, self.rate = 0, 0.0, 0.0, 0.0
+        self.rate = 0.0
+        self.losses: list[Any] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Another order; Keras counts epochs from 0."""
-        self.epoch, self.began = epoch + 1, monotonic()
-        self.batches.begin(self.epoch)
+        """Another order."""
+        self.losses = []
+        self.batches.begin(self.record.begin())
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """The schedule, evaluated in Python."""
-        steps = len(self.batches)
-        rate = learning_rate(self.settings, (self.epoch - 1) * steps + batch, self.settings.epochs * steps)
+        rate = self.record.rate_of(batch)
         if rate != self.rate:
             self.model.optimizer.learning_rate = rate
             self.rate = rate
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Refuse a loss that is not finite: Keras' is the mean of the epoch so far, and stays so once it is."""
-        steps = len(self.batches)
-        if not isfinite(float((logs or {})["loss"])):
-            raise DivergedError(
-                f"the loss was not finite at step {batch + 1} of {steps} in epoch {self.epoch} "
-                f"(learning rate {self.rate:g})\n  hint: a smaller learning_rate, or inputs scaled to about 1"
-            )
-        if monotonic() - self.reported >= REPORT_EVERY_S:
-            self.reported = monotonic()
-            done, epochs = (self.epoch - 1) * steps + batch + 1, self.settings.epochs
-            self.progress("step", epoch=self.epoch, epochs=epochs, step=done, total=epochs * steps)
+        """Keep the loss, the mean of the epoch so far, where it is; read it when a report is due."""
+        self.losses.append((logs or {})["loss"])
+        if self.record.due():
+            self.refuse_divergence()
+            self.record.report(batch)
+
+    def refuse_divergence(self) -> None:
+        """Raise DivergedError for the first loss of this epoch that is not finite: none after it is."""
+        if self.losses and not isfinite(float(self.losses[-1])):
+            raise self.record.diverged(next(step for step, loss in enumerate(self.losses) if not isfinite(float(loss))))
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
         """One row of the history, and the weights when they are the best so far."""
-        values = {name: float(value) for name, value in (logs or {}).items()}
-        row = {
-            "epoch": self.epoch,
-            "learning_rate": self.rate,
-            **{name: values[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
-            "seconds": monotonic() - self.began,
-        }
-        self.history.append(row)
-        self.progress("epoch", epochs=self.settings.epochs, **row)
-        if is_better(self.settings.monitor, row[self.settings.monitor], self.best_value):
-            self.best_value = row[self.settings.monitor]
+        self.refuse_divergence()
+        names = ("loss", "accuracy", "val_loss", "val_accuracy")
+        if self.record.end(**{name: float((logs or {})[name]) for name in names}):
             self.best = canonical_weights(self.whole, self.network)
 
 
@@ -205,15 +197,3 @@ def device_named(name: str) -> str:
     if chosen not in here and f"{chosen}:0" not in here:
         raise BackendError(f"Keras has no device {name!r} here\n  hint: one of {', '.join(['auto', *here])}")
     return chosen if chosen in here else f"{chosen}:0"
-
-
-def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
-    """Refuse batches of one where a BatchNorm would see one value a channel."""
-    if settings.batch_size > 1 and count > 1:
-        return
-    for node in network.nodes:
-        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
-            raise BackendError(
-                f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
-                "whose variance is not defined\n  hint: a batch_size of at least 2"
-            )

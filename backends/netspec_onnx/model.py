@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from itertools import pairwise
 from math import erf, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last
+from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec_onnx.render import render
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 EXTERNAL_BYTES = 1_800_000_000
 """Weights beyond this go to a file beside the model: protobuf ends at 2 GB."""
-MEMORY_BYTES = 2**28
-"""What a piece of a large batch may take while it is predicted."""
 STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
 """Inputs of operators that are running statistics, which are not trained."""
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -102,17 +99,9 @@ def run(
 
 def predict(network: Network, weights: Weights, inputs: Array) -> Array:
     """The output for a batch of any size, in pieces that fit in memory; see `Backend.predict`."""
-    sizes = [network.input_type.size, *(node.output.size for node in network.nodes), 0]
-    largest = max(first + second for first, second in pairwise(sizes))
-    size = max(1, min(len(inputs), MEMORY_BYTES // (4 * largest)))
     with _loadable(render(network, weights, "last").model) as model:
         session = _session(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-        name = session.get_inputs()[0].name
-        pieces = [
-            session.run(None, {name: inputs[start : start + size].astype(np.float32, copy=False)})[0]
-            for start in range(0, max(len(inputs), 1), size)
-        ]
-    return np.concatenate(pieces)
+        return in_pieces(network, inputs, lambda piece: _output(session, network, piece))
 
 
 def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
@@ -153,9 +142,7 @@ def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Arr
     path = _file(folder, network)
     session = _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
-    array = _from_canonical(inputs, order).astype(np.float32, copy=False)
-    [result, *_] = session.run(None, {session.get_inputs()[0].name: array})
-    return {path.name: _to_canonical(result, order)}
+    return {path.name: _to_canonical(_output(session, network, _from_canonical(inputs, order)), order)}
 
 
 def _order(layout: str) -> Order:
@@ -191,7 +178,17 @@ def _session(model: Path | bytes, level: ort.GraphOptimizationLevel) -> ort.Infe
     """A session on the CPU; the provider is named, for ONNX Runtime warns of every other one that it cannot load."""
     options = ort.SessionOptions()
     options.graph_optimization_level = level
+    # Threads that wait for work do not spin: other backends compute beside this one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=[CPU])
+
+
+def _output(session: ort.InferenceSession, network: Network, inputs: Array) -> Array:
+    """The network's output, its input given by name."""
+    [given], [wanted] = network.inputs, network.outputs
+    [result] = session.run([wanted], {given: inputs.astype(np.float32, copy=False)})
+    array: Array = result
+    return array
 
 
 @contextmanager

@@ -65,6 +65,11 @@ class TorchBackend:
 
         return model.read_weights(Path(folder), network)
 
+    def check_artefacts(self, folder: Path, network: Network) -> Sequence[str]:
+        from netspec_torch import artefact
+
+        return list(artefact.differences(Path(folder), network))
+
     def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
         from netspec_torch import model
 

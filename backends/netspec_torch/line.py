@@ -31,14 +31,14 @@ class Line:
     """One layer as an expression over its input.
 
     `code` holds the expression for every order of axes that it can be written for; a value in another order is
-    permuted first. `gives` is the order of the result, that of the input when None. In the expression and in the
+    permuted first. `gives` is the order of the result where it is not that of the input. In the expression and in the
     statements of `before`, which stand above it, `{x}` is the input and `{self}` the node's attribute. `comment`
     stands behind the line; with `quote` the row as it was written stands above it, for code that does not show
     why it is as it is.
     """
 
     code: Mapping[Order, str]
-    gives: Order | None = None
+    gives: Mapping[Order, Order] = field(default_factory=dict)
     attributes: tuple[Attribute, ...] = ()
     before: tuple[str, ...] = ()
     comment: str = ""
@@ -70,28 +70,14 @@ def literal(value: object) -> str:
 
 
 def call(function: str, *arguments: object, **options: object) -> str:
-    """A call as source; options that are None are left out, as `unless` makes those that torch has anyway.
+    """A call as source; options that are None are left out.
 
-    >>> call("nn.Conv2d", 3, 32, 3, padding=unless(1, 0), groups=unless(1, 1))
+    >>> call("nn.Conv2d", 3, 32, 3, padding=1, groups=None)
     'nn.Conv2d(3, 32, 3, padding=1)'
     """
     written = [literal(argument) for argument in arguments]
     written += [f"{name}={literal(value)}" for name, value in options.items() if value is not None]
     return f"{function}({', '.join(written)})"
-
-
-def unless(value: object, default: object) -> object:
-    """The value, or None when it is what torch takes when nothing is said."""
-    return None if value == default else value
-
-
-def alike(sizes: Sequence[int]) -> int | tuple[int, ...]:
-    """One number when every axis has the same, else one an axis.
-
-    >>> alike((3, 3)), alike((3, 5))
-    (3, (3, 5))
-    """
-    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
 
 
 def symmetric(pads: Sequence[tuple[int, int]]) -> bool:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import module_from_spec, spec_from_file_location
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
-from netspec.backend import Order, Precision, channels_first, channels_last
+from netspec.backend import Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec.source import import_file
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Weights
 
 WEIGHTS = "weights.safetensors"
-MEMORY_BYTES = 2**28
 
 
 def to_torch(values: Array, order: Order = "first") -> Array:
@@ -66,6 +64,24 @@ def canonical_weights(network: Network, rendering: Rendering, state: Mapping[str
 
 
 @contextmanager
+def full_float32() -> Iterator[None]:
+    """A GPU computes in float32 throughout; TensorFloat-32, which torch lets cuDNN take by default, is off inside."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    flags: tuple[object, ...] = (matmul, cudnn)
+    name, full = "allow_tf32", cast("object", False)
+    if hasattr(cudnn, "conv"):  # torch 2.9 refuses the older name to those who have used the newer
+        flags, name, full = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "ieee"
+    before = [getattr(flag, name) for flag in flags]
+    for flag in flags:
+        setattr(flag, name, full)
+    try:
+        yield
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            setattr(flag, name, value)
+
+
+@contextmanager
 def precision_of(precision: Precision) -> Iterator[None]:
     """Modules made inside have weights and constants of this type."""
     before = torch.get_default_dtype()
@@ -77,13 +93,8 @@ def precision_of(precision: Precision) -> Iterator[None]:
 
 
 def import_class(path: Path, class_name: str) -> type[nn.Module]:
-    """The class that a Python file defines; the file is run afresh each time and not kept in `sys.modules`."""
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: type[nn.Module] = getattr(module, class_name)
+    """The class that a Python file defines."""
+    found: type[nn.Module] = getattr(import_file(path), class_name)
     return found
 
 
@@ -134,31 +145,24 @@ def predict(network: Network, weights: Weights, inputs: Array) -> Array:
     """The output for a batch of any size, on the best device; see `Backend.predict`."""
     device = devices()[0]
     model = loaded(network, weights).to(device)
-    size = piece_size(network, len(inputs))
-    with torch.inference_mode():
-        pieces = [
-            to_canonical(model(torch.from_numpy(to_torch(inputs[start : start + size])).to(device, torch.float32)))
-            for start in range(0, max(len(inputs), 1), size)
-        ]
-    return np.concatenate(pieces)
 
+    def compute(piece: Array) -> Array:
+        return to_canonical(model(torch.from_numpy(to_torch(piece)).to(device, torch.float32)))
 
-def piece_size(network: Network, count: int) -> int:
-    """How many samples go through the network at once, so that its two largest neighbouring values take 256 MiB."""
-    sizes = [network.input_type.size, *(node.output.size for node in network.nodes)]
-    largest = max(first + second for first, second in pairwise([*sizes, 0]))
-    return max(1, min(count, MEMORY_BYTES // (4 * largest)))
+    with torch.inference_mode(), full_float32():
+        return in_pieces(network, inputs, compute)
 
 
 def export(network: Network, weights: Weights, folder: Path) -> tuple[str, str]:
     """Write the source and the state dict; the names of the two files."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     rendering = render(network)
     folder.mkdir(parents=True, exist_ok=True)
     source = f"{rendering.module}.py"
     (folder / source).write_text(rendering.source, encoding="utf-8")
-    save_file(state_of(rendering, weights), folder / WEIGHTS, metadata={"format": "pt", "network": network.name})
+    # One entry, for safetensors writes several in an order that changes from run to run.
+    (folder / WEIGHTS).write_bytes(save(state_of(rendering, weights), metadata={"format": "pt"}))
     return source, WEIGHTS
 
 

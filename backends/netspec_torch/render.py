@@ -11,7 +11,16 @@ from netspec.backend import Order, Placement, channels_first, channels_last
 from netspec.errors import UnsupportedError
 from netspec.layers import Activation
 from netspec.network import Network, Node, Row
-from netspec.source import class_name, format_source, module_name
+from netspec.source import (
+    class_name,
+    classes_line,
+    file_docstring,
+    flow_docstring,
+    format_source,
+    head,
+    module_name,
+    row_comment,
+)
 from netspec_torch.line import Attribute, Line
 from netspec_torch.rules import rules
 
@@ -24,12 +33,12 @@ VARIABLES = frozenset({"x", "self", "tap", "F", "nn", "torch", "Tensor", "inside
 IMPORTED = frozenset({"F", "Tensor", "Callable"})
 """Names that mean something else in the emitted file."""
 
-HEADS = ("softmax", "sigmoid")
-"""Functions that training fuses into the loss, so that what comes before them has a method of its own."""
+USAGE = """\
+With the weights that lie beside this file:
 
-LINE_LENGTH = 88
-
-GIVEN = {1: "Features", 2: "Sequence", 3: "Image", 4: "Volume"}
+    model = {name}()
+    model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))
+    model.eval()"""
 
 
 @dataclass(frozen=True)
@@ -133,7 +142,7 @@ class _Body:
         self.plan, self.network, self.taps = plan, plan.network, taps
         self.written: list[str] = []
         self.row_orders: dict[str, Order] = {}
-        self.head = None if taps else _head(self.network)
+        self.head = None if taps else head(self.network)
         [given] = self.network.inputs
         self._readers = self.network.consumers
         self._after = {
@@ -193,7 +202,7 @@ class _Body:
             return
         quoted = any(self.plan.lines[node.name].quote for node in nodes)
         if quoted and row.nodes[0].text:
-            self.written.append(f"# {row.name}: {_comment(row.nodes[0].text)}")
+            self.written.append(row_comment(row.name, row.nodes[0].text))
         for node in nodes:
             self._apply(node)
         value = nodes[-1].name
@@ -216,7 +225,7 @@ class _Body:
         names = {"x": inputs[0], "self": f"self.{self.plan.bases[node.name]}"}
         self.written += [statement.format(*inputs, **names) for statement in line.before]
         self._code[node.name] = code.format(*inputs, **names)
-        self._order[node.name] = line.gives or order
+        self._order[node.name] = line.gives.get(order, order)
 
     def _taken(self, node: Node, line: Line) -> Order:
         """The order that the line reads: the one at hand where it can."""
@@ -240,13 +249,6 @@ class _Body:
         return "x"
 
 
-def _head(network: Network) -> Node | None:
-    """The final softmax or sigmoid, when there is one and something before it."""
-    last = network.nodes[-1] if len(network.nodes) > 1 else None
-    found = last is not None and isinstance(last.layer, Activation) and last.layer.function in HEADS
-    return last if found and last is not None and network.outputs == (last.name,) else None
-
-
 def _function(node: Node) -> str:
     assert isinstance(node.layer, Activation)
     return node.layer.function
@@ -262,16 +264,6 @@ def _is_operand(code: str) -> bool:
     return True
 
 
-def _comment(text: str) -> str:
-    """A user's text on one line of a comment; without `#`, after which tools would read orders such as noqa."""
-    return " ".join("".join(letter if letter.isprintable() and letter != "#" else " " for letter in text).split())
-
-
-def _text(text: str) -> str:
-    """A user's text inside of a docstring."""
-    return _comment(text).replace("\\", "/").replace('"', "'")
-
-
 def _file(network: Network, name: str, plan: _Plan, methods: str, *, taps: bool) -> str:
     statements = "".join(f"        {statement}\n" for statement in plan.statements())
     constants = "".join(f"    {name}: Tensor\n" for _, name, attribute in plan.named() if attribute.constant)
@@ -282,41 +274,17 @@ def _file(network: Network, name: str, plan: _Plan, methods: str, *, taps: bool)
     imports.append("from torch import Tensor, nn")
     if re.search(r"\bF\.", code):
         imports.append("from torch.nn import functional as F")
-    about = f"\n{_text(network.about)}\n" if network.about else ""
     parts = [
-        f'''"""{_text(network.name)} in PyTorch, written by netspec from its layer table.
-{about}
-With the weights that lie beside this file:
-
-    model = {name}()
-    model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))
-    model.eval()
-"""''',
+        file_docstring(network, "PyTorch", USAGE.format(name=name)),
         "\n".join(imports),
-        f"CLASSES = {tuple(network.classes)!r}" if network.classes else "",
-        f'''class {name}(nn.Module):
-    """{_describe(network)}"""
+        classes_line(network),
+        f"""class {name}(nn.Module):
+    {flow_docstring(network, "first")}
 
 {constants}
     def __init__(self) -> None:
         super().__init__()
 {statements}
-{methods}''',
+{methods}""",
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def _describe(network: Network) -> str:
-    """Input, output and counts, as the docstring of the class has them."""
-    given, result = network.input_type, network.output_type
-    head = _head(network)
-    what = "values"
-    if head is not None:
-        what = "class probabilities" if _function(head) == "softmax" else "probabilities"
-    shapes = [", ".join(map(str, ("batch", type_.channels, *type_.spatial))) for type_ in (given, result)]
-    weights = f"{network.parameters:,} weights" if network.parameters else "no weights"
-    if network.non_trainable:
-        weights += f", {network.trainable:,} trained"
-    flow = f"{GIVEN.get(given.rank, 'Values')} [{shapes[0]}] -> {what} [{shapes[1]}]"
-    line = f"{flow}; {weights}."
-    return line if len(line) <= LINE_LENGTH - 10 else f"{flow}.\n\n    {weights[0].upper()}{weights[1:]}.\n    "

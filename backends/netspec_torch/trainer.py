@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,13 +12,12 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from netspec.data.batches import epoch_order, steps_per_epoch
 from netspec.errors import BackendError
-from netspec.layers import BatchNorm
 from netspec.network import Network
-from netspec.training.history import DivergedError, best_epoch, is_better
+from netspec.training.history import best_epoch
 from netspec.training.loss import decayed_weights, loss_input, loss_targets
-from netspec.training.schedule import learning_rate
+from netspec.training.record import EVALUATION_BATCH, Record, check_batches
 from netspec.training.settings import LossName, Optimizer, TrainSettings
-from netspec_torch.model import canonical_weights, devices, load, make, to_numpy
+from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
@@ -31,9 +29,6 @@ LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
     "binary_cross_entropy": F.binary_cross_entropy_with_logits,
     "mean_squared_error": F.mse_loss,
 }
-REPORT_EVERY_S = 0.1
-"""The shortest time between two reports of a step."""
-EVALUATION_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +91,8 @@ def train(
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
     The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
-    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value.
+    last batch of a single image joins the batch before it, for BatchNorm cannot train on one value. A GPU computes in
+    float32 throughout: TensorFloat-32 is off.
     """
     target = device_named(device)
     check_batches(network, settings, len(dataset.train))
@@ -109,50 +105,29 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
-    history: list[dict[str, float]] = []
+    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
     best: dict[str, Tensor] = {}
-    best_value: float | None = None
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
         torch.manual_seed(settings.seed)
-        for epoch in range(1, settings.epochs + 1):
-            began = monotonic()
-            loss, accuracy, rate = run_epoch(model, objective, optimizer, training, settings, epoch, progress)
+        for _ in range(settings.epochs):
+            loss, accuracy = run_epoch(model, objective, optimizer, training, record)
             val_loss, val_accuracy = measure(model, objective, validation)
-            row = {
-                "epoch": epoch,
-                "learning_rate": rate,
-                "loss": loss,
-                "accuracy": accuracy,
-                "val_loss": val_loss,
-                "val_accuracy": val_accuracy,
-                "seconds": monotonic() - began,
-            }
-            history.append(row)
-            progress("epoch", epochs=settings.epochs, **row)
-            if is_better(settings.monitor, row[settings.monitor], best_value):
-                best_value = row[settings.monitor]
+            if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                 best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    best_epoch(history, settings.monitor)  # raises when there is none
-    return canonical_weights(network, rendering, {name: to_numpy(tensor) for name, tensor in best.items()}), history
+    best_epoch(record.history, settings.monitor)  # raises when there is none
+    state = {name: to_numpy(tensor) for name, tensor in best.items()}
+    return canonical_weights(network, rendering, state), record.history
 
 
 def run_epoch(
-    model: nn.Module,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    training: Samples,
-    settings: TrainSettings,
-    epoch: int,
-    progress: Progress,
-) -> tuple[float, float, float]:
-    """One pass over the training images: mean loss, accuracy, and the learning rate of the last step."""
+    model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, training: Samples, record: Record
+) -> tuple[float, float]:
+    """One pass over the training images: mean loss and accuracy."""
     model.train()
     device = training.labels.device
-    steps = steps_per_epoch(len(training), settings.batch_size)
-    totals, reported = Totals(device), monotonic()
-    rate = 0.0
-    for step, chosen in enumerate(batches(len(training), settings, epoch, device)):
-        rate = learning_rate(settings, (epoch - 1) * steps + step, settings.epochs * steps)
+    totals, epoch = Totals(device), record.begin()
+    for step, chosen in enumerate(batches(len(training), record.settings, epoch, device)):
+        rate = record.rate_of(step)
         for group in optimizer.param_groups:
             group["lr"] = rate
         images, labels, targets = training.take(chosen)
@@ -162,16 +137,11 @@ def run_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
-        if monotonic() - reported >= REPORT_EVERY_S:
-            reported = monotonic()
-            done = (epoch - 1) * steps + step + 1
-            progress("step", epoch=epoch, epochs=settings.epochs, step=done, total=settings.epochs * steps)
+        if record.due():
+            record.report(step)
     if (diverged := int(totals.diverged_at.item())) >= 0:
-        raise DivergedError(
-            f"the loss was not finite at step {diverged + 1} of {steps} in epoch {epoch} (learning rate {rate:g})\n"
-            "  hint: a smaller learning_rate, or inputs scaled to about 1"
-        )
-    return *totals.means(), rate
+        raise record.diverged(diverged)
+    return totals.means()
 
 
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
@@ -251,15 +221,3 @@ def device_named(name: str) -> torch.device:
     if chosen not in here and f"{chosen}:0" not in here:
         raise BackendError(f"torch has no device {name!r} here\n  hint: one of {', '.join(['auto', *here])}")
     return torch.device(chosen)
-
-
-def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
-    """Refuse batches of one where a BatchNorm would see one value a channel."""
-    if settings.batch_size > 1 and count > 1:
-        return
-    for node in network.nodes:
-        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
-            raise BackendError(
-                f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
-                "whose variance is not defined\n  hint: a batch_size of at least 2"
-            )

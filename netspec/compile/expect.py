@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netspec.errors import Problem, did_you_mean
-from netspec.network import Network, Row
+from netspec.network import Network
 from netspec.spec.model import Expect, Spec
 
 
@@ -23,27 +23,27 @@ def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
         yield _missed(spec, "output", f"output should be {_shape(expect.output)}, but it is {network.output_type}")
     rows = {row.name: row for row in network.rows}
     for name, shape in expect.shapes.items():
-        row = rows.get(name)
-        if row is None:
-            yield _unknown(spec, f"shapes.{name}", name, rows)
-        elif row.output.shape != shape:
-            yield _missed(spec, f"shapes.{name}", f"{name} should give {_shape(shape)}, but it gives {row.output}")
+        if rows[name].output.shape != shape:
+            message = f"{name} should give {_shape(shape)}, but it gives {rows[name].output}"
+            yield _missed(spec, f"shapes.{name}", message)
     for name, count in expect.counts.items():
-        row = rows.get(name)
-        if row is None:
-            yield _unknown(spec, f"counts.{name}", name, rows)
-        elif row.parameters != count:
-            yield _missed(
-                spec, f"counts.{name}", f"{name} should have {count:,} parameters, but it has {row.parameters:,}"
-            )
+        if rows[name].parameters != count:
+            message = f"{name} should have {count:,} parameters, but it has {rows[name].parameters:,}"
+            yield _missed(spec, f"counts.{name}", message)
+
+
+def unknown_rows(spec: Spec, network: Network) -> Iterator[Problem]:
+    """Every name in the expectations that no row has, which is an error of the spec and not of the network."""
+    rows = [row.name for row in network.rows]
+    for section in ("shapes", "counts"):
+        for name in getattr(spec.expect, section, ()):
+            if name not in rows:
+                problem = _missed(spec, f"{section}.{name}", f"there is no row {name!r}")
+                yield problem.with_hint(did_you_mean(name, rows))
 
 
 def _missed(spec: Spec, path: str, message: str) -> Problem:
     return Problem(message, path=f"expect.{path}", position=spec.place(f"expect.{path}"))
-
-
-def _unknown(spec: Spec, path: str, name: str, rows: dict[str, Row]) -> Problem:
-    return _missed(spec, path, f"there is no row {name!r}").with_hint(did_you_mean(name, rows))
 
 
 def _shape(shape: tuple[int, ...]) -> str:

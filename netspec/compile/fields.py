@@ -8,15 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from netspec.compile.unsupported import unknown_kind
 from netspec.errors import LayerError, Position, Problem, did_you_mean
-from netspec.layers import ALIASES, NAMES, Activation, Alias, Layer, PReLU, fold
+from netspec.layers import ALIASES, Activation, Alias, Layer, PReLU, fold
 from netspec.layers.activation import ARGUMENTS, FUNCTIONS, function_named
-from netspec.layers.base import SYNONYMS
-from netspec.notation import Call, NotationError, Value, parse_value, write_value
+from netspec.layers.base import field_named
+from netspec.notation import Call, NotationError, Value, is_empty, parse_value, write_value
 from netspec.spec.row import Row
 from netspec.wording import reworded
 
-NO_ACTIVATION = {"linear", "none", "identity", "-", ""}
+NO_ACTIVATION = {"linear", "none", "identity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ def read_row(row: Row, defaults: Mapping[type[Layer], Mapping[str, Any]]) -> Wri
     fields |= _positional(row, alias, arguments, problems)
     for name, value in row.options.items():
         field = field_named(alias.layer, name)
+        if "function" in alias.fields and field != ARGUMENTS.get(str(alias.fields["function"])):
+            problems.append(_at(row, name, _no_argument(str(alias.fields["function"]), name)))
+            continue
         if field in row.options and field != name:
             problems.append(_at(row, name, Problem(f"{name} and {field} are the same; give one of them")))
         elif field in fields and field not in given and field not in alias.fields:
@@ -61,14 +65,6 @@ def read_row(row: Row, defaults: Mapping[type[Layer], Mapping[str, Any]]) -> Wri
     if problems or layer is None:
         raise FieldProblems(problems)
     return Written(row, layer, alias.rank, activation)
-
-
-def field_named(layer: type[Layer], name: str) -> str:
-    """The field that an option's name means: itself, or what users of a framework call it."""
-    if name in layer.defaults:
-        return name
-    meant = SYNONYMS.get(name, name)
-    return meant if meant in layer.defaults else name
 
 
 def _kind(row: Row, problems: list[Problem]) -> tuple[Alias | None, tuple[Value, ...]]:
@@ -85,8 +81,7 @@ def _kind(row: Row, problems: list[Problem]) -> tuple[Alias | None, tuple[Value,
             name, arguments = value.name, (value,)
     alias = ALIASES.get(fold(name))
     if alias is None:
-        problem = Problem(f"unknown layer kind {name!r}", did_you_mean(name, NAMES.values()))
-        problems.append(_at(row, "type", problem))
+        problems.append(_at(row, "type", unknown_kind(name)))
     elif arguments and alias.layer is not Activation:
         problems.append(_at(row, "type", Problem(f"{name} takes its arguments in the next cell, not in brackets")))
     return alias, arguments
@@ -103,30 +98,51 @@ def _positional(row: Row, alias: Alias, arguments: tuple[Value, ...], problems: 
         values = ", ".join(map(write_value, row.size))
         holds = f"holds {', '.join(names)}" if names else "stays empty"
         hint = None
-        if names and all(isinstance(value, int) for value in row.size[len(names) - 1 :]):
+        extra = row.size[len(names)]
+        if row.activation is None and _is_activation(extra):
+            cells = [row.type, ", ".join(map(write_value, row.size[: len(names)])) or "-", write_value(extra)]
+            hint = f"the activation is the third cell: {' | '.join(cells)}"
+        elif names and all(isinstance(value, int) for value in row.size[len(names) - 1 :]):
             head = [write_value(value) for value in row.size[: len(names) - 1]]
             tail = ",".join(write_value(value) for value in row.size[len(names) - 1 :])
             hint = f"write {', '.join([*head, f'({tail})'])} if {names[-1]} is ({tail})"
         problem = Problem(
-            f"the size cell of {alias.layer.kind} {holds}, but it has {len(row.size)} values: {values}", hint
+            f"the size cell of {alias.layer.kind} {holds}, but it has "
+            f"{len(row.size)} value{'' if len(row.size) == 1 else 's'}: {values}",
+            hint,
         )
         problems.append(_at(row, "size", problem))
     return dict(zip(names, row.size, strict=False))
 
 
+def _is_activation(value: Value) -> bool:
+    """Whether a value is the name of an activation, perhaps with its arguments."""
+    name = value.name if isinstance(value, Call) else value
+    return isinstance(name, str) and (fold(name) == "prelu" or function_named(name) is not None)
+
+
+def _no_argument(function: str, name: str) -> Problem:
+    own = ARGUMENTS.get(function)
+    return Problem(f"{function} has no option {name!r}", f"its only option is {own}" if own else "it has no options")
+
+
 def _called(row: Row, call: Call, problems: list[Problem]) -> dict[str, Value]:
     """The fields of `leaky_relu(0.2)`."""
-    own = ARGUMENTS.get(function_named(call.name) or "")
+    function = function_named(call.name)
+    if function is None:
+        return {"function": call.name}  # which nothing can be said about but that it is unknown
+    own = ARGUMENTS.get(function)
     if len(call.arguments) > (1 if own else 0):
         problems.append(
             _at(row, "activation", Problem(f"{call.name} takes {'one argument' if own else 'no arguments'}"))
         )
     unnamed = {own: call.arguments[0]} if own and call.arguments else {}
-    return {"function": call.name, **unnamed, **call.options}
+    problems += [_at(row, "activation", _no_argument(function, name)) for name in call.options if name != own]
+    return {"function": function, **unnamed, **{name: value for name, value in call.options.items() if name == own}}
 
 
 def _activation(row: Row, written: object, problems: list[Problem]) -> Layer | None:
-    if written is None or (isinstance(written, str) and written.strip().casefold() in NO_ACTIVATION):
+    if written is None or (isinstance(written, str) and (is_empty(written) or fold(written) in NO_ACTIVATION)):
         return None
     if isinstance(written, str) and "(" in written:
         try:
@@ -142,7 +158,10 @@ def _activation(row: Row, written: object, problems: list[Problem]) -> Layer | N
         problem = Problem(f"unknown activation {call.name!r}", did_you_mean(call.name, (*FUNCTIONS, "prelu")))
         problems.append(_at(row, "activation", problem))
         return None
+    before = len(problems)
     fields = _called(row, Call(function, call.arguments, call.options), problems)
+    if len(problems) > before:
+        return None
     return _validated(row, Activation, fields, problems, cell="activation")
 
 
@@ -191,8 +210,7 @@ def read_defaults(
         path = f"defaults.{name}"
         alias = ALIASES.get(fold(name))
         if alias is None:
-            hint = did_you_mean(name, NAMES.values())
-            problems.append(Problem(f"unknown layer kind {name!r}", hint, path, place(path)))
+            problems.append(unknown_kind(name).at(place(path), path))
             continue
         known = read.setdefault(alias.layer, {})
         for option, value in fields.items():

@@ -1,11 +1,9 @@
-"""The names of rows: what a written one may be, and what an unnamed row gets."""
+"""What the name of a row may be."""
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections import Counter
-from collections.abc import Iterable
 
 from netspec.errors import Problem
 
@@ -37,7 +35,7 @@ def name_problem(name: str) -> Problem | None:
         plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lstrip("0123456789_")
         return Problem(
             f"the name {_shown(name)} is not an identifier (ASCII letters, digits and underscores, a letter first)",
-            f"for example {plain[:MAX_LENGTH]!r}" if plain else None,
+            f"for example {plain[:MAX_LENGTH] or 'conv_1'!r}",
         )
     if len(name) > MAX_LENGTH:
         return Problem(f"the name {_shown(name)} has {len(name)} characters; at most {MAX_LENGTH} are allowed")
@@ -52,20 +50,3 @@ def name_problem(name: str) -> Problem | None:
 
 def _shown(name: str) -> str:
     return repr(name if len(name) <= 40 else name[:37] + "...")
-
-
-class Namer:
-    """Gives unnamed rows their kind and a number (`conv_1`), passing over names that are written in the spec."""
-
-    def __init__(self, written: Iterable[str]) -> None:
-        self.taken = set(written)
-        self._count: Counter[str] = Counter()
-
-    def name(self, base: str) -> str:
-        """The next free name of this base."""
-        while True:
-            self._count[base] += 1
-            name = f"{base}_{self._count[base]}"
-            if name not in self.taken:
-                self.taken.add(name)
-                return name

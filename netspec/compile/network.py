@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from netspec.compile.expect import expectation_problems
+from netspec.compile.expect import expectation_problems, unknown_rows
 from netspec.compile.fields import FieldProblems, Written, layer_place, named_problems, read_defaults, read_row
-from netspec.compile.names import Namer
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError
-from netspec.layers import Activation, Layer, snake
+from netspec.layers import Layer
+from netspec.layers.base import AXES
 from netspec.network import Network, Node, TensorType
 from netspec.spec.model import Spec
+from netspec.spec.names import layer_name, row_names
 
 INPUT = "input"
+FLAT = "Reshape gives a flat vector its axes back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +37,21 @@ def read_rows(spec: Spec) -> tuple[NamedRow, ...]:
 def _read_rows(spec: Spec, problems: list[Problem]) -> list[NamedRow | None]:
     defaults = read_defaults(spec.defaults, spec.place, problems)
     problems.extend(named_problems(spec.rows))
-    namer = Namer(row.name for row in spec.rows if row.name)
     rows: list[NamedRow | None] = []
-    for row in spec.rows:
+    for row, name in zip(spec.rows, row_names(spec.rows), strict=True):
+        if row.problem is not None:
+            problems.append(row.problem)
+            rows.append(None)
+            continue
         try:
             written = read_row(row, defaults)
         except FieldProblems as found:
             problems.extend(found.problems)
             rows.append(None)
         else:
-            rows.append(NamedRow(row.name or namer.name(_base(written.layer)), written))
+            assert name is not None, "a row that could be read is of a known kind"
+            rows.append(NamedRow(name, written))
     return rows
-
-
-def _base(layer: Layer) -> str:
-    return layer.function if isinstance(layer, Activation) else snake(layer.kind)
 
 
 def compile_spec(spec: Spec) -> Network:
@@ -81,15 +83,17 @@ def compile_spec(spec: Spec) -> Network:
         classes=tuple(spec.classes or ()),
     )
     _check_training(spec, network)
-    problems.extend(expectation_problems(spec, network))
-    if problems:
-        raise ExpectationError(problems)
+    if unknown := tuple(unknown_rows(spec, network)):
+        raise SpecError(unknown)
+    if unmet := tuple(expectation_problems(spec, network)):
+        raise ExpectationError(unmet)
     return network
 
 
 def _check_training(spec: Spec, network: Network) -> None:
     """Raise SpecError where the data or the loss do not suit the network, or there is nothing to train on."""
     problems: list[Problem] = []
+    problems.extend(_class_problems(spec, network))
     if spec.data is not None:
         from netspec.data.source import check_data
 
@@ -105,6 +109,25 @@ def _check_training(spec: Spec, network: Network) -> None:
             problems.extend(error.problems)
     if problems:
         raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
+
+
+def _class_problems(spec: Spec, network: Network) -> list[Problem]:
+    """Whether each output has the name of a class; one output alone tells two classes apart."""
+    if spec.classes is None:
+        return []
+    named, outputs = len(spec.classes), network.output_type.channels
+    if named == outputs or (named == 2 and network.output_type.shape == (1,)):
+        return []
+    names = f"{named} {'class has a name' if named == 1 else 'classes have names'}"
+    found = f"{outputs} {'number' if outputs == 1 else 'numbers'}"
+    what = "an image" if network.output_type.rank == 1 else "a position"
+    return [
+        Problem(
+            f"{names}, but the network gives {found} for {what}",
+            "one name a class, in the order of the outputs; a single output tells two classes apart",
+            "classes",
+        )
+    ]
 
 
 def _nearest_place(spec: Spec, path: str) -> Position | None:
@@ -129,7 +152,7 @@ def _add(
     written = row.written
     layers: list[tuple[str, Layer]] = [(row.name, written.layer)]
     if written.activation is not None:
-        name = f"{row.name}_{_base(written.activation)}"
+        name = f"{row.name}_{layer_name(written.activation)}"
         if name in names:
             problem = Problem(f"the name {name!r} is needed for the activation of row {row.name!r}", "rename that row")
             problems.append(problem.at(written.row.place("name"), written.row.path))
@@ -162,6 +185,6 @@ def make_node(
 def _check_rank(written: Written, given: TensorType) -> None:
     if written.rank is not None and written.rank != given.rank - 1:
         raise LayerError(
-            f"{written.row.type} is for {written.rank}-D data, but its input {given} is {given.rank - 1}-D",
-            hint=f"{written.layer.kind} takes any number of axes",
+            f"{written.row.type} is for {AXES[written.rank]}, but its input is {given}",
+            hint=f"{written.layer.kind} takes any number of axes" if given.rank > 1 else FLAT,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from netspec.compile.network import NamedRow, read_rows
-from netspec.layers import Activation, Initializer, Layer
+from netspec.layers import Activation, Layer
 from netspec.layers.activation import ARGUMENTS
 from netspec.notation import Call, write_value
 from netspec.spec.model import Spec
+from netspec.spec.sections import model_of
 
 
 def resolved_spec(spec: Spec) -> dict[str, Any]:
@@ -25,6 +26,8 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
         document["classes"] = list(spec.classes)
     for section in ("expect", "data", "train", "verify", "export"):
         settings = getattr(spec, section)
+        if settings is None and section in ("verify", "export"):
+            settings = model_of(section)()  # what a build does without being told
         if settings is not None:
             plain = settings.model_dump(mode="json", exclude_none=True)
             if plain:
@@ -41,13 +44,7 @@ def _row(row: NamedRow) -> dict[str, Any]:
 
 
 def _fields(layer: Layer) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in layer.fields().items():
-        if isinstance(value, Initializer):
-            fields[name] = str(value)
-        elif value is not None:
-            fields[name] = _plain(value)
-    return fields
+    return {name: _plain(value) for name, value in layer.plain().items() if value is not None}
 
 
 def _plain(value: Any) -> Any:

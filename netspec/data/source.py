@@ -79,6 +79,15 @@ def check_data(settings: DataSettings, network: Network) -> list[Problem]:
                 "data.source",
             )
         )
+    if len(network.classes) == classes and network.classes != source.classes:
+        at = next(index for index, name in enumerate(source.classes) if name != network.classes[index])
+        problems.append(
+            Problem(
+                f"class {at} of {settings.source} is {source.classes[at]!r}, but here it is {network.classes[at]!r}",
+                f"in the order of the data: {', '.join(source.classes)}",
+                "classes",
+            )
+        )
     return problems
 
 

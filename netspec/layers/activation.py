@@ -1,4 +1,4 @@
-"""Activations: a function of every value, or along one axis (SEMANTICS 2.6)."""
+"""Activations: a function of every value, or along one axis."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 from netspec.errors import LayerError, ShapeError
+from netspec.layers.initializer import Initializer
 from netspec.network import TensorType, Weight
 
 Inputs = Sequence[TensorType]
@@ -87,6 +88,8 @@ class Layer:
 
     kind: ClassVar[str]
     positional: ClassVar[tuple[str, ...]]
+    synonyms: ClassVar[Mapping[str, str]] = {}
+    """What users of the frameworks call a field of this kind alone; SYNONYMS has what is so everywhere."""
     ranks: ClassVar[tuple[int, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Every field with its default; `...` where a value is required."""
@@ -161,6 +164,10 @@ class Layer:
         """Every field with its value."""
         return dict(vars(self))
 
+    def plain(self) -> dict[str, Any]:
+        """Every field as plain data: what JSON can hold, and initialisers as a cell writes them."""
+        return {name: str(value) if isinstance(value, Initializer) else value for name, value in vars(self).items()}
+
     def resolve(self, inputs: Inputs) -> Self:
         """The layer with every default made explicit for these inputs; raises LayerError when it cannot be."""
         return self
@@ -182,6 +189,14 @@ class Layer:
         copy = object.__new__(type(self))
         vars(copy).update(vars(self), **fields)
         return copy
+
+
+def field_named(layer: type[Layer], name: str) -> str:
+    """The field that an option's name means: itself, or what users of a framework call it."""
+    if name in layer.defaults:
+        return name
+    meant = layer.synonyms.get(name) or SYNONYMS.get(name, name)
+    return meant if meant in layer.defaults else name
 
 
 class Alias:
@@ -226,15 +241,23 @@ def snake(kind: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", kind).lower()
 
 
+AXES: Mapping[int, str] = {
+    0: "a flat vector",
+    1: "length x channels",
+    2: "height x width x channels",
+    3: "depth x height x width x channels",
+}
+"""What the axes of a value are, by the number of its spatial ones."""
+
+
 def spatial_input(layer: Layer, inputs: Inputs) -> TensorType:
     """The only input, which must have one of the layer's spatial ranks and a channel axis."""
     [given] = inputs
     if given.rank - 1 not in layer.ranks:
-        *others, last = (f"{rank}-D" for rank in layer.ranks)
+        *others, last = (AXES[rank] for rank in layer.ranks)
         wanted = f"{', '.join(others)} or {last}" if others else last
-        axes = "height x width x channels for an image"
         raise ShapeError(
-            f"{layer.kind} needs {wanted} data with channels ({axes}), but its input is {given}",
+            f"{layer.kind} needs {wanted}, but its input is {given}",
             hint="Reshape gives a flat vector its axes back" if given.rank == 1 else None,
         )
     return given

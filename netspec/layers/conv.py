@@ -21,7 +21,7 @@ Padding = Annotated[Literal["valid", "same", "causal"] | Pads, BeforeValidator(_
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int = 1) -> tuple[int, int]:
-    """Begin and end pads of `same` (SEMANTICS 2.2): output ceil(size / stride), the odd pad at the end.
+    """Begin and end pads of `same`: output ceil(size / stride), the odd pad at the end.
 
     >>> same_pads(8, kernel=3, stride=2)
     (0, 1)
@@ -125,7 +125,11 @@ def check_groups(groups: int, channels: int, filters: int) -> None:
     """Groups divide both sides of a convolution."""
     for what, size in (("input channels", channels), ("filters", filters)):
         if size % groups:
-            raise ShapeError(f"groups={groups} does not divide the {size} {what}", field="groups")
+            raise ShapeError(
+                f"groups={groups} does not divide the {size} {what}",
+                hint="groups divides both the input's channels and the filters",
+                field="groups",
+            )
 
 
 class Conv(_Window, kind="Conv", aliases=("CNN", "Convolution"), size=("filters", "kernel"), ranks=(1, 2, 3)):
@@ -229,7 +233,7 @@ class ConvTranspose(
 
     [batch, h, w, c] -> [batch, h', w', filters]. The full result has (h - 1) * stride + (kernel - 1) * dilation + 1
     rows; `padding` crops it (`same`: to h * stride, `valid`: not below the stride) and `output_padding` extends it
-    at the end; the bias is added last (SEMANTICS 2.2). Resolved, `padding` holds the (begin, end) crop, where a
+    at the end; the bias is added last. Resolved, `padding` holds the (begin, end) crop, where a
     negative end extends with zeros, and `output_padding` is 0.
     weights: kernel [k, k, filters, c], bias [filters]
     """
@@ -252,7 +256,9 @@ class ConvTranspose(
         for step, more in zip(stride, extra, strict=True):
             if more >= step and more:
                 raise LayerError(
-                    f"output_padding {more} must be smaller than the stride {step}", field="output_padding"
+                    f"output_padding {more} must be smaller than the stride {step}",
+                    "it chooses among the sizes that the stride maps to the same input",
+                    "output_padding",
                 )
         crop = []
         explicit = None if isinstance(self.padding, str) else per_axis(self.padding, rank, "padding")
@@ -282,7 +288,9 @@ class ConvTranspose(
         )
         if min(spatial) < 1:
             raise ShapeError(
-                f"padding crops the result of {inputs[0]} to {'x'.join(map(str, spatial))}", field="padding"
+                f"padding crops the result of {inputs[0]} to {'x'.join(map(str, spatial))}, which leaves nothing",
+                hint="a smaller padding, or a larger stride or kernel",
+                field="padding",
             )
         return TensorType((*spatial, self.filters))
 

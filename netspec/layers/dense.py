@@ -31,8 +31,8 @@ class Dense(Layer, kind="Dense", aliases=("FNN", "FC", "Linear", "FullyConnected
         if given.rank > 1 and not self.every_position:
             raise ShapeError(
                 f"{self.kind} needs a flat input, but its input is {given}",
-                hint=f"put a Flatten row before it ({given} becomes {given.size}), or every_position=true to apply it "
-                "along the last axis",
+                hint=f"put a Flatten row before it ({given} becomes {given.size}), or write every_position=true, "
+                f"which takes the {given.channels} channels of every position to {self.units}",
             )
         return TensorType((*given.spatial, self.units))
 

@@ -61,7 +61,7 @@ class Grayscale(Layer, kind="Grayscale", aliases=("Greyscale", "RGBToGrayscale",
     def output(self, inputs: Inputs) -> TensorType:
         given = inputs[0]
         if given.rank != 3 or given.channels != 3:
-            raise ShapeError(f"Grayscale needs height x width x 3, but its input is {given}")
+            raise ShapeError(f"Grayscale needs height x width x 3 (red, green, blue), but its input is {given}")
         return TensorType((*given.spatial, 1))
 
 

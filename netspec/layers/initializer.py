@@ -37,7 +37,7 @@ ARGUMENT = {"constant": "value", "normal": "std", "truncated_normal": "std", "un
 
 
 class Initializer(BaseModel):
-    """The distribution of a weight's initial values; the definitions are Keras' (SEMANTICS 2.10)."""
+    """The distribution of a weight's initial values; the definitions are Keras'."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -54,7 +54,8 @@ class Initializer(BaseModel):
 
     def __str__(self) -> str:
         argument = ARGUMENT.get(self.scheme)
-        return f"{self.scheme}({getattr(self, argument):g})" if argument else self.scheme
+        # repr, for what is written has to read back as this very number
+        return f"{self.scheme}({getattr(self, argument)!r})".replace(".0)", ")") if argument else self.scheme
 
 
 def read_initializer(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Normalisation: shift and scale values by their own statistics (SEMANTICS 2.4); every variance is the biased one."""
+"""Normalisation: shift and scale values by their own statistics; every variance is the biased one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field
 
-from netspec.errors import ShapeError
+from netspec.errors import LayerError, ShapeError
 from netspec.layers.base import Inputs, Layer, Size, axis_index
 from netspec.layers.initializer import ONES, ZEROS, Init
 from netspec.network import Weight
@@ -44,12 +44,22 @@ class BatchNorm(
     """Normalise every channel: by the batch in training, by running statistics afterwards.
 
     y = gamma * (x - mean) / sqrt(var + epsilon) + beta, the shape stays. In training the batch's biased variance
-    normalises, and the running variance takes the unbiased one, n/(n-1) (Ioffe and Szegedy 2015; SEMANTICS 1.5).
+    normalises, and the running variance takes the unbiased one, n/(n-1) (Ioffe and Szegedy 2015).
     weights: gamma [c], beta [c], and mean [c], var [c], which are not trained
     """
 
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
-    """The fraction of the running statistics that one step keeps (torch states the fraction replaced, 1 - momentum)."""
+    """The fraction of the running statistics that one step keeps; torch states the fraction replaced, 1 - momentum, so
+    values below a half are refused."""
+
+    def check(self) -> None:
+        if self.momentum < 0.5:
+            raise LayerError(
+                f"momentum={self.momentum:g} would keep only {self.momentum:.0%} of the running statistics each step",
+                f"torch's momentum is the fraction replaced; what it calls {self.momentum:g} is "
+                f"momentum={1 - self.momentum:g} here",
+                "momentum",
+            )
 
     def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
         shape = (inputs[0].channels,)
@@ -75,7 +85,12 @@ class LayerNorm(_Norm, kind="LayerNorm", aliases=("LayerNormalization",)):
         rank = inputs[0].rank
         axes = tuple(sorted(axis_index(axis, rank) for axis in self.axis))
         if axes != tuple(range(rank - len(axes) + 1, rank + 1)):
-            raise ShapeError(f"LayerNorm normalises the last axes together, not {self.axis}", field="axis")
+            raise ShapeError(
+                f"LayerNorm normalises the last axes together, but of the axes 1 to {rank} of {inputs[0]}, "
+                f"{', '.join(map(str, axes))} {'is' if len(axes) == 1 else 'are'} not the last",
+                hint=f"-1 for the last one, or all of them: {tuple(range(1, rank + 1))}" if rank > 1 else "axis=-1",
+                field="axis",
+            )
         return self.replace(axis=axes)
 
     def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
@@ -95,7 +110,9 @@ class GroupNorm(_Norm, kind="GroupNorm", aliases=("GroupNormalization",), size=(
     def resolve(self, inputs: Inputs) -> Self:
         if inputs[0].channels % self.groups:
             raise ShapeError(
-                f"groups={self.groups} does not divide the {inputs[0].channels} channels of {inputs[0]}", field="groups"
+                f"groups={self.groups} does not divide the {inputs[0].channels} channels of {inputs[0]}",
+                hint="GroupNorm | 1 takes all channels together",
+                field="groups",
             )
         return self
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -14,6 +15,8 @@ from netspec.network import TensorType
 
 class _Pool(Layer):
     """What every pooling over windows has."""
+
+    synonyms: ClassVar[Mapping[str, str]] = {"kernel": "size", "kernel_size": "size"}
 
     size: Sizes = (2,)
     """Size of the window: one number, or one an axis."""
@@ -37,7 +40,11 @@ class _Pool(Layer):
         for window, pad in zip(size, pads, strict=True):
             if max(pad) >= window:
                 # A window that holds nothing but padding has no largest value and no mean.
-                raise LayerError(f"padding {pad} reaches past the window {window}", field="padding")
+                raise LayerError(
+                    f"padding {max(pad)} is as large as the window {window}, which could hold nothing but padding",
+                    "a smaller padding, or padding=same",
+                    "padding",
+                )
         return self.replace(size=size, stride=stride, padding=pads)
 
     def output(self, inputs: Inputs) -> TensorType:

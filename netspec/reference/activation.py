@@ -1,4 +1,4 @@
-"""The values of activations (SEMANTICS 2.6), in forms that neither overflow nor cancel."""
+"""The values of activations, in forms that neither overflow nor cancel."""
 
 from __future__ import annotations
 

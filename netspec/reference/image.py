@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
@@ -13,16 +14,20 @@ from netspec.reference.table import Function, Values, rules
 LUMA = np.array([0.2989, 0.587, 0.114])
 
 
+def between(source: int, target: int) -> tuple[Values, NDArray[np.intp], NDArray[np.intp]]:
+    """Where each pixel of a resampled axis lies in its source, and the indices of the two pixels around that place."""
+    place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    before = np.floor(place).astype(np.intp)
+    return place, before, np.minimum(before + 1, source - 1)
+
+
 def resample_bilinear(x: Values, size: Sequence[int]) -> Values:
     """Every spatial axis interpolated between pixel centres: target i looks at (i + 1/2) * old / new - 1/2.
 
     Beyond the outermost centres the outermost pixel counts.
     """
     for axis, target in enumerate(size, start=1):
-        source = x.shape[axis]
-        place = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-        before = np.floor(place).astype(np.intp)
-        after = np.minimum(before + 1, source - 1)
+        place, before, after = between(x.shape[axis], target)
         share = (place - before).reshape(-1, *(1,) * (x.ndim - axis - 1))
         x = x.take(before, axis) * (1 - share) + x.take(after, axis) * share
     return x

@@ -1,9 +1,9 @@
-"""What a build did, for people: the verdict first, then the training, then what lies where."""
+"""What a build did, for people (the verdict first, then the training, then what lies where) and for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netspec.report.columns import aligned
 
@@ -25,6 +25,34 @@ def outcome_text(outcome: Outcome, until: Until = "report") -> str:
     where = f"{outcome.folder}/" if until != "report" else str(page)
     parts.append(f"{where}: {did}")
     return "\n\n".join(parts)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as plain data; `verify` is what verify.json holds, or null."""
+    return {
+        "folder": str(outcome.folder),
+        "ran": outcome.ran,
+        "test": outcome.test,
+        "verify": outcome.verdict.model_dump(mode="json") if outcome.verdict is not None else None,
+    }
+
+
+def origin_text(origin: Mapping[str, Any]) -> str:
+    """Where weights come from, in a sentence, from what the build noted of them.
+
+    >>> origin_text({"trained": False, "seed": 7})
+    'Initial weights, drawn from seed 7; not trained.'
+    """
+    if not origin.get("trained"):
+        return f"Initial weights, drawn from seed {origin.get('seed')}; not trained."
+    train = origin["train"]
+    optimizer, data = train["optimizer"], origin["data"]
+    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    return (
+        f"Trained with {origin['trainer']} on {data['source']}: {train['epochs']} epochs, batches of "
+        f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}; "
+        f"the best epoch by {train['monitor']} was kept."
+    )
 
 
 def score_text(test: Mapping[str, float]) -> str:

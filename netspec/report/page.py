@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
+from typing import Any
 
 from netspec.network import Network
 from netspec.report.columns import MB, megabytes
 from netspec.report.markup import html_table
-from netspec.report.outcome import metric_text
+from netspec.report.outcome import metric_text, origin_text
 from netspec.report.page_verdict import verdict_section
 from netspec.report.table import row_text, sizes
 from netspec.verify.result import Verdict
@@ -24,11 +25,13 @@ def report_page(
     artefacts: Mapping[str, str],
     plot: Path | None = None,
     test: Mapping[str, float] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page.
 
     `versions` are by library, `artefacts` the sha256 of every file by its path in the build folder, `plot` the PNG of
-    the training and `test` its metrics on the test images. Every text is escaped; nothing is loaded from elsewhere.
+    the training, `test` its metrics on the test images, and `origin` what the build noted of the weights. Every text
+    is escaped; nothing is loaded from elsewhere.
     """
     title = escape(network.name)
     about = f"<p>{escape(network.about)}</p>" if network.about else ""
@@ -37,7 +40,7 @@ def report_page(
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – netspec</title>\n'
         f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{about}\n"
-        f"{_facts(network)}\n{verdict_section(verdict)}\n{_training(plot, test)}{_layers(network)}\n"
+        f"{_facts(network)}\n{verdict_section(verdict)}\n{_weights(origin, plot, test)}{_layers(network)}\n"
         f"{_artefacts(artefacts)}\n{_versions(versions)}\n</main>\n</body>\n</html>\n"
     )
 
@@ -60,10 +63,10 @@ def _facts(network: Network) -> str:
     )
 
 
-def _training(plot: Path | None, test: Mapping[str, float] | None) -> str:
-    if plot is None and not test:
-        return ""
-    parts = ["<section>\n<h2>Training</h2>"]
+def _weights(origin: Mapping[str, Any] | None, plot: Path | None, test: Mapping[str, float] | None) -> str:
+    parts = ["<section>\n<h2>Weights</h2>"]
+    if origin:
+        parts.append(f"<p>{escape(origin_text(origin))}</p>")
     if test:
         said = (f"{escape(name.replace('_', ' '))} <b>{metric_text(name, value)}</b>" for name, value in test.items())
         parts.append(f"<p>On the test split: {', '.join(said)}.</p>")

@@ -5,7 +5,15 @@ from __future__ import annotations
 from html import escape
 
 from netspec.report.markup import html_table
-from netspec.report.verdict import counts_differ, error_text, exceeds, failure_lines, ratio_text, verdict_line
+from netspec.report.verdict import (
+    counts_differ,
+    error_text,
+    exceeds,
+    failure_lines,
+    ratio_text,
+    state_text,
+    verdict_line,
+)
 from netspec.verify.result import Measure, RowVerdict, Verdict
 
 
@@ -15,7 +23,8 @@ def verdict_section(verdict: Verdict) -> str:
     failed = (backend for backend in verdict.backends if not backend.passed)
     failures = "".join("<pre>" + escape("\n".join(failure_lines(backend))) + "</pre>" for backend in failed)
     note = (
-        f"<p>Each error is relative, and the worst of these inputs: {escape(', '.join(verdict.samples))}. "
+        "<p>The rows were computed with weights that bring mistakes to light, the exported files with their own. "
+        f"Each error is relative, and the worst of these inputs: {escape(', '.join(verdict.samples))}. "
         "A float32 bar is the share of what rounding may cost in this network: a full one has used all of it.</p>"
     )
     return (
@@ -30,8 +39,8 @@ def _rows(verdict: Verdict) -> str:
     found = [{row.row: row for row in backend.rows} for backend in backends]
     header = ["row", "kind"]
     for backend in backends:
-        name, mark = escape(backend.backend), "agrees" if backend.passed else "differs"
-        state = f'<span class="{"good" if backend.passed else "bad"}">{mark}</span>'
+        name = escape(backend.backend)
+        state = f'<span class="{"good" if backend.passed else "bad"}">{state_text(backend)}</span>'
         header += [f"{name} {state}<br>float64", "<br>float32"]
     kinds = {row.row: row.kind for rows in found for row in rows.values()}
     lines = [

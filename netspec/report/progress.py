@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol, TextIO
 
 from netspec.backend import Progress
@@ -108,13 +108,15 @@ def epoch_text(values: Mapping[str, Any], usual_s: float) -> str:
 
 
 class _Lines:
-    """A stream that is no terminal: what is finished, a line each."""
+    """A stream that is no terminal: what is finished, a line each, for as long as somebody reads."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def line(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
+        # A log that cannot be written must not end the work that it tells of.
+        with suppress(OSError):
+            print(text, file=self.stream, flush=True)
 
     def now(self, text: str, done: float, total: float) -> None:
         """Nothing: a log has no line that changes."""

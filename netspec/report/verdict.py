@@ -8,17 +8,20 @@ from netspec.report.columns import aligned
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
 FAILURES_SHOWN = 5
+SILENT = "did not answer"
 ADVICE = {
-    "crash": "the message above is the library's own; run `netspec doctor` to see what is installed here",
+    "crash": "the message above says how it ended (killed: too little memory?); run again, or see `netspec doctor`",
     "unsupported": "choose another layer for this row, or leave this backend out with --targets",
     "shape": "the backend's result has another shape than the spec means: its rule for this kind of row is wrong",
     "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
     "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
+    "file": "an exported file was changed, is damaged or is missing: `netspec build` writes it anew",
     "not finite": "a value overflowed: are the inputs scaled, and the weights finite?",
 }
 LEGEND = (
     "f64: relative error in float64. f32: error in float32, as a share of what",
     "rounding may cost here. The worst of {samples} inputs; ! marks what is not granted.",
+    "Rows run with weights that bring mistakes to light, exported files with their own.",
 )
 
 
@@ -38,18 +41,30 @@ def verify_text(verdict: Verdict) -> str:
 def verdict_line(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     good = [backend.backend for backend in verdict.backends if backend.passed]
-    bad = [backend.backend for backend in verdict.backends if not backend.passed]
-    agreeing = (
-        f"{_listed(good)} {'compute' if len(good) > 1 else 'computes'} the spec" if good else "none computes the spec"
-    )
+    computing = f"{_listed(good)} {'compute' if len(good) > 1 else 'computes'} the spec"
     if verdict.passed:
-        return f"{verdict.network}: EQUAL. {agreeing}"
-    return f"{verdict.network}: NOT EQUAL. {_listed(bad)} {'differ' if len(bad) > 1 else 'differs'}; {agreeing}"
+        return f"{verdict.network}: EQUAL. {computing}"
+    differing = [backend.backend for backend in verdict.backends if backend.differs]
+    silent = [backend.backend for backend in verdict.backends if backend.unproven]
+    said = []
+    if differing:
+        said.append(f"{_listed(differing)} {'differ' if len(differing) > 1 else 'differs'}")
+    if silent:
+        said.append(f"{_listed(silent)} {SILENT}")
+    said.append(computing if good else "none computes the spec" if differing else "nothing is proven")
+    return f"{verdict.network}: {'NOT EQUAL' if differing else 'NOT PROVEN'}. {'; '.join(said)}"
+
+
+def state_text(backend: BackendVerdict) -> str:
+    """What came out for a backend, as a verb: `agrees`, `differs`, `did not answer`."""
+    return "agrees" if backend.passed else "differs" if backend.differs else SILENT
 
 
 def failure_lines(backend: BackendVerdict) -> Iterator[str]:
     """What failed on a backend, where it begins, and what to do."""
-    yield f"{backend.backend} differs" + (f", first at row {backend.first_row!r}" if backend.first_row else "")
+    yield f"{backend.backend} {state_text(backend)}" + (
+        f", first at row {backend.first_row!r}" if backend.first_row else ""
+    )
     for failure in backend.failures[:FAILURES_SHOWN]:
         place = f" at row {failure.row!r}" if failure.row else ""
         first, *rest = failure.message.splitlines() or [""]

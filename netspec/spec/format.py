@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netspec.errors import Problem, SpecError
+from netspec.notation import is_empty
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, anchored, read
-from netspec.spec.rows import COLUMNS, read_rows
+from netspec.spec.rows import COLUMNS, read_rows, row_problems
 from netspec.spec.table import COLUMNS as HEADINGS
 from netspec.spec.table import line_cells, split_table
 from netspec.spec.written import LINE_LENGTH, WrittenRow, from_node, to_mapping, to_pipes, yaml_text
 
 Style = Literal["pipes", "mapping", "table"]
 BLOCK_COMMENT = re.compile(r"[|>][-+0-9]*[ \t]+(#[^\n]*)")
-INDENTED_COMMENT = re.compile(r"[ \t]+#")
 LABEL = re.compile(r"# layer (\d[\w.-]*)")
 
 
@@ -39,8 +39,7 @@ class Section:
 def format_spec(text: str, file: str, style: Style) -> str:
     """The text with its rows in this notation, columns aligned; raises SpecError where it cannot be.
 
-    What is written reads back as the same rows. A pasted table cannot hold comments, so those of its rows stand above
-    `layers:` then.
+    What is written reads back as the same rows. In a table every comment has a line of its own.
     """
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     text = text.removeprefix(mark)
@@ -50,32 +49,11 @@ def format_spec(text: str, file: str, style: Style) -> str:
         section.node.column if isinstance(section.node, Sequence) and not section.node.flow else section.key.column + 2
     )
     writer = {"pipes": _pipes, "mapping": _mapping, "table": _table}[style]
-    above, head, lines = writer(section, " " * indent)
-    behind = text[section.end :]
-    if style == "table":
-        # Below a block of text, an indented comment would be a line of that block.
-        moved, behind = _split_comments(behind)
-        above += [" " * section.key.column + comment for comment in moved]
+    head, lines = writer(section, " " * indent)
     begin = text.rfind("\n", 0, section.key.start) + 1
     head += f"  {section.comment}" if section.comment else ""
-    body = newline.join([*above, text[begin : section.key.end] + head, *lines])
-    return mark + text[:begin] + body + behind
-
-
-def _split_comments(behind: str) -> tuple[list[str], str]:
-    """The indented comment lines that a text begins with, and the text without them."""
-    moved: list[str] = []
-    lines = behind.split("\n")
-    for at, line in enumerate(lines):
-        if line.strip() and not INDENTED_COMMENT.match(line):
-            break
-        if line.strip():
-            moved.append(line.strip())
-            lines[at] = ""
-    if not moved:
-        return [], behind
-    kept = [line for at, line in enumerate(behind.split("\n")) if not (line.strip() and lines[at] == "")]
-    return moved, "\n".join(kept)
+    body = newline.join([text[begin : section.key.end] + head, *lines])
+    return mark + text[:begin] + body + text[section.end :]
 
 
 def _section(text: str, file: str) -> Section:
@@ -85,7 +63,9 @@ def _section(text: str, file: str) -> Section:
         raise SpecError([Problem("layers is missing", "there is nothing to format", "layers", root.position)])
     assert isinstance(root, Mapping)
     key, node = entry
-    read_rows(node, key.position)
+    problems = row_problems(read_rows(node, key.position))
+    if problems:
+        raise SpecError(problems)
     if root.flow:
         raise _refused(key, "layers stands inside of { }", "write the sections of the spec on lines of their own")
     stop = _content_end(text, node)
@@ -96,7 +76,7 @@ def _section(text: str, file: str) -> Section:
     end = text.find("\n", stop)
     end = len(text) if end < 0 else end - 1 if text[end - 1] == "\r" else end
     if isinstance(node, Scalar):
-        rows, headings = _table_rows(node)
+        rows, headings, end = _table_rows(node, text)
         comment = BLOCK_COMMENT.match(text, node.start)
         return Section(key, node, rows, headings, comment[1].rstrip() if comment else "", end)
     assert isinstance(node, Sequence)
@@ -119,18 +99,22 @@ def _content_end(text: str, node: Node) -> int:
     return last.end
 
 
-def _table_rows(node: Scalar) -> tuple[list[WrittenRow], dict[str, str]]:
+def _table_rows(node: Scalar, text: str) -> tuple[list[WrittenRow], dict[str, str], int]:
+    """The rows of a table, what heads its columns, and the index of the end of its last line that is no comment."""
     table = split_table(node, "layers")
     rows = []
     for line in table.lines:
         cells = {column: cell.strip() for column, (cell, _) in line_cells(table, line, node, "layers").items()}
         label = cells.pop("layer", "")
-        row = WrittenRow(cells, node.place(line.offset))
-        if label not in ("", "-"):
+        row = WrittenRow(cells, node.place(line.offset), leading=list(line.above))
+        if not is_empty(label):
             named = label.isascii() and label.isidentifier()
             row.name, row.label = (label, None) if named else (None, label)
         rows.append(row)
-    return rows, dict(zip(table.columns, table.headings, strict=False))
+    last = node.source.starts[node.place(table.end).line - node.source.line]
+    stop = text.find("\n", last)
+    end = len(text) if stop < 0 else stop - (text[stop - 1] == "\r")
+    return rows, dict(zip(table.columns, table.headings, strict=False)), end
 
 
 def _scalars(node: Node) -> Iterator[Scalar]:
@@ -169,7 +153,7 @@ def _attach(text: str, key: Scalar, node: Sequence, rows: list[WrittenRow], end:
             and not row.trailing
             and _on_first_or_last_line(text, starts[owner], index, stops[owner])
         ):
-            row.trailing = comment
+            row.trailing, row.aligned = comment, index - text.rfind("\n", 0, index)
         else:
             row.leading.append(comment)
     return behind_key
@@ -217,7 +201,7 @@ def _is_heading(comment: str) -> bool:
     )
 
 
-def _pipes(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+def _pipes(section: Section, indent: str) -> tuple[str, list[str]]:
     names = [f"{yaml_text(row.name)}:" if row.name is not None else "" for row in section.rows]
     width = max(map(len, names)) if all(names) else 0
     cells = []
@@ -232,11 +216,18 @@ def _pipes(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
     }
     aligned = _aligned(cells + list(headings.values()))
     heads = dict(zip(headings, aligned[len(cells) :], strict=True))
+    written = [
+        f"{indent}- {_plain_row(name, text, raw)}" for name, text, raw in zip(names, aligned, cells, strict=False)
+    ]
+    # Comments that stood in one column stand in one again.
+    longest: dict[int | None, int] = {}
+    for row, line in zip(section.rows, written, strict=True):
+        longest[row.aligned] = max(longest.get(row.aligned, 0), _width(line)) if row.aligned is not None else 0
     lines = []
-    for row, name, text, raw in zip(section.rows, names, aligned, cells, strict=False):
+    for row, line in zip(section.rows, written, strict=True):
         lines += [f"{indent}# {heads[each]}" if each in heads else _comment_line(indent, each) for each in row.leading]
-        lines.append(_with_comment(f"{indent}- {_plain_row(name, text, raw)}", row))
-    return [], ":", lines
+        lines.append(_with_comment(_padded(line, longest[row.aligned]), row))
+    return ":", lines
 
 
 def _plain_row(name: str, text: str, cells: list[str]) -> str:
@@ -265,7 +256,7 @@ def _with_comment(line: str, row: WrittenRow) -> str:
     return f"{line}  {'  '.join(comments)}" if comments else line
 
 
-def _mapping(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+def _mapping(section: Section, indent: str) -> tuple[str, list[str]]:
     lines = []
     for row in section.rows:
         entries = to_mapping(row)
@@ -283,23 +274,20 @@ def _mapping(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
             lines += [f"{indent}    {entry}" for entry in inner]
         else:
             lines += [_with_comment(f"{indent}- {inner[0]}", row), *(f"{indent}  {entry}" for entry in inner[1:])]
-    return [], ":", lines
+    return ":", lines
 
 
-def _table(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
+def _table(section: Section, indent: str) -> tuple[str, list[str]]:
     del indent  # a block of text is indented from its key
-    above: list[str] = []
+    comments: list[list[str]] = []
     lines: list[dict[str, str]] = []
-    margin = " " * section.key.column
     for row in section.rows:
         label = LABEL.fullmatch(row.trailing)
-        above += [margin + comment for comment in row.leading if comment]
-        if row.trailing and not label:
-            above.append(margin + row.trailing)
+        comments.append([*row.leading, *([row.trailing] if row.trailing and not label else [])])
         if row.name is not None and not (row.name.isascii() and row.name.isidentifier()):
             raise row.refuse(f"the name {row.name!r} cannot stand in a table", "a name is an identifier there")
         layer = row.name or row.label or (label[1] if label else "")
-        cells = {"layer": layer, **{column: row.cell(column) for column in COLUMNS}}
+        cells = {"layer": layer, **{column: row.cell(column) for column in {*COLUMNS, *row.cells}}}
         if any("\n" in cell for cell in cells.values()):
             raise row.refuse("a cell of this row has several lines, which a table cannot hold")
         lines.append(cells)
@@ -310,8 +298,9 @@ def _table(section: Section, indent: str) -> tuple[list[str], str, list[str]]:
     head = {column: section.headings.get(column, column) for column in columns}
     widths = {column: max(_width(cells[column] or "-") for cells in [head, *lines]) for column in columns}
     written = [_table_line(head, widths, ""), "|" + "|".join("-" * (width + 2) for width in widths.values()) + "|"]
-    written += [_table_line(cells, widths, "-") for cells in lines]
-    return above, ": |", [(" " * (section.key.column + 2)) + line for line in written]
+    for above, cells in zip(comments, lines, strict=True):
+        written += [*above, _table_line(cells, widths, "-")]
+    return ": |", [(" " * (section.key.column + 2) + line).rstrip() for line in written]
 
 
 def _table_line(cells: dict[str, str], widths: dict[str, int], empty: str) -> str:

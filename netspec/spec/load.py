@@ -12,7 +12,10 @@ from netspec.spec.sections import read_sections
 
 
 def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a file; `overrides` are `path=value`, as `--set` takes them. Raises SpecError with every problem."""
+    """The spec in a file; `overrides` are `path=value`, as `--set` takes them.
+
+    Raises SpecError with every problem; where only rows cannot be read, they are in the spec with their problems.
+    """
     return parse_spec(read_text(Path(path)), str(path), overrides)
 
 
@@ -23,8 +26,16 @@ def parse_spec(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
         return read_sections(root, file, text)
     from netspec.spec.override import Overrides
 
-    found = Overrides.read(overrides)
-    return found.apply_rows(read_sections(found.apply(root), file, text))
+    problems: list[Problem] = []
+    found = Overrides.read(overrides, problems)
+    root = found.apply(root, problems)
+    try:
+        spec = found.apply_rows(read_sections(root, file, text), problems)
+    except SpecError as error:
+        problems += error.problems
+    if problems:
+        raise SpecError(sorted(problems, key=lambda problem: (problem.position is None, problem.position)))
+    return spec
 
 
 def read_text(path: Path) -> str:

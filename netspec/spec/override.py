@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean
 from netspec.layers import ALIASES, fold
-from netspec.layers.base import SYNONYMS
+from netspec.layers.base import field_named
 from netspec.notation import Call, Value, write_value
 from netspec.spec.model import Spec
+from netspec.spec.names import row_names
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
 from netspec.spec.row import Row
 from netspec.spec.rows import RowError, read_row, read_value
@@ -48,27 +49,38 @@ class Overrides:
     rows: tuple[Override, ...]
 
     @classmethod
-    def read(cls, texts: Several[str]) -> Overrides:
-        """Take each `path=value` apart; raises SpecError."""
-        found = [_read(text, number) for number, text in enumerate(texts, 1)]
+    def read(cls, texts: Several[str], problems: list[Problem]) -> Overrides:
+        """Take each `path=value` apart; what cannot be is left out and becomes a problem."""
+        found: list[Override] = []
+        for number, text in enumerate(texts, 1):
+            try:
+                found.append(_read(text, number))
+            except SpecError as error:
+                problems += error.problems
         of_rows = [each.parts[0] == "layers" and len(each.parts) > 1 for each in found]
         return cls(
             tuple(each for each, row in zip(found, of_rows, strict=True) if not row),
             tuple(each for each, row in zip(found, of_rows, strict=True) if row),
         )
 
-    def apply(self, root: Node) -> Node:
+    def apply(self, root: Node, problems: list[Problem]) -> Node:
         """The document with these values; a section that is not there yet is made, so that its reader can judge it."""
         for override in self.sections:
-            root = _replaced(root, override, 0)
+            try:
+                root = _replaced(root, override, 0)
+            except SpecError as error:
+                problems += error.problems
         return root
 
-    def apply_rows(self, spec: Spec) -> Spec:
-        """The spec with these values in its rows; raises SpecError where a row does not exist."""
+    def apply_rows(self, spec: Spec, problems: list[Problem]) -> Spec:
+        """The spec with these values in its rows."""
         rows = list(spec.rows)
         for override in self.rows:
-            index = _row_index(rows, override)
-            rows[index] = _changed(rows[index], override)
+            try:
+                index = _row_index(rows, override)
+                rows[index] = _changed(rows[index], override)
+            except SpecError as error:
+                problems += error.problems
         return replace(spec, rows=tuple(rows))
 
 
@@ -133,8 +145,10 @@ def _row_index(rows: list[Row], override: Override) -> int:
         if int(wanted) < len(rows):
             return int(wanted)
         raise override.refused(f"there is no row {wanted}; the last is row {len(rows) - 1}", "rows count from 0")
-    names = [row.name for row in rows if row.name]
-    hint = did_you_mean(wanted, names) or "a row without a name has its index, counted from 0: layers.2"
+    names = row_names(rows)
+    if wanted in names:
+        return names.index(wanted)
+    hint = did_you_mean(wanted, filter(None, names)) or "`netspec show` prints the name of every row"
     raise override.refused(f"there is no row named {wanted!r}", hint)
 
 
@@ -168,10 +182,12 @@ def _changed(row: Row, override: Override) -> Row:
 def _with_option(row: Row, field: str, value: Value, cells: Named[str, Position], text: str) -> Row:
     """The row with an option set, which leaves the size cell where it was given by position."""
     alias = ALIASES.get(fold(row.type))
-    meant = SYNONYMS.get(field, field)
-    options = {name: old for name, old in row.options.items() if SYNONYMS.get(name, name) != meant}
+    meant = field_named(alias.layer, field) if alias else field
+    options = {
+        name: old for name, old in row.options.items() if (field_named(alias.layer, name) if alias else name) != meant
+    }
     positional = alias.layer.positional if alias else ()
-    index = next((at for at, name in enumerate(positional) if name in (field, meant)), len(row.size))
+    index = next((at for at, name in enumerate(positional) if name == meant), len(row.size))
     if index >= len(row.size):
         return replace(row, options={**options, field: value}, cells=cells, text=text)
     size = (*row.size[:index], value, *row.size[index + 1 :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netspec.errors import Position
+from netspec.errors import Position, Problem
 from netspec.notation import Call, Value
 
 
@@ -27,6 +27,8 @@ class Row:
     path: str = ""
     position: Position | None = field(default=None, compare=False)
     cells: Mapping[str, Position] = field(default_factory=dict, compare=False)
+    problem: Problem | None = None
+    """Why the row cannot be read; `compile` reports it beside whatever is wrong with the other rows."""
 
     def place(self, cell: str | None) -> Position | None:
         """Where a cell stands, or the row when the cell is not written."""

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean
-from netspec.notation import Call, Cell, NotationError, Value, parse_cell, parse_value, split_outside, write_value
+from netspec.notation import (
+    Call,
+    Cell,
+    NotationError,
+    Value,
+    is_empty,
+    parse_cell,
+    parse_value,
+    split_outside,
+    write_value,
+)
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence
 from netspec.spec.row import Row
 
@@ -14,7 +25,10 @@ MAX_LENGTH = 10_000
 COLUMNS = ("type", "size", "activation", "options")
 TYPE = re.compile(r"[^\W\d][\w .-]*(\(.*\))?", re.DOTALL)
 EXAMPLE = "a row reads `type | size | activation | options`, for example `CNN | 32, (3,3) | ReLU | stride=2`"
+SUMMARY = re.compile(r"layer\s*\(type\b", re.IGNORECASE)
+TABLE = re.compile("[|│┃║]")
 Place = Callable[[int], Position]
+T = TypeVar("T")
 
 
 class RowError(Exception):
@@ -26,8 +40,15 @@ class RowError(Exception):
 
 
 def read_rows(node: Node | None, where: Position) -> tuple[Row, ...]:
-    """The rows of the `layers` section in any notation; raises SpecError with a problem for every row that is wrong."""
-    if isinstance(node, Scalar) and node.style == "|" and "|" in node.text:
+    """The rows of the `layers` section in any notation; a row that cannot be read is there with its problem.
+
+    Raises SpecError where there are no rows, or more than MAX_PROBLEMS that cannot be read.
+    """
+    if isinstance(node, Scalar) and SUMMARY.search(node.text):
+        message = "this is a model's summary, which lists what its layers give, but not their kernel sizes and strides"
+        hint = "write what the layers are, `- CNN | 32, (3,3) | ReLU` for one; the counts can stand under `expect:`"
+        raise SpecError([Problem(message, hint, "layers", node.position)])
+    if isinstance(node, Scalar) and node.style == "|" and TABLE.search(node.text):
         from netspec.spec.table import read_table
 
         return read_table(node, "layers")
@@ -38,18 +59,31 @@ def read_rows(node: Node | None, where: Position) -> tuple[Row, ...]:
         raise SpecError([Problem("layers has no rows", hint, "layers", node.position)])
     if not isinstance(node, Sequence):
         raise SpecError([Problem("layers is not a list of rows", hint, "layers", node.position)])
+    return gather(node.items, read_row, "layers")
+
+
+def gather(items: Iterable[T], read: Callable[[T, str], Row], path: str) -> tuple[Row, ...]:
+    """The row that each item is, or a row with the problem of one that cannot be read.
+
+    Raises SpecError when MAX_PROBLEMS of them cannot.
+    """
     rows: list[Row] = []
-    problems: list[Problem] = []
-    for index, item in enumerate(node.items):
+    broken: list[Problem] = []
+    for index, item in enumerate(items):
+        here = f"{path}.{index}"
         try:
-            rows.append(read_row(item, f"layers.{index}"))
+            rows.append(read(item, here))
         except RowError as error:
-            problems.append(error.problem)
-            if len(problems) == MAX_PROBLEMS:
-                break
-    if problems:
-        raise SpecError(problems)
+            broken.append(error.problem)
+            rows.append(Row("", path=here, position=error.problem.position, problem=error.problem))
+            if len(broken) == MAX_PROBLEMS:
+                raise SpecError(broken) from None
     return tuple(rows)
+
+
+def row_problems(rows: Iterable[Row]) -> list[Problem]:
+    """Why each of the rows that cannot be read cannot."""
+    return [row.problem for row in rows if row.problem is not None]
 
 
 def read_row(node: Node, path: str) -> Row:
@@ -97,7 +131,7 @@ def read_pipes(text: str, place: Place, path: str, name: Scalar | None = None) -
     except NotationError as error:
         raise RowError(Problem(error.message, error.hint, path, place(error.offset))) from None
     for part, at in parts[len(COLUMNS) :]:
-        if part.strip() not in ("", "-"):
+        if not is_empty(part):
             message = f"the row has {len(parts)} cells, but there are {len(COLUMNS)} columns"
             raise RowError(Problem(message, EXAMPLE, path, place(at + _blanks(part))))
     cells = dict(zip(COLUMNS, parts, strict=False))
@@ -116,12 +150,12 @@ def read_cells(
     name_at: Position | None = None,
     label: str | None = None,
 ) -> Row:
-    """A row from the text of its cells and the offset at which each one begins."""
-    written, at = cells.get("type", ("", 0))
+    """A row from the text of its cells and the offset at which each one begins, by the columns they stand in."""
+    written, at = cells["type"]
     kind = written.strip()
     begin = place(at + _blanks(written))
     if not TYPE.fullmatch(kind):
-        message = "the type cell is empty" if kind in ("", "-") else f"{kind!r} is not the name of a kind of layer"
+        message = "the type cell is empty" if is_empty(kind) else f"{kind!r} is not the name of a kind of layer"
         hint = "what stands before a ':' is the row's name; " + EXAMPLE if name_at and name is not None else EXAMPLE
         raise RowError(Problem(message, hint, path, begin))
     places = {"type": begin}
@@ -130,6 +164,8 @@ def read_cells(
     for column in COLUMNS[1:]:
         if column in cells:
             arguments[column] = _read_cell(*cells[column], column, place, path, options, places)
+    for column in (column for column in cells if column not in COLUMNS):
+        _read_option(*cells[column], column, place, path, options, places)
     activation = _activation(arguments.get("activation", ()), options, places, path)
     name = _name(name, options, places, path)
     if name_at:
@@ -172,6 +208,25 @@ def _read_cell(
             raise RowError(Problem(f"{shown} is not an activation", hint, path, begin))
         places[column] = begin
     return cell.arguments
+
+
+def _read_option(
+    text: str,
+    at: int,
+    option: str,
+    place: Place,
+    path: str,
+    options: dict[str, Value],
+    places: dict[str, Position],
+) -> None:
+    """A cell of a column that an option heads: one value, or several that are the entries of one."""
+    values = _read_cell(text, at, option, place, path, options, places)
+    if not values:
+        return
+    if option in options:
+        hint = "it has a column of its own"
+        raise RowError(Problem(f"{option} is given twice in this row", hint, path, places[option]))
+    options[option] = values[0] if len(values) == 1 else values
 
 
 def _activation(

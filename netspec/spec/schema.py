@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from inspect import getdoc
 from typing import Any, get_args
@@ -76,11 +75,6 @@ def json_schema() -> Schema:
         "properties": {**_own_sections(), **sections},
         "$defs": definitions,
     }
-
-
-def schema_text() -> str:
-    """The schema as the text of its file."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _own_sections() -> dict[str, Schema]:
@@ -191,7 +185,7 @@ def _field_schemas(layer: type[Layer]) -> dict[str, Schema]:
     fields = {name: _field_schema(schema) for name, schema in properties.items()}
     synonyms = {
         other: {**fields[name], "description": f"The same as `{name}`."}
-        for other, name in SYNONYMS.items()
+        for other, name in {**SYNONYMS, **layer.synonyms}.items()
         if name in fields and other not in fields
     }
     return fields | synonyms

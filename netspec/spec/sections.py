@@ -14,7 +14,7 @@ from netspec.network import TensorType
 from netspec.notation import Value
 from netspec.spec.model import Spec, read_shape
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, find, plain
-from netspec.spec.rows import RowError, read_rows, read_value
+from netspec.spec.rows import RowError, read_rows, read_value, row_problems
 from netspec.wording import fields_at, reworded
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -47,7 +47,10 @@ def model_of(section: str) -> type[BaseModel]:
 
 
 def read_sections(root: Node, file: str, text: str) -> Spec:
-    """The spec of a document; raises SpecError with every problem of every section, in the order of the text."""
+    """The spec of a document; raises SpecError with every problem of every section, in the order of the text.
+
+    Where only rows cannot be read, they are in the spec with their problems, for `compile` to judge the others too.
+    """
     if not isinstance(root, Mapping):
         hint = "it begins with `input: 32x32x3`, then `layers:` and a list of rows"
         raise SpecError([Problem("a spec is a mapping of sections", hint, position=root.position)])
@@ -65,6 +68,7 @@ def read_sections(root: Node, file: str, text: str) -> Spec:
         except SpecError as error:
             problems.extend(error.problems)
     if problems:
+        problems += row_problems(read.get("layers", ()))
         problems.sort(key=lambda problem: (problem.position is None, problem.position))
         raise SpecError(problems[:MAX_PROBLEMS])
     rows = read.pop("layers")

@@ -6,10 +6,12 @@ import re
 from typing import NamedTuple
 
 from netspec.errors import Problem, SpecError, did_you_mean
-from netspec.notation import NotationError, split_outside
-from netspec.spec.reader import MAX_PROBLEMS, Scalar
+from netspec.layers import KINDS
+from netspec.layers.base import SYNONYMS
+from netspec.notation import NotationError, is_empty, split_outside
+from netspec.spec.reader import Scalar
 from netspec.spec.row import Row
-from netspec.spec.rows import RowError, check_length, read_cells
+from netspec.spec.rows import RowError, check_length, gather, read_cells
 
 # The words that documents use for each column: English, Korean, Chinese, Japanese, German, French, Spanish, Portuguese.
 HEADERS: dict[str, tuple[str, ...]] = {
@@ -41,7 +43,7 @@ HEADERS: dict[str, tuple[str, ...]] = {
         *("typ", "art", "schichttyp", "genre", "type de couche", "tipo", "tipo de capa", "tipo de camada"),
     ),
     "size": (
-        *("size", "sizes", "dimension", "dimensions", "units", "filters"),
+        *("size", "sizes", "dimension", "dimensions"),
         *("크기", "사이즈", "尺寸", "大小", "サイズ", "大きさ", "größe", "grösse", "taille", "tamaño", "tamanho"),
     ),
     "activation": (
@@ -67,7 +69,10 @@ RESULTS = (
     "출력 크기",
     "파라미터 수",
 )
-RULE, AROUND_RULE = frozenset("-=_─━"), frozenset(" \t\r|:+")
+RULE, AROUND_RULE = frozenset("-=_─━═"), frozenset(" \t\r|:+┌┬┐├┼┤└┴┘┏┳┓┣╋┫┗┻┛┡╇┩╭╮╰╯╔╦╗╠╬╣╚╩╝╪╞╡")
+BOXES = str.maketrans("│┃║", "|||")
+MARKUP = re.compile(r"""'[^']*'|"[^"]*"|`+|\*{2,}""")
+EMPHASIS = re.compile(r"\s*([*_]{1,2})(?=\S).*(?<=\S)\1\s*", re.DOTALL)
 EXAMPLE = "the first line names the columns: layer | type | size | activation | options"
 
 
@@ -76,13 +81,19 @@ def _fold(heading: str) -> str:
 
 
 COLUMNS = {_fold(word): column for column, words in HEADERS.items() for word in words}
+FIELDS = {field for layer in KINDS.values() for field in layer.defaults}
+OPTIONS = {_fold(option): option for option in sorted({*FIELDS, *SYNONYMS})}
+"""The options that may head a column of their own, also under the names that frameworks have for them."""
+AS_SIZE = ("filters", "units")
 
 
 class Line(NamedTuple):
-    """A line of a table: its text without outer pipes, and where that begins in the block."""
+    """A line of a table: its text without outer pipes, where that begins in the block, and what stands above it."""
 
     text: str
     offset: int
+    above: tuple[str, ...] = ()
+    """The comments and, as empty ones, the blank lines between it and the row above."""
 
     def cells(self, scalar: Scalar, path: str) -> list[tuple[str, int]]:
         """The cells with the offset at which each begins in the block; raises RowError."""
@@ -99,16 +110,13 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     headings: tuple[str, ...]
     lines: tuple[Line, ...]
+    end: int
+    """The index in the block behind its last line that is not blank or a comment."""
 
 
 def split_table(scalar: Scalar, path: str) -> Table:
     """The columns and lines of a pasted table; raises RowError when its header cannot be read."""
-    lines: list[Line] = []
-    offset = 0
-    for text in scalar.text.split("\n"):
-        if text.strip() and not _is_rule(text):
-            lines.append(Line(text, offset))
-        offset += len(text) + 1
+    lines, end = _lines(scalar.text.translate(BOXES))
     if not lines:
         raise RowError(Problem("the table has no header", EXAMPLE, path, scalar.position))
     header = lines[0]
@@ -118,6 +126,9 @@ def split_table(scalar: Scalar, path: str) -> Table:
     columns = [_column(cell, scalar, at, path) for cell, at in headings]
     while columns and columns[-1] == "":
         columns.pop()
+    sizes = [column for column in columns if column in ("size", *AS_SIZE)]
+    if len(sizes) == 1:  # the only column of sizes serves rows of every kind
+        columns[columns.index(sizes[0])] = "size"
     named = [column for column in columns if column]
     for column in named:
         if named.count(column) > 1:
@@ -126,7 +137,30 @@ def split_table(scalar: Scalar, path: str) -> Table:
     if "type" not in named:
         message = "the header of the table names no column `type`"
         raise RowError(Problem(message, EXAMPLE, path, scalar.place(lines[0].offset)))
-    return Table(tuple(columns), tuple(cell.strip() for cell, _ in headings), tuple(lines[1:]))
+    return Table(tuple(columns), tuple(cell.strip() for cell, _ in headings), tuple(lines[1:]), end)
+
+
+def _lines(text: str) -> tuple[list[Line], int]:
+    """The header and the rows, each with the comments above it, and the index behind the last line that is no comment.
+
+    A line that begins with '#' is a comment, but for a header: there '#' may name the column of numbers.
+    """
+    lines: list[Line] = []
+    above: list[str] = []
+    offset = end = 0
+    for line in text.split("\n"):
+        if not line.strip():
+            above += [""] if lines else []
+        elif line.lstrip().startswith("#") and (lines or "|" not in line):
+            above.append(line.strip())
+        else:
+            end = offset + len(line)
+            if not _is_rule(line):
+                # What stands above the header moves below it, for a header has no row that it could belong to.
+                lines.append(Line(line, offset, tuple(above) if lines else ()))
+                above = above if len(lines) == 1 else []
+        offset += len(line) + 1
+    return lines, end
 
 
 def _is_rule(text: str) -> bool:
@@ -138,7 +172,7 @@ def _is_rule(text: str) -> bool:
 def _without_outer_pipe(line: Line) -> Line:
     blanks = len(line.text) - len(line.text.lstrip())
     begin = blanks + 1 if line.text[blanks] == "|" else 0
-    return Line(line.text[begin:], line.offset + begin)
+    return line._replace(text=line.text[begin:], offset=line.offset + begin)
 
 
 def _column(cell: str, scalar: Scalar, at: int, path: str) -> str:
@@ -149,44 +183,36 @@ def _column(cell: str, scalar: Scalar, at: int, path: str) -> str:
     if heading in COLUMNS:
         return COLUMNS[heading]
     place = scalar.place(at + len(cell) - len(cell.lstrip()))
+    if heading in OPTIONS and heading not in RESULTS:
+        return OPTIONS[heading]
     if heading in RESULTS:
         message = f"the column {cell.strip()!r} is a result, which the layers give"
         hint = "remove it; published figures go into the section `expect:`"
         raise RowError(Problem(message, hint, path, place))
     message = f"{cell.strip()!r} is not a column of a layer table"
-    raise RowError(Problem(message, did_you_mean(heading, COLUMNS) or EXAMPLE, path, place))
+    raise RowError(Problem(message, did_you_mean(heading, (*COLUMNS, *OPTIONS)) or EXAMPLE, path, place))
 
 
 def read_table(scalar: Scalar, path: str) -> tuple[Row, ...]:
-    """The rows of a pasted table; raises SpecError with a problem for every line that is wrong."""
+    """The rows of a pasted table, as `gather` has them; raises SpecError where its header is wrong."""
     try:
         table = split_table(scalar, path)
     except RowError as error:
         raise SpecError([error.problem]) from None
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    for line in table.lines:
-        try:
-            rows.append(_read_line(table, line, scalar, f"{path}.{len(rows) + len(problems)}"))
-        except RowError as error:
-            problems.append(error.problem)
-            if len(problems) == MAX_PROBLEMS:
-                break
-    if problems:
-        raise SpecError(problems)
+    rows = gather(table.lines, lambda line, here: _read_line(table, line, scalar, here), path)
     if not rows:
         raise SpecError([Problem("the table has a header, but no rows", EXAMPLE, path, scalar.position)])
-    return tuple(rows)
+    return rows
 
 
 def line_cells(table: Table, line: Line, scalar: Scalar, path: str) -> dict[str, tuple[str, int]]:
-    """The cells of a line by the column they belong to; raises RowError when there are more than columns."""
+    """The cells of a line without markup, by the column they belong to; raises RowError for more than columns."""
     cells: dict[str, tuple[str, int]] = {}
     for index, (cell, at) in enumerate(line.cells(scalar, path)):
         column = table.columns[index] if index < len(table.columns) else ""
         if column:
-            cells[column] = (cell, at)
-        elif cell.strip() not in ("", "-"):
+            cells[column] = (_without_markup(cell), at)
+        elif not is_empty(cell):
             message = f"the header names no column for {cell.strip()!r}"
             place = scalar.place(at + len(cell) - len(cell.lstrip()))
             raise RowError(
@@ -197,11 +223,23 @@ def line_cells(table: Table, line: Line, scalar: Scalar, path: str) -> dict[str,
     return cells
 
 
+def _without_markup(cell: str) -> str:
+    """A cell with blanks in the place of Markdown's backticks and asterisks, so that every sign keeps its place."""
+    cell = MARKUP.sub(lambda found: found[0] if found[0][0] in "'\"" else " " * len(found[0]), cell)
+    marks = EMPHASIS.fullmatch(cell)
+    if not marks:
+        return cell
+    begin, end, width = marks.start(1), len(cell.rstrip()), len(marks[1])
+    blank = " " * width
+    return cell[:begin] + blank + cell[begin + width : end - width] + blank + cell[end:]
+
+
 def _read_line(table: Table, line: Line, scalar: Scalar, path: str) -> Row:
     cells = line_cells(table, line, scalar, path)
     written, at = cells.pop("layer", ("", 0))
     label = written.strip()
-    if label in ("", "-"):
+    cells.setdefault("type", ("", line.offset + len(line.text) - len(line.text.lstrip())))
+    if is_empty(label):
         return read_cells(cells, line.text, scalar.place, path)
     if not (label.isascii() and label.isidentifier()):
         return read_cells(cells, line.text, scalar.place, path, label=label)

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from netspec.errors import Position, Problem, SpecError
 from netspec.layers import ALIASES, fold
 from netspec.layers.activation import ARGUMENTS
-from netspec.layers.base import SYNONYMS
-from netspec.notation import NotationError, Value, parse_value, split_outside
+from netspec.layers.base import field_named
+from netspec.notation import NotationError, Value, is_empty, parse_value, split_outside, write_value
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, read
 from netspec.spec.rows import COLUMNS, RowError, read_value
 
 OPTION = re.compile(r"\s*([^\W\d][\w.]*)\s*=(.*)", re.DOTALL)
-EMPTY = ("", "-")
 LINE_LENGTH = 100
 
 
@@ -31,11 +30,22 @@ class WrittenRow:
     """Comment lines and blank lines that stand above it."""
     trailing: str = ""
     """The comment on its own line."""
+    aligned: int | None = None
+    """The column of that comment, which those of other rows may share."""
 
     def cell(self, column: str) -> str:
         """The text of a cell, empty where nothing stands."""
         text = self.cells.get(column, "").strip()
-        return "" if text in EMPTY else text
+        return "" if is_empty(text) else text
+
+    def options(self) -> str:
+        """The text of the options, those that have a column of their own among them."""
+        options = [self.cell("options")]
+        for column in (column for column in self.cells if column not in COLUMNS):
+            text = self.cell(column)
+            several = len(split_outside(text, ",")) > 1
+            options.append(f"{column}={f'({text})' if several else text}" if text else "")
+        return ", ".join(filter(None, options))
 
     def refuse(self, message: str, hint: str | None = None) -> SpecError:
         """The error that this row cannot be written in another notation."""
@@ -70,7 +80,7 @@ def _from_mapping(node: Mapping) -> WrittenRow:
         row.cells["activation"] = "" if _is_null(activation) else notation_text(activation)
     size: list[str] = []
     for wanted in positional(kind.text):
-        written = next((key for key in values if wanted in (key, SYNONYMS.get(key, key))), None)
+        written = next((key for key in values if _field(kind.text, key) == wanted), None)
         if written is None:
             break
         size.append(notation_text(values.pop(written)))
@@ -119,9 +129,15 @@ def positional(kind: str) -> tuple[str, ...]:
     return alias.layer.positional
 
 
+def _field(kind: str, option: str) -> str:
+    """The field that an option of this kind means."""
+    alias = ALIASES.get(fold(kind))
+    return field_named(alias.layer, option) if alias else option
+
+
 def to_pipes(row: WrittenRow) -> list[str]:
     """The cells of a pipe row, without the empty ones at its end."""
-    cells = [row.cell(column) or "-" for column in COLUMNS]
+    cells = [(row.options() if column == "options" else row.cell(column)) or "-" for column in COLUMNS]
     while cells[-1] == "-":
         cells.pop()
     return cells
@@ -133,7 +149,7 @@ def to_mapping(row: WrittenRow) -> dict[str, str]:
     size: list[str] = []
     options: dict[str, str] = {}
     for column in ("size", "options", "activation"):
-        for item, _ in split_outside(row.cell(column), ","):
+        for item, _ in split_outside(row.options() if column == "options" else row.cell(column), ","):
             option = OPTION.fullmatch(item)
             if option:
                 options[option[1]] = option[2].strip()
@@ -142,6 +158,11 @@ def to_mapping(row: WrittenRow) -> dict[str, str]:
             elif item.strip():
                 size.append(item.strip())
     names = positional(row.cell("type"))
+    for name in names[len(size) :]:
+        alias = next((written for written in options if _field(row.cell("type"), written) == name), None)
+        if alias is None:
+            break
+        size.append(options.pop(alias))
     if len(size) > len(names):
         what = f"reads {', '.join(names)} there" if names else "reads nothing there"
         hint = "write it as name=value, or keep the row in a pipe notation"
@@ -171,14 +192,19 @@ def _reads_as_text(text: str) -> bool:
     return isinstance(value, Scalar) and not value.style and value.text == text
 
 
-def yaml_value(text: str) -> str:
-    """The notation of a value as YAML that means the same: `(3,3)` is written 3x3, `((0,1),(0,1))` as lists."""
+def yaml_value(text: str, *, inside: bool = False) -> str:
+    """The notation of a value as YAML that means the same: `(3,3)` is written 3x3, `((1,1),(0,2))` as lists.
+
+    `inside` of a list, sizes are lists too.
+    """
     meant = parse_value(text)
     if isinstance(meant, tuple) and len(meant) > 1 and all(type(size) is int and size > 0 for size in meant):
-        return "x".join(map(str, meant))
+        return f"[{', '.join(map(str, meant))}]" if inside else "x".join(map(str, meant))
+    if isinstance(meant, str):
+        text = write_value(meant)  # without the quotes that it does not need
     if isinstance(meant, (tuple, list)) and text[0] in "([":
         items = [item.strip() for item, _ in split_outside(text[1:-1], ",")]
-        listed = f"[{', '.join(yaml_value(item) for item in items if item)}]"
+        listed = f"[{', '.join(yaml_value(item, inside=True) for item in items if item)}]"
         if _means(listed, meant):
             return listed
     return text if _means(text, meant) else json.dumps(text, ensure_ascii=False)

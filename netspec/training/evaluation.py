@@ -1,4 +1,4 @@
-"""How good a classifier's predictions are, computed in numpy from the predictions themselves (SEMANTICS 2.11)."""
+"""How good a classifier's predictions are, computed in numpy from the predictions themselves."""
 
 from __future__ import annotations
 

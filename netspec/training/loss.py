@@ -1,4 +1,4 @@
-"""What the loss reads and compares with: logits where the network ends in a Softmax or Sigmoid (SEMANTICS 1.4)."""
+"""What the loss reads and compares with: logits where the network ends in a Softmax or Sigmoid."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ METRIC_SYNONYMS = {
 }
 FIELD_SYNONYMS = {"lr": "learning_rate", "eps": "epsilon", "beta1": "beta_1", "beta2": "beta_2", "alpha": "rho"}
 
-# The hyper-parameters of each optimiser, with their defaults; the formulas are those of torch.optim (SEMANTICS 2.9).
+# The hyper-parameters of each optimiser, with their defaults; the formulas are those of torch.optim.
 OPTIMIZERS: dict[OptimizerName, dict[str, float | bool | str]] = {
     "sgd": {"learning_rate": 0.01, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
     "adam": {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
@@ -119,7 +119,7 @@ def _short_forms(names: list[str], section: JsonSchemaValue) -> JsonSchemaValue:
 
 
 class Optimizer(BaseModel):
-    """An optimiser with every hyper-parameter; the formulas are those of torch.optim (SEMANTICS 2.9).
+    """An optimiser with every hyper-parameter; the formulas are those of torch.optim.
 
     With g the gradient, w the weight, t counted from 1:
     sgd: b = momentum * b + g (b = g at t = 1), g = g + momentum * b if nesterov else b, w -= lr * g.

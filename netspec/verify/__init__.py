@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netspec.backend import Weights
     from netspec.network import Network
-    from netspec.verify.leaks import Caller
+    from netspec.verify.gather import Caller
     from netspec.verify.result import Verdict
     from netspec.verify.settings import VerifySettings
 

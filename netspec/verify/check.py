@@ -11,10 +11,9 @@ from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.reference.table import Array
 from netspec.verify.budget import predict
-from netspec.verify.gather import gather
+from netspec.verify.gather import Caller, gather
 from netspec.verify.inputs import biting_weights, finite_problem, hard_inputs, sample_names
 from netspec.verify.judge import Standard, judge
-from netspec.verify.leaks import Caller
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from netspec.reference.table import Array, Values
 from netspec.verify.budget import norms
-
-Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite"]
+from netspec.verify.result import Symptom
 
 
 @dataclass(frozen=True, slots=True)

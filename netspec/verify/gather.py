@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from netspec.errors import NetspecError, UnsupportedError
+from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.network import Network
 from netspec.reference.table import Array
-from netspec.verify.leaks import Caller
 from netspec.verify.result import Failure, Stage, Symptom
 from netspec.worker import WorkerDied
 
 T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """A backend that is called by the names of its methods, wherever it runs."""
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """What the backend's method returns."""
+        ...
 
 
 @dataclass
@@ -24,6 +31,8 @@ class Answers:
 
     failures: list[Failure] = field(default_factory=list)
     alive: bool = True
+    differences: Sequence[str] | None = None
+    """What is not as exported in the artefacts; where that cannot be told, they are asked nothing else."""
     counts: Mapping[str, tuple[int, int]] | None = None
     recovered: Mapping[str, Array] | None = None
     outputs: Mapping[str, Array] | None = None
@@ -40,9 +49,12 @@ class Answers:
             return question()
         except NetspecError as error:
             self.alive = not isinstance(error, WorkerDied)
-            lacking = isinstance(error, UnsupportedError)
-            symptom: Symptom = "unsupported" if lacking else "crash"
-            failure = Failure(stage="render" if lacking else stage, symptom=symptom, message=str(error))
+            symptom: Symptom = "crash"
+            if isinstance(error, UnsupportedError):
+                stage, symptom = "render", "unsupported"
+            elif isinstance(error, VerificationError):
+                symptom = "file"
+            failure = Failure(stage=stage, symptom=symptom, message=str(error))
             if failure.message not in [known.message for known in self.failures]:
                 self.failures.append(failure)
             return None
@@ -51,11 +63,12 @@ class Answers:
 def gather(backend: Caller, network: Network, folder: Path, inputs: Array, biting: Future[dict[str, Array]]) -> Answers:
     """What one backend has to say: of its artefacts in `folder`, and of every row with the biting weights."""
     answers = Answers()
-    answers.counts = answers.ask("build", lambda: backend.call("counts", folder=folder, network=network))
-    answers.recovered = answers.ask("build", lambda: backend.call("read_weights", folder=folder, network=network))
-    answers.outputs = answers.ask(
-        "run", lambda: backend.call("run_artefact", folder=folder, network=network, inputs=inputs)
-    )
+    exported: dict[str, Any] = {"folder": folder, "network": network}
+    answers.differences = answers.ask("build", lambda: backend.call("check_artefacts", **exported))
+    if answers.differences is not None:
+        answers.counts = answers.ask("build", lambda: backend.call("counts", **exported))
+        answers.recovered = answers.ask("build", lambda: backend.call("read_weights", **exported))
+        answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
     weights = biting.result()
 
     def run(precision: str, given: Array) -> Mapping[str, Array] | None:

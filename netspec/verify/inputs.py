@@ -16,9 +16,7 @@ from netspec.layers import BatchNorm, PReLU
 from netspec.network import Network, Node, TensorType, Weight
 from netspec.reference import evaluate_node
 from netspec.reference.table import Array, Values
-
-HARD = ("ramp", "wide", "zeros", "constant", "large", "tiny", "offset")
-"""The inputs beside ordinary ones."""
+from netspec.verify.settings import HARD
 
 
 def sample_names(ordinary: int) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from netspec.backend import Precision
 from netspec.errors import BackendError
@@ -11,8 +13,7 @@ from netspec.network import Network, Row
 from netspec.reference.table import Array, Values
 from netspec.verify.budget import budget, gate
 from netspec.verify.compare import Comparison, compare
-from netspec.verify.gather import Answers
-from netspec.verify.leaks import Caller, leaks_of
+from netspec.verify.gather import Answers, Caller
 from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict
 
 
@@ -36,10 +37,10 @@ class Standard:
     """The network's output with its own weights."""
     output_predicted: Values
 
-    def granted(self, row: str, precision: Precision, leak: float = 0.0) -> Values:
+    def granted(self, row: str, precision: Precision) -> Values:
         """The largest L2 error of every sample at a row."""
         reference, predicted = self.reference[row], self.predicted[row]
-        return gate(reference, predicted, leak) if precision == "float64" else budget(reference, predicted)
+        return gate(reference, predicted) if precision == "float64" else budget(reference, predicted)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class _Judged:
 
 def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> BackendVerdict:
     """Everything that a backend said, compared; it is asked again only where a row diverges."""
-    judged = _rows(backend, standard, answers)
+    judged = _rows(standard, answers)
     rows = tuple(found.verdict(standard.samples) for found in judged)
     first = next((found for found in judged if found.diverges), None)
     alone = _alone(backend, standard, first) if first and answers.alive else None
@@ -89,15 +90,18 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
         *([_divergence(first, standard.samples, alone)] if first else []),
         *_weight_failures(standard, answers),
         *artefact_failures,
+        *_file_failures(answers),
     )
+    blamed = {failure.row for failure in failures}
+    first_row = next((row.row for row in rows if row.row in blamed), None)
     return BackendVerdict(
         backend=name,
         passed=not failures,
         rows=rows,
         artefacts=artefacts,
         failures=failures,
-        first_row=next((found.row.name for found in judged if found.diverges or found.miscounted), None),
-        alone=alone,
+        first_row=first_row,
+        alone=alone if first and first.row.name == first_row else None,
     )
 
 
@@ -114,13 +118,10 @@ def measure(found: Comparison | None, samples: Sequence[str]) -> Measure | None:
     )
 
 
-def _rows(backend: Caller, standard: Standard, answers: Answers) -> list[_Judged]:
-    leaks: Callable[[], Mapping[str, float]] = _once(lambda: leaks_of(backend, standard.network))
+def _rows(standard: Standard, answers: Answers) -> list[_Judged]:
     judged = []
     for row in standard.network.rows:
         double = _compare(standard, row, answers.float64, "float64")
-        if double is not None and double.symptom == "value" and answers.alive and leaks()[row.name]:
-            double = _compare(standard, row, answers.float64, "float64", leak=leaks()[row.name])
         both = [
             _compare(standard, row, answers.float32, "float32"),
             _compare(standard, row, answers.single, "float32", 1),
@@ -131,32 +132,19 @@ def _rows(backend: Caller, standard: Standard, answers: Answers) -> list[_Judged
     return judged
 
 
-def _once(make: Callable[[], Mapping[str, float]]) -> Callable[[], Mapping[str, float]]:
-    """A function that makes its value when it is first called."""
-    made: list[Mapping[str, float]] = []
-
-    def value() -> Mapping[str, float]:
-        if not made:
-            made.append(make())
-        return made[0]
-
-    return value
-
-
 def _compare(
     standard: Standard,
     row: Row,
     values: Mapping[str, Array] | None,
     precision: Precision,
     count: int | None = None,
-    leak: float = 0.0,
 ) -> Comparison | None:
     """A row's value for the first `count` samples (all, when None) held against the reference, where there is one."""
     if values is None:
         return None
     if row.name not in values:
         return Comparison(float("inf"), 0.0, float("inf"), 0, "shape", "the backend gives no value for this row")
-    granted = standard.granted(row.name, precision, leak)
+    granted = standard.granted(row.name, precision)
     return compare(standard.reference[row.name][:count], values[row.name], granted[:count])
 
 
@@ -211,18 +199,38 @@ def _weight_failures(standard: Standard, answers: Answers) -> Iterator[Failure]:
     """The weights that were read back must be the given ones, bit for bit."""
     if answers.recovered is None:
         return
-    rows = {weight.name: row.name for row in standard.network.rows for node in row.nodes for weight in node.weights}
-    for name, given in standard.weights.items():
-        found = answers.recovered.get(name)
-        wrong = None
-        if found is None:
-            wrong = f"{name} is not in the artefacts"
-        elif found.shape != given.shape:
-            wrong = f"{name} came back with the shape {found.shape}, given was {given.shape}"
-        elif found.tobytes() != given.tobytes():
-            wrong = f"{name} came back with {int((found != given).sum()):,} of {given.size:,} numbers changed"
-        if wrong:
-            yield Failure(stage="compare", symptom="value", message=wrong, row=rows.get(name))
+    rows = {weight.name: node.row for node in standard.network.nodes for weight in node.weights}
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for name in rows:
+        if wrong := _weight_problem(standard.weights[name], answers.recovered.get(name)):
+            nature, text = wrong
+            alike.setdefault(nature, []).append((name, text))
+    for (name, text), *others in alike.values():
+        message = f"{name} {text}"
+        if others:
+            message += f"; so did {others[0][0]}" + (f" and {len(others) - 1:,} more" if others[1:] else "")
+        yield Failure(stage="compare", symptom="value", message=message, row=rows[name])
+
+
+def _weight_problem(given: Array, found: Array | None) -> tuple[str, str] | None:
+    """What is wrong with a weight that was read back: of which nature, in words; None when nothing is."""
+    if found is None:
+        return "missing", "did not come back: it is not in the artefacts"
+    if found.shape != given.shape:
+        return "shape", f"came back with the shape {found.shape}, given was {given.shape}"
+    if found.dtype != given.dtype:
+        return "type", f"came back as {found.dtype}, given was {given.dtype}"
+    if found.tobytes() == given.tobytes():
+        return None
+    lost = np.count_nonzero(~np.isfinite(found))
+    changed = np.count_nonzero((found != given) | (np.signbit(found) != np.signbit(given)))
+    text = f"came back with {changed:,} of {given.size:,} numbers changed"
+    return "numbers", text + (f", {lost:,} of them not finite" if lost else "")
+
+
+def _file_failures(answers: Answers) -> Iterator[Failure]:
+    for found in answers.differences or ():
+        yield Failure(stage="compare", symptom="file", message=found)
 
 
 def _artefacts(standard: Standard, answers: Answers) -> tuple[tuple[ArtefactVerdict, ...], list[Failure]]:

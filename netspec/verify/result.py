@@ -7,7 +7,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 Stage = Literal["compile", "render", "build", "run", "compare"]
-Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite"]
+Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file"]
+UNANSWERED: frozenset[Symptom] = frozenset({"crash", "unsupported"})
+"""The symptoms of a backend that gave nothing to compare."""
 
 
 class _Result(BaseModel):
@@ -72,6 +74,16 @@ class BackendVerdict(_Result):
     alone: bool | None = None
     """Whether that row diverges even when given the reference's own input; if not, it carries on earlier errors."""
 
+    @property
+    def differs(self) -> bool:
+        """Whether something was compared and found to be wrong."""
+        return any(failure.symptom not in UNANSWERED for failure in self.failures)
+
+    @property
+    def unproven(self) -> bool:
+        """Whether it failed without differing: it crashed, or has no rule, before everything could be compared."""
+        return not self.passed and not self.differs
+
 
 class Verdict(_Result):
     """The whole verification."""
@@ -83,6 +95,16 @@ class Verdict(_Result):
     non_trainable: int
     samples: tuple[str, ...]
     backends: tuple[BackendVerdict, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a backend was found to compute something else."""
+        return any(backend.differs for backend in self.backends)
+
+    @property
+    def unproven(self) -> bool:
+        """Whether it failed for no other reason than that a backend did not answer."""
+        return not self.passed and not self.differs
 
     def to_json(self) -> str:
         """The verdict as a JSON document."""

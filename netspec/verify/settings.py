@@ -6,6 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+HARD = ("ramp", "wide", "zeros", "constant", "large", "tiny", "offset")
+"""The inputs beside ordinary ones; `netspec.verify.inputs` makes them."""
+
 
 class VerifySettings(BaseModel):
     """The spec's `verify` section: what the backends are asked."""
@@ -17,3 +20,8 @@ class VerifySettings(BaseModel):
     offset values)."""
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     """The seed of those samples and of the weights that they are compared with."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples are compared in all."""
+        return self.inputs + len(HARD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ruff import find_ruff_bin
 from netspec.compile import compile_spec
 from netspec.layers import KINDS, Activation, AvgPool, BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool
 from netspec.network import Network, TensorType
+from netspec.source import LINE_LENGTH
 from netspec.spec.load import parse_spec
 from tests.cases import LAYER_CASES, chain, make_node
 
@@ -150,6 +152,37 @@ def test_a_value_with_several_readers_has_a_variable_of_its_own():
     assert 'left = layers.GlobalAveragePooling2D(name="left")(stem)' in lines
     assert 'right = layers.Flatten(name="right")(stem)' in lines
     assert 'return keras.Model(inputs, [left, right], name="branched")' in lines
+
+
+def test_variables_are_in_lower_case_and_keep_apart():
+    type_ = TensorType((6, 5, 3))
+    stem = make_node("Stem", Conv(filters=4, kernel=3), "input", type_, "Stem")
+    left = make_node("IF", GlobalAvgPool(), "Stem", stem.output, "IF")
+    right = make_node("stem", Flatten(), "Stem", stem.output, "stem")
+    lines = lines_of(Network("n", {"input": type_}, (stem, left, right), ("IF", "stem")))
+    assert 'stem = layers.Conv2D(4, 3, name="Stem")(inputs)' in lines
+    assert 'if_ = layers.GlobalAveragePooling2D(name="IF")(stem)' in lines
+    assert 'stem_ = layers.Flatten(name="stem")(stem)' in lines
+    assert 'return keras.Model(inputs, [if_, stem_], name="n")' in lines
+
+
+def test_the_names_of_the_classes_are_there():
+    network = replace(chain("n", (3,), (Dense(units=2), Activation(function="softmax"))), classes=('a"b', "c"))
+    [classes] = [line for line in ast.parse(render(network)).body if isinstance(line, ast.Assign)]
+    assert ast.literal_eval(classes.value) == ('a"b', "c")
+    assert isinstance(classes.targets[0], ast.Name)
+    assert classes.targets[0].id == "CLASSES"
+
+
+def test_how_to_load_the_weights_is_said():
+    said = ast.get_docstring(ast.parse(render(compiled(PLAIN)))) or ""
+    assert 'model = build_model()\n    model.load_weights("plain-cnn.keras")' in said
+    assert 'keras.saving.load_model("plain-cnn.keras")' in said
+
+
+def test_lines_are_short():
+    for network in (compiled(PLAIN), compiled(AWKWARD), *(case.network() for case in LAYER_CASES)):
+        assert max(map(len, render(network).splitlines())) <= LINE_LENGTH, network.name
 
 
 def test_names_that_keras_gives_itself_are_left_to_it():

@@ -12,6 +12,7 @@ from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError, SpecError
 from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
+from netspec.training.record import Record
 from netspec.training.settings import Optimizer
 from netspec.weights import draw
 from netspec.worker import Worker
@@ -57,6 +58,62 @@ class Probe:
                 step([tf.constant(gradient) for gradient in given])
                 found.append([np.array(variable) for variable in variables])
         return found
+
+    def reads(self, bad, steps):
+        """How often a loss was read during an epoch of `steps`, and what was raised; reports are never due.
+
+        The losses from step `bad` on are not finite.
+        """
+        from netspec_keras.trainer import Callbacks, Watch
+
+        count = 0
+
+        class Loss:
+            def __init__(self, value):
+                self.value = value
+
+            def __float__(self):
+                nonlocal count
+                count += 1
+                return self.value
+
+        class Nothing:
+            optimizer = history = None
+
+            def begin(self, epoch):
+                pass
+
+        class Never(Record):
+            def due(self):
+                return False
+
+        record = Never(TrainSettings(), steps, lambda event, **values: None)
+        watch = Watch(None, None, Nothing(), record)
+        watch.rate = record.settings.optimizer.learning_rate
+        callbacks = Callbacks([watch])
+        callbacks.on_epoch_begin(0)
+        for step in range(steps):
+            callbacks.on_train_batch_begin(step)
+            callbacks.on_train_batch_end(step, {"loss": Loss(float("nan") if step >= bad else 1.0)})
+        during, error = count, ""
+        try:
+            watch.refuse_divergence()
+        except DivergedError as diverged:
+            error = str(diverged)
+        return during, error
+
+    def tensor_float_32(self, **arguments):
+        """Whether TensorFloat-32 was allowed at the reports of a training."""
+        import tensorflow as tf
+        from netspec_keras.trainer import train
+
+        during = []
+
+        def progress(event, **values):
+            during.append(tf.config.experimental.tensor_float_32_execution_enabled())
+
+        train(**arguments, device="cpu", progress=progress)
+        return during
 
 
 probe = Probe()
@@ -327,6 +384,22 @@ def test_a_loss_that_is_not_finite_stops(keras):
             optimizer={"sgd": {"learning_rate": 1e30}},
             batch_size=7,
         )
+
+
+def test_a_loss_is_read_only_for_a_report(probing):
+    assert probing.call("reads", bad=100, steps=100) == (0, "")
+    during, error = probing.call("reads", bad=7, steps=100)
+    assert during == 0
+    assert error.startswith("the loss was not finite at step 8 of 100 in epoch 1 (learning rate 0.001)")
+
+
+def test_gpus_train_in_full_float32(probing):
+    network = compiled(linear(3, "Softmax"))
+    settings = TrainSettings(epochs=2)
+    during = probing.call(
+        "tensor_float_32", network=network, weights=draw(network, 0), dataset=toy(), settings=settings
+    )
+    assert set(during) == {False}
 
 
 def test_batch_norm_cannot_train_on_one_image(keras):

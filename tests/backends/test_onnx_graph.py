@@ -201,7 +201,7 @@ def test_a_chain_of_images_stays_in_one_order(layout, transposes):
     network, model = emit(CHAIN, layout)
     assert operators(model)["Transpose"] == transposes
     [result] = model.graph.output
-    assert result.name == network.outputs[0] == "pre_lu_1"
+    assert result.name == network.outputs[0] == "prelu_1"
     assert sizes(result) == [BATCH, *ordered(network.output_type, "first" if layout == "nchw" else "last")]
 
 

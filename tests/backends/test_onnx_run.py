@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from netspec_onnx import backend
 
@@ -185,7 +186,7 @@ def test_large_weights_go_to_a_file_of_their_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_predict_goes_piece_by_piece(count, monkeypatch):
     network, weights, inputs, _, _ = problem(IMAGES)
-    monkeypatch.setattr("netspec_onnx.model.MEMORY_BYTES", 1)
+    monkeypatch.setattr("netspec.backend.PIECE_BYTES", 1)
     given = inputs[:1].repeat(count, axis=0) + np.arange(count).reshape(-1, 1, 1, 1)
     found = backend.predict(network, weights, given)
     assert found.shape == (count, 8, 6, 4)
@@ -193,6 +194,20 @@ def test_predict_goes_piece_by_piece(count, monkeypatch):
     if count:
         row = backend.run(network, weights, given, "float32")["upsample_1"]
         np.testing.assert_allclose(found, row, rtol=1e-4, atol=1e-5)
+
+
+def test_threads_that_wait_do_not_spin(monkeypatch):
+    """Several backends compute side by side while a build is verified."""
+    network, weights, inputs, _, _ = problem(IMAGES)
+    made = []
+    session = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda *given, **named: made.append(session(*given, **named)) or made[-1]
+    )
+    backend.predict(network, weights, inputs)
+    backend.run(network, weights, inputs, "float32")
+    entry = "session.intra_op.allow_spinning"
+    assert [each.get_session_options().get_session_config_entry(entry) for each in made] == ["0", "0"]
 
 
 def test_a_group_norm_keeps_its_digits_far_from_zero():

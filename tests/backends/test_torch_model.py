@@ -12,8 +12,10 @@ import pytest
 
 from netspec.backend import ExportSettings
 from netspec.errors import BackendError
-from netspec.layers import BatchNorm, Conv, Dense, Flatten, Normalize
+from netspec.layers import BatchNorm, Conv, Dense, Flatten, GroupNorm, LayerNorm, Normalize, Permute, Rescale, Reshape
 from netspec.reference import evaluate
+from netspec.verify.budget import budget, predict
+from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.backends.test_torch_render import CROOKED, ROOT, branched, compiled
 from tests.cases import chain
@@ -26,7 +28,18 @@ def error(found, expected) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 
 
-@pytest.mark.parametrize("network", [CROOKED, branched(), compiled("digits-cnn")], ids=lambda network: network.name)
+EXCHANGES = [
+    chain("swap", (9, 4), LayerNorm(), Permute(order=(2, 1)), Conv(filters=3, kernel=2), Permute(order=(2, 1))),
+    chain(
+        "roll", (5, 4, 3), Permute(order=(3, 1, 2)), LayerNorm(), Permute(order=(2, 3, 1)), Conv(filters=2, kernel=2)
+    ),
+    chain("volume", (5, 4, 3, 2), LayerNorm(), Permute(order=(4, 1, 2, 3)), Conv(filters=3, kernel=2), Flatten()),
+]
+
+
+@pytest.mark.parametrize(
+    "network", [CROOKED, branched(), compiled("digits-cnn"), *EXCHANGES], ids=lambda network: network.name
+)
 def test_every_row_of_a_chain(workers, network):
     weights = biting_weights(network, seed=3)
     inputs = hard_inputs(network.input_type, ordinary=3, seed=4)[:3]
@@ -36,6 +49,27 @@ def test_every_row_of_a_chain(workers, network):
     for name, values in rows.items():
         assert values.shape == expected[name].shape
         assert error(values, expected[name]) < 1e-12, name
+
+
+CHANNELS_LAST = [
+    chain("reshaped", (2048,), Reshape(shape=(16, 16, 8)), GroupNorm(groups=4)),
+    chain("far", (16, 12, 8), LayerNorm(), Rescale(scale=1.0, offset=1000.0), GroupNorm(groups=4)),
+    chain("far-volume", (6, 5, 4, 8), LayerNorm(), Rescale(scale=1.0, offset=1000.0), GroupNorm(groups=2)),
+    chain("far-sequence", (64, 8), LayerNorm(), Rescale(scale=1.0, offset=1000.0), GroupNorm(groups=2)),
+]
+
+
+@pytest.mark.parametrize("network", CHANNELS_LAST, ids=lambda network: network.name)
+def test_a_group_norm_keeps_its_digits_where_channels_lie_last(workers, network):
+    """torch's own kernel for that memory loses them at a mean of 1000."""
+    weights = biting_weights(network, seed=3)
+    inputs = hard_inputs(network.input_type, ordinary=2, seed=4)
+    expected = evaluate(network, weights, inputs)
+    predicted = predict(network, weights, inputs, expected)
+    rows = workers["torch"].call("run", network=network, weights=weights, inputs=inputs, precision="float32")
+    for name, values in rows.items():
+        found = compare(expected[name], values, budget(expected[name], predicted[name]))
+        assert found.symptom is None, f"{name}: error {found.error:.2e}, granted {found.granted:.2e}"
 
 
 def test_a_fed_value_replaces_the_row(workers):

@@ -27,11 +27,12 @@ from netspec.layers import (
     GlobalAvgPool,
     LayerNorm,
     MaxPool,
+    Permute,
     PReLU,
     SeparableConv,
 )
 from netspec.network import Network, TensorType
-from netspec.source import module_name
+from netspec.source import LINE_LENGTH, module_name
 from netspec.spec.load import load_spec, parse_spec
 from tests.cases import LAYER_CASES, chain, make_node
 
@@ -119,6 +120,7 @@ def test_tools_find_nothing(tmp_path):
     for network in networks:
         source = render(network).source
         assert imports(source) == {"torch"}, network.name
+        assert max(map(len, source.splitlines())) <= LINE_LENGTH, network.name
         (tmp_path / f"{module_name(network.name)}.py").write_text(source, encoding="utf-8")
     for command in (["check"], ["format", "--diff"]):
         run = [find_ruff_bin(), *command, "--isolated", "--no-cache", tmp_path]
@@ -158,6 +160,12 @@ def test_permutes_cancel():
     source = render(chain("twice", (5, 4, 3), Conv(filters=4, kernel=1), LayerNorm(), LayerNorm(), PReLU())).source
     assert source.count(".permute(0, 2, 3, 1)") == 1
     assert source.count(".permute(0, 3, 1, 2)") == 1
+
+
+def test_an_exchange_of_axes_that_is_only_another_order_is_none():
+    source = render(chain("swap", (9, 4), LayerNorm(), Permute(order=(2, 1)), Conv(filters=3, kernel=2))).source
+    assert source.count("permute") == 1
+    assert "self.layer_norm_1(x.permute(0, 2, 1))" in source
 
 
 def test_a_flat_end_is_not_permuted():
@@ -227,7 +235,7 @@ def test_an_attribute_that_is_taken_gets_another_name():
     assert rendering.attributes == {"a_depthwise": "a_depthwise", "a__depthwise": "a", "a__pointwise": "a"}
 
 
-@pytest.mark.parametrize("module", ["line", "rules.conv", "rules.image"])
+@pytest.mark.parametrize("module", ["line", "rules.conv", "rules.image", "rules.shape"])
 def test_examples_in_docstrings(module):
     tested = doctest.testmod(importlib.import_module(f"netspec_torch.{module}"))
     assert tested.attempted

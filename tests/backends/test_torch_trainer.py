@@ -11,11 +11,12 @@ from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.errors import BackendError
-from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten
+from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, GroupNorm
 from netspec.spec.load import parse_spec
 from netspec.training.history import COLUMNS, DivergedError, best_epoch
 from netspec.training.settings import TrainSettings
 from netspec.verify.inputs import biting_weights
+from netspec.worker import Worker
 from tests.cases import chain
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")
@@ -43,7 +44,7 @@ def trained(workers, network, weights, data, settings):
 
 
 class Numpy:
-    """The optimisers as SEMANTICS 2.9 writes them, for one weight, in float64."""
+    """The optimisers as torch.optim's documentation writes them, for one weight, in float64."""
 
     def __init__(self, settings, decays: bool) -> None:
         self.settings, self.decay = settings, settings.weight_decay if decays else 0.0
@@ -258,6 +259,46 @@ def test_a_loss_that_is_not_finite_says_where(workers):
         )
 
 
+class Probe:
+    """A training in a worker of its own, and how precisely torch multiplied meanwhile."""
+
+    def tensor_float_32(self, newer, **arguments):
+        """How float32 is multiplied: before, at every report, and after; in matrices and convolutions."""
+        import torch
+        from netspec_torch.trainer import train
+
+        def allowed():
+            return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+        if newer:
+            torch.backends.cuda.matmul.fp32_precision = torch.backends.cudnn.conv.fp32_precision = "tf32"
+        else:
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        during = []
+        before = allowed()
+        train(**arguments, device="cpu", progress=lambda event, **values: during.append(allowed()))
+        return before, during, allowed()
+
+
+probe = Probe()
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_gpus_train_in_full_float32(newer):
+    network = chain("precise", (3,), Dense(units=2))
+    with Worker("tests.backends.test_torch_trainer:probe") as worker:
+        before, during, after = worker.call(
+            "tensor_float_32",
+            newer=newer,
+            network=network,
+            weights=biting_weights(network, seed=3),
+            dataset=dataset(np.ones((4, 3), np.float32), np.arange(4) % 2),
+            settings=TrainSettings(epochs=2),
+        )
+    assert before == after == ("tf32", "tf32")
+    assert set(during) == {("ieee", "ieee")}
+
+
 def test_an_unknown_device_is_named(workers):
     network = chain("device", (3,), Dense(units=2))
     data = dataset(np.ones((4, 3), np.float32), np.arange(4) % 2)
@@ -278,6 +319,17 @@ def test_a_network_without_weights_cannot_train(workers):
     data = dataset(np.ones((4, 2, 1, 1), np.float32), np.arange(4) % 2)
     with pytest.raises(BackendError, match="bare has no weights to train"):
         trained(workers, network, {}, data, {})
+
+
+def test_a_norm_of_the_images_themselves_trains(workers):
+    """Images need no gradient, and lie with their channels last: there torch's own GroupNorm crashes."""
+    layers = (GroupNorm(groups=2), Conv(filters=3, kernel=3), GroupNorm(groups=3), Flatten(), Dense(units=2))
+    network = chain("norm_first", (8, 8, 4), *layers)
+    images = np.random.default_rng(8).standard_normal((12, 8, 8, 4)).astype(np.float32)
+    weights = biting_weights(network, seed=3)
+    found, history, _ = trained(workers, network, weights, dataset(images, np.arange(12) % 2), {"epochs": 2})
+    assert len(history) == 2
+    assert all(not np.array_equal(found[name], weights[name]) for name in weights)
 
 
 def test_sequences_train(workers):

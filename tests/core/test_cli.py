@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import netspec
 from netspec import cli
+from netspec.build import Options, Outcome
+from netspec.errors import BackendError, NetspecError, SpecError
+from netspec.report.problems import RED
+from netspec.verify.result import BackendVerdict, Failure, Symptom, Verdict
+from netspec.weights import save
 
 SPECS = Path(__file__).parents[2] / "specs"
 Run = Callable[..., tuple[int, str, str]]
@@ -97,6 +105,61 @@ def test_a_missing_file_is_said_in_one_message(run: Run, tmp_path: Path, command
     assert "Traceback" not in out + err
 
 
+# Errors as JSON
+
+
+PROBLEM = {"message", "hint", "path", "file", "line", "column"}
+
+
+@pytest.mark.parametrize("command", ["show", "build", "train", "export", "verify"])
+def test_an_error_as_json_is_one_document(run: Run, tmp_path: Path, command: str) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("input: 8x8x1\nlayers:\n  - Flaten\ndata: digits\ntrain: {epochs: 1}\n")
+    status, out, err = run(command, wrong, "--format", "json")
+    assert (status, err) == (2, "")
+    found = json.loads(out)
+    assert list(found) == ["problems"]
+    [problem] = found["problems"]
+    assert set(problem) == PROBLEM
+    assert (problem["line"], problem["column"], problem["path"]) == (3, 5, "layers.0")
+    assert run("check", wrong, "--format", "json")[1].count(json.dumps(problem["message"])) == 1
+
+
+@pytest.mark.parametrize("command", ["build", "export", "verify"])
+def test_wrong_targets_as_json(run: Run, spec: Path, command: str) -> None:
+    status, out, _ = run(command, spec, "--targets", "torhc,kears", "--format", "json")
+    assert status == 2
+    assert [problem["hint"] for problem in json.loads(out)["problems"]] == [
+        "did you mean 'torch'?",
+        "did you mean 'keras'?",
+    ]
+
+
+def test_an_error_without_problems_is_one_as_json(run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise BackendError("the torch backend needs torch\n  hint: pip install it")
+
+    monkeypatch.setattr("netspec.build.build", fail)
+    status, out, err = run("build", spec, "--format", "json")
+    assert (status, err) == (3, "")
+    [problem] = json.loads(out)["problems"]
+    assert set(problem) == PROBLEM
+    assert (problem["message"], problem["hint"]) == ("the torch backend needs torch", "pip install it")
+
+
+def test_doctor_prints_its_error_as_json(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise NetspecError("nothing can be asked")
+
+    monkeypatch.setattr("netspec.doctor.examine", fail)
+    status, out, err = run("doctor", "--format", "json")
+    assert (status, err) == (2, "")
+    assert [problem["message"] for problem in json.loads(out)["problems"]] == ["nothing can be asked"]
+
+
+# fmt
+
+
 def test_fmt_writes_checks_and_prints(run: Run, spec: Path) -> None:
     assert run("fmt", spec, "--check", "--to", "mapping")[0] == 1
     status, out, _ = run("fmt", spec, "--stdout", "--to", "mapping")
@@ -105,6 +168,55 @@ def test_fmt_writes_checks_and_prints(run: Run, spec: Path) -> None:
     assert run("fmt", spec, "--to", "mapping")[0] == 0
     assert spec.read_text() == out
     assert run("fmt", spec, "--check", "--to", "mapping")[0] == 0
+
+
+def test_fmt_goes_on_after_a_file_that_is_wrong(run: Run, spec: Path, tmp_path: Path) -> None:
+    wrong, missing = tmp_path / "wrong.yaml", tmp_path / "missing.yaml"
+    wrong.write_text("input: 8x8x1\nlayers: [\n")
+    status, out, err = run("fmt", wrong, missing, spec, "--to", "mapping")
+    assert status == 2
+    assert out == f"{spec}: written as mapping\n"
+    assert "wrong.yaml" in err
+    assert "missing.yaml" in err
+    assert run("fmt", spec, "--check", "--to", "pipes")[0] == 1
+    assert run("fmt", spec, wrong, "--check", "--to", "pipes")[0] == 2
+
+
+def test_fmt_keeps_links_modes_and_line_ends(run: Run, spec: Path, tmp_path: Path) -> None:
+    spec.write_bytes(spec.read_bytes().replace(b"\n", b"\r\n"))
+    spec.chmod(0o640)
+    folder = tmp_path / "links"
+    folder.mkdir()
+    link = folder / "link.yaml"
+    link.symlink_to(Path("..") / spec.name)
+    assert run("fmt", link, "--to", "mapping")[0] == 0
+    assert link.is_symlink()
+    assert b"type: CNN" in spec.read_bytes()
+    assert spec.stat().st_mode & 0o7777 == 0o640
+    assert spec.read_bytes().count(b"\n") == spec.read_bytes().count(b"\r\n") > 2
+    assert sorted(tmp_path.rglob("*")) == sorted([folder, link, spec])
+
+
+def test_fmt_names_the_file_that_cannot_be_written(
+    run: Run, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = spec.read_text()
+    other = tmp_path / "other.yaml"
+    other.write_text(before)
+    replace = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if target.name == spec.name:
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    status, out, err = run("fmt", spec, other, "--to", "mapping")
+    assert status == 2
+    assert out == f"{other}: written as mapping\n"
+    assert err == f"{spec}: cannot be written: No space left on device\n1 problem\n"
+    assert spec.read_text() == before
+    assert sorted(tmp_path.iterdir()) == [other, spec]
 
 
 def test_schema_is_json(run: Run) -> None:
@@ -123,6 +235,150 @@ def test_an_unknown_target_is_refused_with_a_near_name(run: Run, spec: Path) -> 
     status, _, err = run("export", spec, "--targets", "torhc")
     assert status == 2
     assert "did you mean 'torch'" in err
+
+
+@pytest.mark.parametrize("command", ["build", "export", "verify"])
+@pytest.mark.parametrize("targets", ["", " , "])
+def test_no_target_at_all_is_refused(run: Run, spec: Path, tmp_path: Path, command: str, targets: str) -> None:
+    status, out, err = run(command, spec, "--targets", targets, "-o", tmp_path / "out")
+    assert (status, out) == (2, "")
+    assert f"--targets: {targets!r} names no backend" in err
+    assert "'torch'" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_reads_its_spec_once_and_needs_the_trainer_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from netspec.spec import load
+
+    read, asked = [], []
+    read_text = load.read_text
+    monkeypatch.setattr(load, "read_text", lambda path: read.append(path) or read_text(path))
+    monkeypatch.setattr("netspec.build.build", lambda _, options, __: asked.append(options) or Outcome(Path("x")))
+    assert run("train", SPECS / "digits-cnn.yaml", "--backend", "keras")[0] == 0
+    assert len(read) == 1
+    assert asked == [Options(("keras",), "keras", until="train")]
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("symptoms", "status"),
+    [
+        ({}, 0),
+        ({"torch": "value"}, 1),
+        ({"torch": "crash"}, 3),
+        ({"torch": "unsupported", "keras": "crash"}, 3),
+        ({"torch": "crash", "keras": "value"}, 1),
+    ],
+)
+def test_the_verdict_is_the_exit_status(
+    run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch, symptoms: dict[str, Symptom], status: int
+) -> None:
+    backends = tuple(
+        BackendVerdict(
+            backend=name,
+            passed=name not in symptoms,
+            rows=(),
+            artefacts=(),
+            failures=tuple(
+                Failure(stage="run", symptom=symptom, message="it is so")
+                for each, symptom in symptoms.items()
+                if each == name
+            ),
+        )
+        for name in ("torch", "keras", "onnx")
+    )
+    numbers = {"parameters": 1, "trainable": 1, "non_trainable": 0}
+    verdict = Verdict(network="tiny", passed=not symptoms, samples=("ramp",), backends=backends, **numbers)
+    monkeypatch.setattr("netspec.build.build", lambda *_: Outcome(Path("x"), verdict))
+    assert run("build", spec)[0] == status
+    assert run("verify", spec, "--format", "json")[0] == status
+
+
+def test_an_interrupt_is_one_line(run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("netspec.build.build", interrupt)
+    assert run("build", spec) == (130, "", "netspec: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["chek"], ["show"], ["check", "--wrong"], ["show", "x", "--format", "xml"]])
+def test_wrong_arguments_are_said_with_the_usage(run: Run, arguments: list[str]) -> None:
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("Usage: netspec")
+    assert "Error: " in err
+
+
+def ended(*arguments: str | Path, **streams: int) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, with these streams."""
+    command = [sys.executable, "-c", "from netspec.cli import main; main()", *map(str, arguments)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run(command, text=True, check=False, **{**piped, **streams})
+
+
+@pytest.fixture
+def unread() -> int:
+    """The end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("arguments", [["show", SPECS / "digits-cnn.yaml", "--format", "json"], ["schema"]])
+def test_a_reader_that_goes_away_is_no_error(arguments: list[str | Path], unread: int) -> None:
+    done = ended(*arguments, stdout=unread)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_status_stays_where_nobody_reads(unread: int, tmp_path: Path) -> None:
+    assert ended("check", tmp_path / "none.yaml", "--format", "json", stdout=unread).returncode == 2
+    assert ended("show", tmp_path / "none.yaml", stderr=unread).returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["schema"], ["check", SPECS / "digits-cnn.yaml"], ["show", "--help"]])
+def test_a_full_disk_is_said(arguments: list[str | Path]) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    done = ended(*arguments, stdout=full)
+    os.close(full)
+    assert done.returncode == 2
+    assert done.stderr.startswith("netspec: ")
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_colour_is_for_terminals_and_can_be_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if refused:
+        monkeypatch.setenv("NO_COLOR", "1")
+    _, _, err = run("show", tmp_path / "none.yaml")
+    assert (RED not in err) == refused
+
+
+# From Python
+
+
+def test_a_model_takes_the_weights_of_a_build_folder(spec: Path, tmp_path: Path) -> None:
+    drawn = netspec.load(spec)
+    trained = {name: value + 1 for name, value in drawn.weights.items()}
+    path = tmp_path / "weights.safetensors"
+    save(path, trained, drawn.network)
+    loaded = netspec.load(spec, weights=path)
+    assert loaded.weights.keys() == trained.keys()
+    assert all(np.array_equal(loaded.weights[name], value) for name, value in trained.items())
+    with pytest.raises(SpecError, match="is missing"):
+        netspec.load(SPECS / "digits-cnn.yaml", weights=path)
+    with pytest.raises(SpecError, match="no such file"):
+        netspec.load(spec, weights=tmp_path / "none.safetensors")
 
 
 def test_weights_beyond_memory_are_refused_before_they_are_made(run: Run, tmp_path: Path) -> None:

@@ -153,21 +153,35 @@ def test_a_name_may_stand_once() -> None:
 
 def test_rank_in_a_name_is_asserted() -> None:
     [problem] = problems_of("Conv1D | 4, 3")
-    assert "Conv1D is for 1-D data, but its input 28x28x3 is 2-D" in problem
+    assert "Conv1D is for length x channels, but its input is 28x28x3" in problem
     assert network_of("GlobalAvgPool2D | - | ReLU").output_type.shape == (3,)
 
 
 def test_expectations_that_are_not_met_are_errors_at_their_own_line() -> None:
-    more = "expect:\n  parameters: 7\n  output: 2\n  shapes: {dense_1: 3, dense_9: 1}\n  counts: {dense_1: 8}\n"
+    more = "expect:\n  parameters: 7\n  output: 2\n  shapes: {dense_1: 3}\n  counts: {dense_1: 8}\n"
     with pytest.raises(ExpectationError) as caught:
         network_of("Dense | 2", shape="4", more=more)
     assert caught.value.exit_code == 1
     messages = [str(problem) for problem in caught.value.problems]
-    assert [message.split(": ")[0] for message in messages] == [
-        "x.yaml:6:15", "x.yaml:8:21", "x.yaml:8:33", "x.yaml:9:21",
-    ]  # fmt: skip
+    assert [message.split(": ")[0] for message in messages] == ["x.yaml:6:15", "x.yaml:8:21", "x.yaml:9:21"]
     assert "parameters should be 7, but the network has 10" in messages[0]
-    assert "did you mean 'dense_1'" in messages[2]
+
+
+def test_an_expectation_of_a_row_that_is_not_there_is_a_wrong_spec() -> None:
+    more = "expect:\n  shapes: {dense_9: 1}\n  counts: {dens: 8}\n"
+    with pytest.raises(SpecError) as caught:
+        network_of("Dense | 2", shape="4", more=more)
+    assert caught.value.exit_code == 2
+    first, second = map(str, caught.value.problems)
+    assert first.startswith("x.yaml:6:21: expect.shapes.dense_9: there is no row 'dense_9'")
+    assert "did you mean 'dense_1'" in first
+    assert second.startswith("x.yaml:7:18: expect.counts.dens")
+
+
+def test_a_momentum_that_means_torchs_is_refused_with_ours() -> None:
+    [problem] = problems_of("BN | - | - | momentum=0.1")
+    assert "momentum=0.9" in problem
+    assert problem.startswith("x.yaml:4:18: ")
 
 
 def test_read_rows_keeps_what_was_written_beside_the_final_name() -> None:
@@ -175,6 +189,48 @@ def test_read_rows_keeps_what_was_written_beside_the_final_name() -> None:
     [row] = read_rows(spec)
     assert row.name == "conv_1"
     assert row.written.row.text == "CNN | 4, 3 | ReLU"
+
+
+def test_digest_tells_initial_values_apart_however_near_they_are() -> None:
+    digests = {network_of(f"c: Conv | 4, 3 | - | init=normal({std})").digest for std in ("0.02", "0.0200000001")}
+    assert len(digests) == 2
+
+
+def test_given_names_are_those_of_every_spelling_of_an_activation() -> None:
+    rows = ("ReLU", "Activation | relu", "{type: Activation, function: ReLU}", "leaky_relu(0.2)", "LeakyReLU | 0.1")
+    names = [row.name for row in network_of(*rows).rows]
+    assert names == ["relu_1", "relu_2", "relu_3", "leaky_relu_1", "leaky_relu_2"]
+
+
+def test_a_pool_has_a_kernel_in_torch() -> None:
+    pools = {network_of(f"p: MaxPool | {cells}").digest for cells in ("3", "kernel_size=3", "kernel=3", "pool_size=3")}
+    assert len(pools) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes"),
+    [(("Flatten", "FNN | 2"), "[a, b]"), (("Flatten", "FNN | 1 | Sigmoid"), "[a, b]"), (("Conv | 2, 1",), "[a, b]")],
+)
+def test_classes_name_the_outputs(rows: tuple[str, ...], classes: str) -> None:
+    assert network_of(*rows, more=f"classes: {classes}\n").classes == ("a", "b")
+
+
+def test_a_position_has_classes_too() -> None:
+    [problem] = problems_of("Conv | 3, 1", more="classes: [a]\n")
+    assert "classes: 1 class has a name, but the network gives 3 numbers for a position" in problem
+
+
+def test_classes_are_those_of_the_data_in_its_order() -> None:
+    rows, shape = ("Flatten", "FNN | 10"), "28x28x1"
+    names = [str(digit) for digit in range(10)]
+    assert network_of(*rows, shape=shape, more=f"data: mnist\nclasses: {names}\n").classes == tuple(names)
+    [problem] = problems_of(*rows, shape=shape, more=f"data: mnist\nclasses: {names[::-1]}\n")
+    assert problem.startswith("x.yaml:7:10: classes: class 0 of mnist is '0', but here it is '9'")
+
+
+def test_rows_that_can_be_read_are_judged_beside_those_that_cannot() -> None:
+    problems = problems_of("CNN | 4, 99", "CNN | (", "FNN | 3", "MaxPool | 2, strid=3")
+    assert [problem.split(": ")[1] for problem in problems] == ["layers.0.conv_1", "layers.1", "layers.3.strid"]
 
 
 TRAIN = "train: {epochs: 1}\n"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netspec.errors import SpecError
-from netspec.notation import Call, Value, write_value
+from netspec.notation import WORD, Call, Value, write_value
 from netspec.spec.format import format_spec
 from netspec.spec.load import parse_spec
 from netspec.spec.row import Row
@@ -64,18 +64,19 @@ TABLE = """\
 name: a    # its name
 input:   8x8x3
 
-# type       | size       | activation
-# first
-# second block
-# the end
 layers: |  # the rows
   | layer | type    | size       | activation      | options                         |
   |-------|---------|------------|-----------------|---------------------------------|
+  # type       | size       | activation
+  # first
   |       | CNN     | 32, (3,3)  | -               | -                               |
   | conv2 | CNN     | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1)) |
+
+  # second block
   |       | Conv    | 32, 3      | ReLU            | padding=same, init=normal(0.02) |
   | x     | Dense   | 10         | softmax         | -                               |
   |       | Dropout | rate = 0.5 | -               | -                               |
+  # the end
 
 classes: [ a, b ]
 """
@@ -117,6 +118,139 @@ def test_the_pasted_table_of_a_document():
 def test_names_in_every_row_align_their_types():
     text = "input: 3\nlayers:\n- a: CNN | 1, 1 | ReLU\n- long: Flatten\n"
     assert format_spec(text, "f", "pipes") == "input: 3\nlayers:\n- a:    CNN     | 1, 1 | ReLU\n- long: Flatten\n"
+
+
+WILD = """\
+input: 8x8x3
+layers: |
+    # from the paper
+    | # | **Type**  | Filters | Kernel Size | Strides | Activation |
+    |---|-----------|---------|-------------|---------|------------|
+    | 1 | `CNN`     | 32      | 3x3         | 1, 2    | *ReLU*     |
+
+    # then
+    | 2 | MaxPool   | —       | 2           | –       | —          |
+    # | 3 | CNN | 4 |
+    | 3 | **Dense** | 10      | -           | -       | softmax    |
+    +---+
+    # behind
+name: b
+"""
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        (
+            "pipes",
+            """\
+input: 8x8x3
+layers:
+  # from the paper
+  - CNN     | 32 | ReLU    | kernel_size=3x3, strides=(1, 2)  # layer 1
+
+  # then
+  - MaxPool | -  | -       | kernel_size=2  # layer 2
+  # | 3 | CNN | 4 |
+  - Dense   | 10 | softmax  # layer 3
+    # behind
+name: b
+""",
+        ),
+        (
+            "mapping",
+            """\
+input: 8x8x3
+layers:
+  # from the paper
+  - {type: CNN, filters: 32, kernel: 3x3, strides: 1x2, activation: ReLU}  # layer 1
+
+  # then
+  - {type: MaxPool, size: 2}  # layer 2
+  # | 3 | CNN | 4 |
+  - {type: Dense, units: 10, activation: softmax}  # layer 3
+    # behind
+name: b
+""",
+        ),
+        (
+            "table",
+            """\
+input: 8x8x3
+layers: |
+  | # | **Type** | Filters | Kernel Size | Strides | Activation |
+  |---|----------|---------|-------------|---------|------------|
+  # from the paper
+  | 1 | CNN      | 32      | 3x3         | 1, 2    | ReLU       |
+
+  # then
+  | 2 | MaxPool  | -       | 2           | -       | -          |
+  # | 3 | CNN | 4 |
+  | 3 | Dense    | 10      | -           | -       | softmax    |
+    # behind
+name: b
+""",
+        ),
+    ],
+)
+def test_a_table_from_the_wild_keeps_its_columns_and_comments(style, expected):
+    assert format_spec(WILD, "f", style) == expected
+    assert format_spec(expected, "f", style) == expected
+    back = format_spec(expected, "f", "table")
+    assert [row[2] for row in meanings(back)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("CNN | 32 | - | stride=2, kernel_size=3", "{type: CNN, filters: 32, kernel: 3, stride: 2}"),
+        ("CNN | kernel=3", "{type: CNN, kernel: 3}"),
+        (
+            "{type: Conv, kernel_size: 3, strides: 2, out_channels: 4}",
+            "{type: Conv, filters: 4, kernel: 3, strides: 2}",
+        ),
+    ],
+)
+def test_what_a_size_cell_may_hold_comes_first_in_a_mapping(row, expected):
+    written = format_spec(f"input: 3\nlayers:\n  - {row}\n", "f", "mapping")
+    assert written == f"input: 3\nlayers:\n  - {expected}\n"
+    assert format_spec(written, "f", "mapping") == written
+
+
+def test_words_lose_the_quotes_that_they_do_not_need_in_a_mapping():
+    text = "input: 3\nlayers:\n  - CNN | 3, 3 | - | padding = \"same\", a='b c', b=[\"x\", 'y']\n"
+    written = format_spec(text, "f", "mapping")
+    assert "{type: CNN, filters: 3, kernel: 3, padding: same, a: \"'b c'\", b: [x, y]}" in written
+    assert format_spec(written, "f", "mapping") == written
+
+
+@pytest.mark.parametrize(
+    ("notation", "yaml"),
+    [
+        ("((1,1),(0,2))", "[[1, 1], [0, 2]]"),
+        ("((1,2),(3,4))", "[[1, 2], [3, 4]]"),
+        ("[1x1, (0,2)]", "[[1, 1], [0, 2]]"),
+        ("(3,3)", "3x3"),
+        ("3x3", "3x3"),
+    ],
+)
+def test_pads_are_pairs_in_a_mapping(notation, yaml):
+    written = format_spec(f"input: 3\nlayers:\n  - ZeroPad | {notation}\n", "f", "mapping")
+    assert written.endswith(f"  - {{type: ZeroPad, padding: {yaml}}}\n")
+    assert format_spec(written, "f", "mapping") == written
+
+
+def test_comments_that_stood_in_one_column_stand_in_one_again():
+    text = (
+        "input: 3\nlayers:\n  - CNN|32,3|ReLU   # a\n  - Flatten         # b\n"
+        "  - ReLU # alone\n  - FNN|10          # c\n"
+    )
+    expected = (
+        "input: 3\nlayers:\n  - CNN     | 32,3 | ReLU  # a\n  - Flatten                # b\n"
+        "  - ReLU  # alone\n  - FNN     | 10           # c\n"
+    )
+    assert format_spec(text, "f", "pipes") == expected
+    assert format_spec(expected, "f", "pipes") == expected
 
 
 def test_line_ends_and_a_byte_order_mark_stay():
@@ -176,7 +310,12 @@ def row_lines(draw: st.DrawFn) -> str:
     activation = draw(st.none() | words | calls)
     options = draw(st.dictionaries(words.filter(lambda word: word not in (*fields, "activation")), values, max_size=3))
     cells = [kind, ", ".join(map(write_value, size)) or "-", write_value(activation) if activation else "-"]
-    cells.append(", ".join(f"{name}={write_value(value)}" for name, value in options.items()) or "-")
+    quote = draw(st.sampled_from(["", "'"]))
+    written = {
+        name: f"{quote}{value}{quote}" if isinstance(value, str) and WORD.fullmatch(value) else write_value(value)
+        for name, value in options.items()
+    }
+    cells.append(", ".join(f"{name}={value}" for name, value in written.items()) or "-")
     name = draw(st.none() | words)
     text = '"' + " | ".join(cells).replace("\\", "\\\\").replace('"', '\\"') + '"'
     above = draw(st.lists(COMMENTS | st.just(""), max_size=2))

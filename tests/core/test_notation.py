@@ -16,6 +16,8 @@ from netspec.notation import Call, NotationError, parse_cell, parse_value, split
     [
         ("", (), {}),
         ("-", (), {}),
+        (" – ", (), {}),
+        ("—", (), {}),
         ("32, (3,3)", (32, (3, 3)), {}),
         ("32, 3x3", (32, (3, 3)), {}),
         ("(2,2), stride=2", ((2, 2),), {"stride": 2}),

@@ -254,6 +254,17 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
     assert third == "tiny: export torch is up to date"
 
 
+class Unread(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_progress_that_nobody_reads_stops_nothing() -> None:
+    with build_progress("tiny", Unread()) as progress:
+        for event, values in events():
+            progress(event, **values)
+
+
 def test_progress_on_a_terminal_keeps_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
@@ -377,7 +388,55 @@ def test_a_backend_without_rows_still_says_what_failed() -> None:
     for backends in ((dead,), (*whole.backends, dead)):
         text = verify_text(whole.model_copy(update={"passed": False, "backends": backends}))
         assert "crash (build): the keras worker was killed by SIGKILL" in text
-        assert text.endswith("run `netspec doctor` to see what is installed here")
+        assert "keras differs" not in text
+        assert "keras did not answer" in text
+        assert text.splitlines()[-1].startswith("  hint: the message above says how it ended")
+        for advice in ("memory", "run again", "`netspec doctor`"):
+            assert advice in text.splitlines()[-1]
+
+
+def silence(verdict: Verdict, *names: str) -> Verdict:
+    """The verdict had the workers of these backends died."""
+    crash = Failure(stage="run", symptom="crash", message="the worker was killed by SIGKILL")
+    backends = (
+        BackendVerdict(backend=each.backend, passed=False, rows=(), artefacts=(), failures=(crash,))
+        if each.backend in names
+        else each
+        for each in verdict.backends
+    )
+    return verdict.model_copy(update={"passed": False, "backends": tuple(backends)})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "silent", "headline"),
+    [
+        ((), ("torch",), "NOT PROVEN. torch did not answer; keras and onnx compute the spec"),
+        ((), ("torch", "keras", "onnx"), "NOT PROVEN. torch, keras and onnx did not answer; nothing is proven"),
+        (("keras",), ("torch",), "NOT EQUAL. keras differs; torch did not answer; onnx computes the spec"),
+        (
+            ("keras", "onnx"),
+            ("torch",),
+            "NOT EQUAL. keras and onnx differ; torch did not answer; none computes the spec",
+        ),
+    ],
+)
+def test_a_backend_that_did_not_answer_does_not_differ(
+    wrong: tuple[str, ...], silent: tuple[str, ...], headline: str
+) -> None:
+    net = network("fashion-mnist-cnn")
+    verdict = silence(verdict_of(net, dict.fromkeys(wrong, "conv_2")), *silent)
+    assert verify_text(verdict).splitlines()[0] == f"fashion-mnist-cnn: {headline}"
+    page = read_page(report_page(net, verdict, {}, {}))
+    assert headline in page.text
+    assert ("differs" in page.text) == bool(wrong)
+    assert (verdict.differs, verdict.unproven) == (bool(wrong), not wrong)
+    for backend in verdict.backends:
+        assert (backend.differs, backend.unproven) == (backend.backend in wrong, backend.backend in silent)
+
+
+def test_an_equal_verdict_is_neither() -> None:
+    verdict = verdict_of(network("fashion-mnist-cnn"))
+    assert (verdict.passed, verdict.differs, verdict.unproven) == (True, False, False)
 
 
 def test_every_symptom_has_advice() -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from netspec.backend import ExportSettings
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.write import write_yaml
+from netspec.verify.settings import VerifySettings
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 
@@ -31,6 +33,20 @@ def test_defaults_are_filled_in() -> None:
     assert conv["init"] == "glorot_uniform"
     assert conv["activation"] == "leaky_relu(slope=0.1)"
     assert pool["stride"] == [3]
+
+
+def test_what_a_build_does_without_being_told_is_written_too() -> None:
+    resolved = resolved_spec(parse_spec("input: 8x8x1\nlayers:\n  - ReLU\n", "x.yaml"))
+    assert resolved["verify"] == VerifySettings().model_dump(mode="json", exclude_none=True)
+    assert resolved["export"] == ExportSettings().model_dump(mode="json", exclude_none=True)
+    assert "train" not in resolved
+    assert "data" not in resolved
+
+
+def test_initial_values_keep_every_digit() -> None:
+    rows = "\n  - FNN | 3 | - | init=normal(0.0123456789), bias_init=constant(2)\n"
+    [row] = resolved_spec(parse_spec(f"input: 4\nlayers:{rows}", "x.yaml"))["layers"]
+    assert (row["init"], row["bias_init"]) == ("normal(0.0123456789)", "constant(2)")
 
 
 def test_every_kind_survives() -> None:

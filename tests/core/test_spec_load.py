@@ -175,9 +175,40 @@ def test_overrides_reach_rows_by_name_and_by_index():
     assert spec(GOOD, "layers.1.type=Dropout", "layers.1.name=drop").rows[1].name == "drop"
 
 
+def test_overrides_reach_rows_by_the_names_that_show_prints():
+    text = "input: 8x8x1\nlayers:\n  - Conv | 4, 3\n  - conv_2: Conv | 4, 3\n  - Conv | 4, 3\n  - relu\n"
+    found = spec(text, "layers.conv_1.filters=16", "layers.conv_3.filters=32", "layers.relu_1.type=tanh").rows
+    assert [row.size[0] for row in found[:3]] == [16, 4, 32]
+    assert [row.name for row in found] == [None, "conv_2", None, None]
+    assert found[3].type == "tanh"
+
+
+def test_an_override_may_put_a_row_in_the_place_of_a_broken_one():
+    broken = GOOD.replace("- Flatten", "- Flatten | (")
+    assert [row.problem is None for row in spec(broken).rows] == [True, False, True]
+    assert [row.problem is None for row in spec(broken, "layers.1=Flatten").rows] == [True, True, True]
+
+
+def test_everything_wrong_with_overrides_is_said_at_once():
+    found = problems(
+        GOOD,
+        "nonsense",
+        "classes.7=3",
+        "layers.9.filters=3",
+        "layers.conv1.a.b=1",
+        "layers.0.kernel=(3",
+        "train.epoch=3",
+    )
+    assert [problem.split(":")[1] for problem in found] == ["1", "2", "6"]
+    found = problems(GOOD, "classes.7=3", "layers.9.filters=3", "layers.conv1.a.b=1", "layers.0.kernel=(3")
+    assert [problem.split(":")[1] for problem in found] == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("layers.flaten_1.name=f", "there is no row named 'flaten_1'\n  hint: did you mean 'flatten_1'?"),
+        ("layers.zzz.name=f", "there is no row named 'zzz'\n  hint: `netspec show` prints the name of every row"),
         ("nonsense", "--set:1:1: 'nonsense' is not path=value"),
         ("=3", "--set:1:1: '=3' is not path=value"),
         ("a..b=3", "is not path=value"),

@@ -8,6 +8,7 @@ from netspec.errors import SpecError
 from netspec.notation import Call
 from netspec.spec.load import parse_spec
 from netspec.spec.row import Row
+from netspec.spec.rows import row_problems
 
 
 def rows(layers: str) -> tuple[Row, ...]:
@@ -20,9 +21,11 @@ def row(text: str) -> Row:
 
 
 def problems(layers: str) -> list[str]:
-    with pytest.raises(SpecError) as caught:
-        rows(layers)
-    return [str(problem) for problem in caught.value.problems]
+    try:
+        found = row_problems(rows(layers))
+    except SpecError as error:
+        found = list(error.problems)
+    return [str(problem) for problem in found]
 
 
 def test_a_pipe_row_has_four_cells():
@@ -118,6 +121,67 @@ def test_a_pasted_table_reads_as_its_rows():
     assert str(found[0].cells["size"]) == "f.yaml:5:25"
 
 
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (
+            "| type | Filters | Kernel Size | Strides |\n  | CNN | 32 | 3, 5 | 2 |\n  | Flatten | - | - | |",
+            [("CNN", (32,), {"kernel_size": (3, 5), "strides": 2}), ("Flatten", (), {})],
+        ),
+        (
+            "| type | Filters | Units | rate |\n  | CNN | 32 | | |\n  | FNN | | 10 | |\n  | Dropout | | | .5 |",
+            [("CNN", (), {"filters": 32}), ("FNN", (), {"units": 10}), ("Dropout", (), {"rate": 0.5})],
+        ),
+        (
+            "| type | Units |\n  | CNN | 32, (3,3) |\n  | FNN | 10 |",
+            [("CNN", (32, (3, 3)), {}), ("FNN", (10,), {})],
+        ),
+        (
+            "| type | `size` | units |\n  | **CNN** | `2*16, 3` | |\n  | *CNN* | 4, **(3,3)** |\n  | __a__ | '`*`'",
+            [("CNN", (32, 3), {}), ("CNN", (4, (3, 3)), {}), ("a", ("`*`",), {})],
+        ),
+        ("| type | size |\n  | BN | — |\n  | BN | – |", [("BN", (), {}), ("BN", (), {})]),
+        (
+            "# a table\n  # with comments\n  type | size\n  # one\n\n  CNN | 3\n  # CNN | 4\n  #",
+            [("CNN", (3,), {})],
+        ),
+        ("# | type\n  1 | CNN\n  # 2 | CNN\n  3 | FNN", [("CNN", (), {}), ("FNN", (), {})]),
+        (
+            "┌──────┬──────┐\n  │ type │ size │\n  ├──────┼──────┤\n  │ CNN  │ 3    │\n  └──────┴──────┘",
+            [("CNN", (3,), {})],
+        ),
+    ],
+    ids=["kernel", "filters and units", "units alone", "markup", "dashes", "comments", "numbers", "boxes"],
+)
+def test_tables_from_the_wild(table, expected):
+    assert [(row.type, row.size, row.options) for row in rows(f" |\n  {table}\n")] == expected
+
+
+def test_markup_moves_no_place():
+    [found] = rows(" |\n  | type | size |\n  | **CNN** | `32`, *stride* = 2 |\n")[:1]
+    assert found.problem is not None
+    [found] = rows(" |\n  | layer | type | size |\n  | **a** | `CNN` | **32**, stride = 2 |\n")
+    assert {cell: place.column for cell, place in found.cells.items()} == {
+        "name": 7,
+        "type": 14,
+        "size": 23,
+        "stride": 29,
+    }
+
+
+SUMMARY = """ |
+  Layer (type:depth-idx)        Output Shape      Param #
+  =======================================================
+  ├─Conv2d: 1-1                 [1, 64, 112, 112]   9,408
+"""
+
+
+@pytest.mark.parametrize("table", [SUMMARY, SUMMARY.replace(" |", " >"), SUMMARY.replace("Layer (", "| layer(")])
+def test_a_summary_is_told_from_a_table(table):
+    [problem] = problems(table)
+    assert problem.startswith("f.yaml:2:9: layers: this is a model's summary")
+
+
 DRESSES = [
     """ |
   층수 | 종류 | 크기 | 활성화 함수
@@ -192,6 +256,16 @@ def test_tables_come_in_many_dresses(table):
         (" |\n  | type | size |\n", "the table has a header, but no rows"),
         (" |\n  | type | size |\n  | CNN | (1 |\n", "f.yaml:4:11: layers.0: this '(' is never closed"),
         (" |\n  |---|\n", "the table has no header"),
+        (" |\n  # type\n", "layers is not a list of rows"),
+        (" |\n  # type\n  #|\n  |-|\n", "the header of the table names no column `type`"),
+        (" |\n  | size | type |\n  | 3 | - |\n", "f.yaml:4:9: layers.0: the type cell is empty"),
+        (" |\n  | size | type |\n  | CNN | CNN |\n  | 3\n", "f.yaml:5:5: layers.1: the type cell is empty"),
+        (
+            " |\n  | type | kernel | options |\n  | CNN | 3 | kernel=3 |\n",
+            "f.yaml:4:11: layers.0: kernel is given twice in this row",
+        ),
+        (" |\n  | type | kernl |\n  | CNN | 3 |\n", "did you mean 'kernel'?"),
+        (" |\n  | type | kernel | Kernel |\n  | CNN | 3 | 3 |\n", "two columns of the table mean the kernel"),
         (' "| type |\\n| CNN |"\n', "f.yaml:2:9: layers: layers is not a list of rows"),
         (f"\n  - CNN | {'1, ' * 5000}\n", "f.yaml:3:5: layers.0: 15,005 characters are too many for a row"),
         (f"\n  - {{type: CNN, a: {'1' * 15_000}}}\n", "15,000 characters are too many for a row"),

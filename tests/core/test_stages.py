@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -41,7 +42,16 @@ def test_the_manifest_survives_and_holds_every_hash(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["name"] == "net"
     assert manifest["artefacts"] == {"sub/b": sha256(tmp_path / "sub" / "b")}
+    folder.close()
     assert BuildFolder(tmp_path).current("one", "k")
+
+
+def test_a_folder_has_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = BuildFolder(tmp_path)
+    with pytest.raises(FolderError, match="another netspec is at work"):
+        BuildFolder(tmp_path)
+    folder.close()
+    BuildFolder(tmp_path).close()
 
 
 def test_a_stage_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -79,10 +89,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         BuildFolder(tmp_path / "file" / "net")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(FolderError, match="cannot be written"):
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> None:  # file modes do not stop root
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(FolderError, match=r"net cannot be written: Permission denied"):
         BuildFolder(tmp_path / "net")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +39,9 @@ class Exact:
         if not hasattr(self, method):
             raise WorkerFailed(f"the backend failed in {method}: AttributeError", "traceback")
         return getattr(self, method)(**arguments)
+
+    def check_artefacts(self, folder, network):
+        return []
 
     def counts(self, folder, network):
         return {row.name: (row.trainable, row.non_trainable) for row in network.rows if row.parameters}
@@ -187,23 +192,6 @@ def test_an_error_that_is_only_carried_on_is_told_from_a_wrong_row():
     assert "earlier errors are carried on" in only_failure(verdict).message
 
 
-def test_a_declared_leak_is_granted_there_and_after():
-    class Leaky(Exact):
-        def spoil(self, row, values):
-            return values * (1 + 1e-8) if row in ("batch_norm_1", "flatten_1") else values
-
-        def leak(self, node):
-            return 1e-7 if node.row == "batch_norm_1" else 0.0
-
-    assert verdict_of(Leaky()).passed
-
-    class LeakyLater(Leaky):
-        def leak(self, node):
-            return 1e-7 if node.row == "flatten_1" else 0.0
-
-    assert verdict_of(LeakyLater()).first_row == "batch_norm_1"
-
-
 def test_counts_are_compared_row_by_row():
     class Off(Exact):
         def counts(self, folder, network):
@@ -220,9 +208,15 @@ def test_counts_are_compared_row_by_row():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda found: found.pop("conv_1.bias"), "conv_1.bias is not in the artefacts"),
+        (lambda found: found.pop("conv_1.bias"), "conv_1.bias did not come back"),
         (lambda found: found.update({"conv_1.bias": np.zeros(4, np.float32)}), "came back with the shape (4,)"),
         (lambda found: found["conv_1.kernel"].__setitem__((0, 0, 0, 0), 9), "came back with 1 of 54 numbers changed"),
+        (lambda found: found["conv_1.bias"].fill(-0.0), "came back with 3 of 3 numbers changed"),
+        (lambda found: found["conv_1.bias"].fill(np.nan), "3 of 3 numbers changed, 3 of them not finite"),
+        (
+            lambda found: found.update({"conv_1.bias": found["conv_1.bias"].astype(np.float64)}),
+            "conv_1.bias came back as float64, given was float32",
+        ),
     ],
 )
 def test_weights_must_come_back_bit_for_bit(change, said):
@@ -232,9 +226,64 @@ def test_weights_must_come_back_bit_for_bit(change, said):
             change(found)
             return found
 
+    verdict = verdict_of(Off())
+    failure = only_failure(verdict)
+    assert failure.row == verdict.first_row == "conv_1"
+    assert said in failure.message
+    assert verdict.alone is None, "no row's value is wrong"
+
+
+def test_weights_that_are_wrong_alike_are_one_failure():
+    class Off(Exact):
+        def read_weights(self, folder, network):
+            return {name: values.astype(np.float64) for name, values in WEIGHTS.items()}
+
     failure = only_failure(verdict_of(Off()))
     assert failure.row == "conv_1"
-    assert said in failure.message
+    assert failure.message == ("conv_1.kernel came back as float64, given was float32; so did conv_1.bias and 6 more")
+
+
+def test_the_first_row_is_the_earliest_of_all_failures():
+    class Off(Exact):
+        def spoil(self, row, values):
+            return values + 1 if row == "flatten_1" else values
+
+        def counts(self, folder, network):
+            return {**super().counts(folder, network), "dense_1": (1, 1)}
+
+        def read_weights(self, folder, network):
+            return {**super().read_weights(folder, network), "conv_1.bias": np.ones(3, np.float32)}
+
+    verdict = verdict_of(Off())
+    assert {failure.row for failure in verdict.failures} == {"dense_1", "flatten_1", "conv_1"}
+    assert verdict.first_row == "conv_1"
+    assert verdict.alone is None, "the first row was not asked alone"
+
+
+def test_changed_files_are_failures():
+    class Off(Exact):
+        def check_artefacts(self, folder, network):
+            return ["net.bin, line 3, is 'b', exported was 'a'"]
+
+    failure = only_failure(verdict_of(Off()))
+    assert (failure.stage, failure.symptom, failure.row) == ("compare", "file", None)
+    assert failure.message == "net.bin, line 3, is 'b', exported was 'a'"
+
+
+def test_files_that_cannot_be_read_are_one_failure():
+    class Off(Exact):
+        def check_artefacts(self, folder, network):
+            raise VerificationError("net.bin is missing")
+
+        def counts(self, folder, network):
+            raise AssertionError("there is nothing to ask for")
+
+        read_weights = run_artefact = counts
+
+    verdict = verdict_of(Off())
+    failure = only_failure(verdict)
+    assert (failure.stage, failure.symptom, failure.message) == ("build", "file", "net.bin is missing")
+    assert all(row.float64.error == 0 for row in verdict.rows), "the rows need no files"
 
 
 def test_a_wrong_artefact_is_found():
@@ -288,17 +337,21 @@ def test_a_dead_worker_is_asked_no_more():
     class Dead(Exact):
         asked = 0
 
-        def counts(self, folder, network):
+        def call(self, method, **arguments):
             Dead.asked += 1
             raise WorkerDied("gone")
 
-        read_weights = run_artefact = run = counts
-
-        def leak(self, node):
-            raise AssertionError("nobody is there")
-
     failure = only_failure(verdict_of(Dead()))
     assert (failure.stage, Dead.asked) == ("build", 1)
+
+
+def test_a_network_travels_without_what_was_computed_from_it():
+    """Every backend's thread pickles the network while another may compute its rows."""
+    assert {"rows", "types"} <= set(vars(NETWORK))
+    travelled = pickle.loads(pickle.dumps(NETWORK))
+    assert set(vars(travelled)) == {field.name for field in fields(NETWORK)}
+    assert travelled == NETWORK
+    assert travelled.digest == NETWORK.digest
 
 
 def test_weights_that_are_no_numbers_are_refused():

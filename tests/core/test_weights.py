@@ -12,7 +12,8 @@ from safetensors import safe_open
 from netspec.errors import SpecError
 from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv
 from netspec.layers.initializer import Initializer
-from netspec.weights import check_memory, draw, fans, load, memory_needed, orthogonal, save, stream, truncated
+from netspec.memory import check_memory, values_bytes, weights_bytes
+from netspec.weights import draw, fans, load, orthogonal, save, stream, truncated
 from tests.cases import chain
 
 
@@ -222,7 +223,17 @@ def test_weights_beyond_memory_are_refused_with_the_figure():
 
 def test_memory_is_counted():
     network = small()
-    assert memory_needed(network) == 4 * network.parameters + 16 * 108
-    check_memory(network, available=memory_needed(network))
+    assert weights_bytes(network) == 4 * network.parameters + 16 * 108
+    check_memory(network, available=weights_bytes(network))
     with pytest.raises(SpecError, match="kB are available"):
-        check_memory(network, available=memory_needed(network) - 1)
+        check_memory(network, available=weights_bytes(network) - 1)
+
+
+def test_values_of_a_verification_are_counted():
+    network = chain("wide", (64, 64, 3), Conv(filters=8, kernel=3, padding="same"))
+    windows = 64 * 64 * 9 * 3
+    assert values_bytes(network, 10) == 8 * 10 * (3 * (64 * 64 * 3 + 64 * 64 * 8) + windows)
+    needed = weights_bytes(network) + values_bytes(network, 10)
+    check_memory(network, 10, available=needed)
+    with pytest.raises(SpecError, match=r"(?s)verifying 10 samples needs about .* 'conv_1' \(Conv\) gives 64x64x8"):
+        check_memory(network, 10, available=needed - 1)

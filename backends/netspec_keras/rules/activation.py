@@ -6,17 +6,8 @@ from collections.abc import Mapping
 
 from netspec.layers import Activation, PReLU
 from netspec.network import Node
-from netspec_keras.steps import (
-    Apply,
-    Compute,
-    Realisation,
-    literal,
-    one,
-    rules,
-    unless,
-    variables_of,
-    written,
-)
+from netspec.source import unless
+from netspec_keras.steps import Apply, Compute, Realisation, literal, one, rules, variables_of, written
 
 # The name of each function where Keras' own, with its defaults, means the same.
 OWN: Mapping[str, str] = {"hard_swish": "hard_silu"}

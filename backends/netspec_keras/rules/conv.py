@@ -6,26 +6,25 @@ from typing import Literal
 
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.network import Node
+from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
 from netspec_keras.steps import (
     Apply,
     Compute,
     Realisation,
     Step,
-    alike,
     border,
     literal,
     rules,
-    unless,
     variables_of,
     written,
     zero_padding,
 )
 
-DILATED_STRIDE = "Keras takes no stride together with a dilation: all positions, then those that it reaches"
-UNEQUAL_STRIDE = "TensorFlow takes no unequal strides here: all positions, then those that they reach"
+DILATED_STRIDE = "Keras takes no stride with a dilation: all positions, then those that it reaches"
+UNEQUAL_STRIDE = "TensorFlow takes no unequal strides: all positions, then those that they reach"
 
-SPREAD = "Keras takes no stride together with a dilation: zeros between the pixels instead"
+SPREAD = "Keras takes no stride with a dilation: zeros between the pixels instead"
 
 
 @rules(Conv)

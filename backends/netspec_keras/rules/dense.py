@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netspec.layers import Dense
 from netspec.network import Node
-from netspec_keras.steps import Apply, Realisation, rules, unless, variables_of, written
+from netspec.source import unless
+from netspec_keras.steps import Apply, Realisation, rules, variables_of, written
 
 
 @rules(Dense)

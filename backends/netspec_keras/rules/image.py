@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
-from netspec_keras.steps import Apply, Compute, Realisation, literal, one, rules, unless
+from netspec.source import unless
+from netspec_keras.steps import Apply, Compute, Realisation, literal, one, rules
 
 
 @rules(Rescale)

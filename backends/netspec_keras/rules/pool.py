@@ -4,21 +4,9 @@ from __future__ import annotations
 
 from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node
+from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
-from netspec_keras.steps import (
-    Apply,
-    Aside,
-    Compute,
-    Realisation,
-    Step,
-    alike,
-    literal,
-    one,
-    rules,
-    unless,
-    written,
-    zero_padding,
-)
+from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step, literal, one, rules, written, zero_padding
 
 
 def pooling(layer: MaxPool | AvgPool, kind: str, padding: str, suffix: str = "") -> Apply:

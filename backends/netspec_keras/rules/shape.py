@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netspec.layers import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
 from netspec.network import Node
-from netspec_keras.steps import Apply, Realisation, alike, border, one, rules, unless, written
+from netspec.source import alike, unless
+from netspec_keras.steps import Apply, Realisation, border, one, rules, written
 
 
 @rules(Flatten)

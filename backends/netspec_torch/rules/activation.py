@@ -5,7 +5,8 @@ from __future__ import annotations
 from netspec.backend import Placement, first_axis
 from netspec.layers import Activation, PReLU
 from netspec.network import Node
-from netspec_torch.line import Attribute, Line, call, either, rules, unless
+from netspec.source import unless
+from netspec_torch.line import Attribute, Line, call, either, rules
 
 PLAIN = {
     "relu": "F.relu({x})",

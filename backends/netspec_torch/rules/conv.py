@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from netspec.backend import Placement
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.network import Node
-from netspec_torch.line import Attribute, Line, alike, call, cut, pad_amounts, rules, symmetric, unless
+from netspec.source import alike, unless
+from netspec_torch.line import Attribute, Line, call, cut, pad_amounts, rules, symmetric
 
 Window = Conv | DepthwiseConv | SeparableConv | ConvTranspose
 
@@ -91,7 +92,7 @@ def separable_conv(layer: SeparableConv, node: Node) -> Line:
 
 @rules(ConvTranspose)
 def conv_transpose(layer: ConvTranspose, node: Node) -> Line:
-    """The full transpose, cut to size (SEMANTICS 2.2); torch's `padding` and `output_padding` are cuts as well."""
+    """The full transpose, cut to size; torch's `padding` and `output_padding` are cuts as well."""
     rank = len(layer.kernel)
     cuts = [transpose_cut(*axis) for axis in zip(layer.pads, layer.stride, layer.dilation, strict=True)]
     extends = any(padding < 0 for padding, _, _ in cuts)

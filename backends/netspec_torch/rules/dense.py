@@ -5,7 +5,8 @@ from __future__ import annotations
 from netspec.backend import Placement
 from netspec.layers import Dense
 from netspec.network import Node
-from netspec_torch.line import Attribute, Line, call, rules, unless
+from netspec.source import unless
+from netspec_torch.line import Attribute, Line, call, rules
 
 
 @rules(Dense)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from netspec.backend import Order
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
-from netspec_torch.line import Attribute, Line, alike, call, either, literal, rules
+from netspec.source import alike
+from netspec_torch.line import Attribute, Line, call, either, literal, rules
 
 LUMA = (0.2989, 0.587, 0.114)
 """ITU-R BT.601, as Keras rounds it."""

@@ -7,7 +7,8 @@ from decimal import Decimal
 from netspec.backend import Placement
 from netspec.layers import BatchNorm, GroupNorm, LayerNorm
 from netspec.network import Node
-from netspec_torch.line import Attribute, Line, alike, call, rules, unless
+from netspec.source import alike, unless
+from netspec_torch.line import Attribute, Line, call, rules
 
 TORCH_EPSILON = 1e-5
 TORCH_MOMENTUM = 0.1
@@ -64,4 +65,10 @@ def group_norm(layer: GroupNorm, node: Node) -> Line:
         eps=unless(layer.epsilon, TORCH_EPSILON),
         affine=option,
     )
-    return Line({"first": "{self}({x})"}, attributes=(Attribute(code, weights, then=then),))
+    attributes = (Attribute(code, weights, then=then),)
+    if node.input_type.rank < 3:
+        return Line({"first": "{self}({x})"}, attributes=attributes)
+    # Of images whose channels lie last in memory torch takes the variance as E[x^2] - E[x]^2, which loses all digits
+    # at a mean of 1000, and its backward pass crashes when the images need no gradient (torch 2.13, on the CPU).
+    why = ("# where the channels lie last in memory, GroupNorm is not exact",)
+    return Line({"first": "{self}({x}.contiguous())"}, attributes=attributes, before=why)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node
-from netspec_torch.line import Line, alike, call, pad_amounts, rules, symmetric, unless
+from netspec.source import alike, unless
+from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
 
 
 def native_pads(layer: MaxPool | AvgPool) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from netspec.backend import channels_first, first_axis
+from collections.abc import Mapping
+
+from netspec.backend import Order, channels_first, first_axis
 from netspec.layers import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
 from netspec.network import Node
-from netspec_torch.line import Line, alike, call, cut, either, pad_amounts, rules, unless
+from netspec.source import alike, unless
+from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
 
+OTHER: Mapping[Order, Order] = {"first": "last", "last": "first"}
 AXES = {2: "length, channels", 3: "height, width, channels", 4: "depth, height, width, channels"}
 
 
@@ -27,23 +31,35 @@ def flatten(layer: Flatten, node: Node) -> Line:
 def reshape(layer: Reshape, node: Node) -> Line:
     """Values are read and laid out with the channels last."""
     if node.output.rank == 1:
-        return Line({"last": "{x}.flatten(1)" if node.input_type.rank > 1 else "{x}"}, gives="last")
-    return Line({"last": call("{x}.reshape", -1, *layer.shape)}, gives="last", comment=AXES.get(node.output.rank, ""))
+        return Line({"last": "{x}.flatten(1)" if node.input_type.rank > 1 else "{x}"})
+    return Line({"last": call("{x}.reshape", -1, *layer.shape)}, comment=AXES.get(node.output.rank, ""))
 
 
 @rules(Permute)
 def permute(layer: Permute, node: Node) -> Line:
-    """The same exchange of axes, said for either order."""
+    """The same exchange of axes, said for either order; nothing where the value lies as the other order has it."""
     rank = node.input_type.rank
-    order = (0, *layer.order)
-    first = tuple(first_axis(order[axis], rank) for axis in channels_first(rank))
-    kept = tuple(range(rank + 1))
-    return Line(
-        {
-            "first": "{x}" if first == kept else call("{x}.permute", *first),
-            "last": "{x}" if order == kept else call("{x}.permute", *order),
-        }
-    )
+    kept, exchange = tuple(range(rank + 1)), (0, *layer.order)
+    code: dict[Order, str] = {}
+    gives: dict[Order, Order] = {}
+    for given, other in OTHER.items():
+        axes = exchanged(exchange, given, given)
+        code[given] = "{x}" if axes == kept else call("{x}.permute", *axes)
+        if axes != kept and exchanged(exchange, given, other) == kept:
+            code[given], gives[given] = "{x}", other
+    return Line(code, gives)
+
+
+def exchanged(exchange: tuple[int, ...], given: Order, result: Order) -> tuple[int, ...]:
+    """An exchange of canonical axes as one of the axes as they lie, the input in one order and the result in another.
+
+    >>> exchanged((0, 2, 1), "last", "last"), exchanged((0, 2, 1), "last", "first")
+    ((0, 2, 1), (0, 1, 2))
+    """
+    rank = len(exchange) - 1
+    wanted = channels_first(rank) if result == "first" else range(rank + 1)
+    axes = (exchange[axis] for axis in wanted)
+    return tuple(first_axis(axis, rank) if given == "first" else axis for axis in axes)
 
 
 @rules(ZeroPad)

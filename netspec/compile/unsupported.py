@@ -1,0 +1,64 @@
+"""Kinds of layers that users know from elsewhere and netspec does not have, and what to write instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from netspec.errors import Problem, did_you_mean
+from netspec.layers import ALIASES, NAMES, fold
+
+SEQUENCE = "recurrent layers are not kinds of netspec yet; Conv reads sequences (length x channels) too"
+SEVERAL = "every row reads the row above it; layers with several inputs are not kinds of netspec yet"
+ATTENTION = "attention is not a kind of netspec yet"
+TOKENS = "the input is numbers; looking tokens up is not a kind of netspec yet"
+AUGMENT = "a network holds what it also does after training; augment the images before they reach it"
+CONTAINER = "the rows stand directly below `layers:`"
+ONLY_ZEROS = "ZeroPad, which pads with zeros alone"
+NORM = "BatchNorm, LayerNorm or GroupNorm"
+
+# By the folded name without a rank: what to write, or why there is nothing.
+INSTEAD: Mapping[str, str] = {
+    **dict.fromkeys(("lstm", "gru", "rnn", "simplernn", "lstmcell", "grucell", "bidirectional", "convlstm"), SEQUENCE),
+    **dict.fromkeys(("add", "sum", "subtract", "multiply", "mul", "average", "maximum", "minimum", "dot"), SEVERAL),
+    **dict.fromkeys(("concat", "concatenate", "cat", "merge", "residual", "shortcut", "skip", "bilinear"), SEVERAL),
+    **dict.fromkeys(("multiheadattention", "attention", "selfattention", "additiveattention"), ATTENTION),
+    **dict.fromkeys(("transformer", "transformerencoder", "transformerencoderlayer", "transformerdecoder"), ATTENTION),
+    **dict.fromkeys(("embedding", "embeddingbag", "positionalencoding", "textvectorization"), TOKENS),
+    **dict.fromkeys(("randomflip", "randomcrop", "randomrotation", "randomzoom", "randomtranslation"), AUGMENT),
+    **dict.fromkeys(("randombrightness", "randomcontrast", "augment", "augmentation"), AUGMENT),
+    **dict.fromkeys(("sequential", "model", "module", "modulelist", "functional", "block"), CONTAINER),
+    **dict.fromkeys(("reflectionpad", "replicationpad", "circularpad", "constantpad", "pad", "padding"), ONLY_ZEROS),
+    **dict.fromkeys(("instancenorm", "instancenormalization"), "GroupNorm with as many groups as there are channels"),
+    **dict.fromkeys(("localresponsenorm", "lrn", "localresponsenormalization", "unitnormalization", "rmsnorm"), NORM),
+    **dict.fromkeys(("rmsnormalization", "spectralnormalization", "weightnorm"), NORM),
+    **dict.fromkeys(("input", "inputlayer", "inputs"), "the shape of the input stands above: `input: 32x32x3`"),
+    **dict.fromkeys(("output", "outputlayer", "outputs"), "the last row is the output, such as FNN | 10 | Softmax"),
+    **dict.fromkeys(("identity", "none", "noop"), "leave the row out"),
+    **dict.fromkeys(("gaussiannoise", "gaussiandropout", "alphadropout", "featurealphadropout"), "Dropout"),
+    **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
+    **dict.fromkeys(("pixelshuffle", "depthtospace", "maxunpool"), "Upsample, or ConvTranspose"),
+    "fractionalmaxpool": "MaxPool",
+    "adaptiveavgpool": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
+    "adaptiveaveragepool": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
+    "adaptiveaveragepooling": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
+    "adaptivemaxpool": "GlobalMaxPool for an output size of 1 (keepdims=true keeps the axes), or MaxPool",
+    "adaptivemaxpooling": "GlobalMaxPool for an output size of 1 (keepdims=true keeps the axes), or MaxPool",
+    "timedistributed": "Dense | ... | - | every_position=true; convolutions and pools keep positions by themselves",
+    "unflatten": "Reshape",
+    "centercrop": "Crop",
+    "upsamplingnearest": "Upsample",
+    "upsamplingbilinear": "Upsample | 2, mode=bilinear",
+    "repeatvector": "Reshape, then Upsample",
+    "maxout": "an activation such as ReLU",
+    "lambda": "layers are data and hold no code; Rescale and Activation do simple arithmetic",
+}
+
+
+def unknown_kind(name: str) -> Problem:
+    """That this is no kind of layer, with what may have been meant."""
+    assert fold(name) not in ALIASES
+    instead = INSTEAD.get(re.sub(r"[123]d$", "", fold(name)))
+    if instead is not None:
+        return Problem(f"{name} is not supported", instead if " " in instead else f"use {instead}")
+    return Problem(f"unknown layer kind {name!r}", did_you_mean(name, NAMES.values()))

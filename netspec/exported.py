@@ -1,0 +1,63 @@
+"""What backends find out about a file that they exported: is it there, and is it still what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from netspec.errors import VerificationError
+
+EXCERPT, BEFORE = 60, 20
+"""How many characters of a value are shown, and of them before a difference."""
+
+
+def existing(path: Path) -> Path:
+    """The path itself; raises VerificationError when there is no such file."""
+    if not path.is_file():
+        raise VerificationError(f"{path.name} is missing")
+    return path
+
+
+def changed_text(path: Path, written: str) -> Iterator[str]:
+    """A sentence when the file does not hold the text that was written; raises VerificationError for no text."""
+    try:
+        found = existing(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"{path.name} is no UTF-8 text: {error}") from error
+    if found == written:
+        return
+    ours, theirs = written.splitlines(), found.splitlines()
+    line = next((number for number, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+    if line is None and len(ours) == len(theirs):
+        yield f"{path.name} ends otherwise than exported"
+    elif line is None:
+        yield f"{path.name} has {len(theirs)} lines, exported were {len(ours)}"
+    else:
+        given, kept = theirs[line], ours[line]
+        agreed = next((at for at, pair in enumerate(zip(given, kept, strict=False)) if pair[0] != pair[1]), 0)
+        shown = slice(max(agreed - BEFORE, 0), None)
+        yield f"{path.name}, line {line + 1}, has {excerpt(given[shown])}, exported was {excerpt(kept[shown])}"
+
+
+def changed_values(found: Any, written: Any, place: str = "") -> Iterator[str]:
+    """A sentence for every difference between two trees of plain data, with its place: `layers/3/rate is 0.9, ...`."""
+    if isinstance(found, Mapping) and isinstance(written, Mapping):
+        for name in dict.fromkeys([*written, *found]):
+            yield from changed_values(found.get(name), written.get(name), f"{place}/{name}" if place else str(name))
+    elif isinstance(found, list) and isinstance(written, list) and len(found) == len(written):
+        for index, (one, other) in enumerate(zip(found, written, strict=True)):
+            name = other.get("name", index) if isinstance(other, Mapping) else index
+            yield from changed_values(one, other, f"{place}/{name}")
+    elif type(found) is not type(written) or found != written:
+        yield f"{place} is {excerpt(found)}, exported was {excerpt(written)}"
+
+
+def excerpt(value: Any) -> str:
+    """A value as a message shows it: its beginning, when it is long.
+
+    >>> excerpt("a")
+    "'a'"
+    """
+    text = repr(value)
+    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}..."

@@ -1,0 +1,81 @@
+"""What a network needs of memory, and the refusal of one that needs too much, before anything is allocated."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+from netspec.errors import Problem, SpecError
+from netspec.network import Network
+
+
+def weights_bytes(network: Network) -> int:
+    """What drawing the weights needs at most: all of them in float32, and the largest in float64 twice."""
+    sizes = [weight.size for weight in network.weights()]
+    return 4 * sum(sizes) + 16 * max(sizes, default=0)
+
+
+def values_bytes(network: Network, samples: int) -> int:
+    """What the float64 reference needs at most for this many samples: every row's value three times (itself, its
+    prediction, a backend's answer), and once the windows that its largest convolution multiplies with its kernel.
+    """
+    values = network.input_type.size + sum(node.output.size for node in network.nodes)
+    windows = [
+        prod(node.output.spatial) * weight.size // node.output.channels
+        for node in network.nodes
+        for weight in node.weights
+        if weight.name.endswith(".kernel") and node.output.rank > 1
+    ]
+    return 8 * samples * (3 * values + max(windows, default=0))
+
+
+def memory_available() -> int | None:
+    """The bytes of memory that this process may still take, or None where the system does not say."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):  # not Linux, or no control group
+        pass
+    return min(found, default=None)
+
+
+def check_memory(network: Network, samples: int = 0, available: int | None = None) -> None:
+    """Raise SpecError, before anything is allocated, when the network does not fit into the memory that is available.
+
+    Counted are its weights, and the values of `samples` samples where it is to be verified. The error names the row
+    that takes most. `available` is in bytes; what the system says when not given.
+    """
+    limit = memory_available() if available is None else available
+    if limit is None:
+        return
+    weights, values = weights_bytes(network), values_bytes(network, samples)
+    if weights > limit:
+        row = max(network.rows, key=lambda row: row.parameters)
+        message = f"the weights need {_bytes(weights)} of memory ({network.parameters:,} numbers)"
+        hint = f"row {row.name!r} ({row.kind}, result {row.output}) alone has {row.parameters:,} of them"
+    elif weights + values > limit:
+        row = max(network.rows, key=lambda row: row.output.size)
+        message = f"verifying {samples} samples needs about {_bytes(weights + values)} of memory"
+        hint = f"row {row.name!r} ({row.kind}) gives {row.output}, {row.output.size:,} numbers a sample"
+    else:
+        return
+    message += f", {_bytes(limit)} are available"
+    raise SpecError([Problem(message, hint, path=f"layers.{row.name}", position=row.nodes[0].position)])
+
+
+def _bytes(number: int) -> str:
+    """A size that people read.
+
+    >>> _bytes(3 * 2**40)
+    '3.0 TB'
+    """
+    size, unit = float(number), "bytes"
+    for larger in ("kB", "MB", "GB", "TB", "PB", "EB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f} {unit}" if unit != "bytes" else f"{number} bytes"

@@ -1,0 +1,263 @@
+"""Whole builds in a folder of their own: what is written, what runs again, what survives an accident."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+import netspec.build
+from netspec.backend import find_backend
+from netspec.build import BACKENDS, Options, build
+from netspec.errors import BackendError, FolderError, SpecError, VerificationError
+from netspec.spec.load import load_spec
+from netspec.stages import BuildFolder, sha256
+from netspec.worker import Worker
+
+SPEC = """
+name: tiny-net
+about: a test
+input: 8x8x1
+layers:
+  - Rescale   | 1/16
+  - CNN       | 4, (3,3) | ReLU
+  - BatchNorm
+  - Flatten
+  - FNN       | 10       | Softmax
+verify: {inputs: 2}
+"""
+TRAINING = """
+data: digits
+train: {optimizer: adam, batch_size: 256, epochs: 1, seed: 3}
+"""
+FILES = {
+    "manifest.json", "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json", "verify.json",
+    "report.html", "torch/tiny_net.py", "torch/weights.safetensors", "keras/tiny_net.py", "keras/tiny-net.keras",
+    "onnx/tiny-net.onnx",
+}  # fmt: skip
+EXPORTS = {f"export {name}" for name in BACKENDS}
+# ONNX alone needs neither torch nor TensorFlow, which take seconds to load.
+QUICK = ("onnx",)
+
+
+def silent(event, **values):
+    """Progress that nobody follows."""
+
+
+class Place:
+    """A spec, and the parent of its build folder."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.folder, self.text = folder, text
+        self.path = folder / "tiny-net"
+
+    def build(self, **options):
+        spec = self.folder / "spec.yaml"
+        spec.write_text(self.text, encoding="utf-8")
+        return build(load_spec(spec), Options(folder=self.folder, **options), silent)
+
+    def files(self) -> dict[str, str]:
+        """The sha256 of every file."""
+        found = [path for path in self.path.rglob("*") if path.is_file() and path.name != ".lock"]
+        return {path.relative_to(self.path).as_posix(): sha256(path) for path in found}
+
+
+@pytest.fixture(scope="module")
+def available(request):
+    for name in BACKENDS:
+        try:
+            find_backend(name)
+        except BackendError as error:
+            (pytest.fail if request.config.getoption("--require-backends") else pytest.skip)(str(error))
+
+
+@pytest.fixture(scope="module")
+def finished(available, tmp_path_factory):
+    """A trained build for every backend, which no test may change."""
+    place = Place(tmp_path_factory.mktemp("built"), SPEC + TRAINING)
+    return place, place.build()
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A copy of the trained build."""
+    place, _ = finished
+    shutil.copytree(place.folder, tmp_path, dirs_exist_ok=True)
+    return Place(tmp_path, place.text)
+
+
+@pytest.fixture
+def quick(available, tmp_path):
+    """An untrained build for ONNX alone."""
+    place = Place(tmp_path, SPEC)
+    outcome = place.build(targets=QUICK)
+    assert outcome.verdict.passed, outcome.verdict.summary()
+    return place
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+    """Nothing may be asked of a backend."""
+
+    def refuse(*_):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(netspec.build, "Worker", refuse)
+
+
+def doom(monkeypatch, name: str, method: str) -> None:
+    """The worker of a backend is killed when it is called with this method."""
+
+    class Doomed(Worker):
+        def call(self, asked, progress=None, **arguments):
+            if (self.backend, asked) == (name, method):
+                os.kill(self.pid, signal.SIGKILL)
+            return super().call(asked, progress, **arguments)
+
+    monkeypatch.setattr(netspec.build, "Worker", Doomed)
+
+
+def test_a_build_writes_everything(finished):
+    place, outcome = finished
+    assert outcome.verdict.passed, outcome.verdict.summary()
+    assert {backend.backend for backend in outcome.verdict.backends} == set(BACKENDS)
+    assert set(outcome.ran) == {"spec", "weights", *EXPORTS, "verify", "report"}
+    files = place.files()
+    assert set(files) == FILES
+    manifest = json.loads((place.path / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["artefacts"] == {name: digest for name, digest in files.items() if name != "manifest.json"}
+    assert manifest["name"] == "tiny-net"
+    assert re.fullmatch("[0-9a-f]{64}", manifest["network"])
+    assert {"netspec", "torch", "keras", "onnx"} <= set(manifest["versions"])
+    assert 0 < outcome.test["accuracy"] <= 1
+
+
+def test_the_resolved_spec_is_the_same_network(finished):
+    place, _ = finished
+    from netspec.compile import compile_spec
+
+    resolved, given = (compile_spec(load_spec(path)) for path in (place.path / "spec.yaml", place.folder / "spec.yaml"))
+    assert resolved.digest == given.digest
+
+
+def test_a_second_build_runs_nothing(trained, no_workers):
+    before = trained.files()
+    outcome = trained.build()
+    assert outcome.ran == []
+    assert outcome.verdict.passed
+    assert outcome.test
+    assert trained.files() == before
+
+
+def test_a_change_of_words_exports_anew_and_trains_not(trained):
+    before = trained.files()
+    trained.text = trained.text.replace("a test", "another text")
+    outcome = trained.build()
+    assert set(outcome.ran) == {"spec", *EXPORTS, "verify", "report"}
+    assert outcome.verdict.passed, outcome.verdict.summary()
+    assert "another text" in (trained.path / "torch" / "tiny_net.py").read_text(encoding="utf-8")
+    assert trained.files()["weights.safetensors"] == before["weights.safetensors"]
+
+
+def test_a_killed_worker_is_a_failure_that_the_next_build_forgets(trained, monkeypatch):
+    (trained.path / "verify.json").unlink()
+    with monkeypatch.context() as patch:
+        doom(patch, "onnx", "run")
+        outcome = trained.build()
+    verdicts = {backend.backend: backend for backend in outcome.verdict.backends}
+    assert {name for name, verdict in verdicts.items() if verdict.passed} == {"torch", "keras"}
+    assert "SIGKILL" in verdicts["onnx"].failures[0].message
+    again = trained.build()
+    assert again.verdict.passed, again.verdict.summary()
+    assert "verify" in again.ran
+    assert not EXPORTS & set(again.ran)
+
+
+def test_a_lost_verdict_is_found_again(quick):
+    (quick.path / "verify.json").unlink()
+    outcome = quick.build(targets=QUICK)
+    assert "verify" in outcome.ran
+    assert "export onnx" not in outcome.ran
+    assert outcome.verdict.passed
+
+
+def test_a_changed_artefact_is_replaced_by_a_build(quick):
+    before = quick.files()
+    (quick.path / "onnx" / "tiny-net.onnx").write_bytes(b"something else")
+    outcome = quick.build(targets=QUICK)
+    assert {"export onnx", "verify"} <= set(outcome.ran)
+    assert outcome.verdict.passed
+    assert quick.files()["onnx/tiny-net.onnx"] == before["onnx/tiny-net.onnx"]
+
+
+@pytest.mark.parametrize("content", [b"something else", None])
+def test_a_changed_artefact_is_judged_and_not_replaced(trained, no_workers, content):
+    path = trained.path / "onnx" / "tiny-net.onnx"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(VerificationError, match=r"tiny-net\.onnx is not the file that was exported"):
+        trained.build(train=False, judge=True)
+    assert path.is_file() == (content is not None)
+    assert content is None or path.read_bytes() == content
+
+
+def test_a_worker_that_is_killed_while_it_exports_leaves_no_half_files(quick, monkeypatch):
+    shutil.rmtree(quick.path)
+    with monkeypatch.context() as patch:
+        doom(patch, "onnx", "export")
+        outcome = quick.build(targets=QUICK)
+    [verdict] = outcome.verdict.backends
+    assert not verdict.passed
+    assert {(failure.stage, failure.symptom) for failure in verdict.failures} == {("build", "crash")}
+    assert not (quick.path / "onnx").exists()
+    assert not list(quick.path.glob(".partial-*"))
+    again = quick.build(targets=QUICK)
+    assert again.verdict.passed, again.verdict.summary()
+
+
+@pytest.mark.parametrize("options", [{}, {"until": "export"}, {"judge": True}, {"targets": QUICK}])
+def test_trained_weights_survive_a_build_that_does_not_train(trained, no_workers, options):
+    before = trained.files()
+    if "targets" in options:  # other targets, another verdict
+        options = {**options, "until": "export"}
+    outcome = trained.build(train=False, **options)
+    assert outcome.ran == []
+    after = trained.files()
+    assert {name: after[name] for name in FILES - {"manifest.json"}} == {
+        name: before[name] for name in FILES - {"manifest.json"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        (lambda place: place.text.replace("4, (3,3)", "5, (3,3)"), {}, "trained for another version of this network"),
+        (lambda place: place.text, {"seed": 4}, "trained from seed 3"),
+    ],
+)
+def test_trained_weights_are_not_overwritten(trained, no_workers, change, options, said):
+    before = trained.files()
+    trained.text = change(trained)
+    with pytest.raises(SpecError, match=said):
+        trained.build(train=False, **options)
+    assert trained.files()["weights.safetensors"] == before["weights.safetensors"]
+
+
+def test_trained_weights_that_were_changed_are_not_used(trained, no_workers):
+    (trained.path / "weights.safetensors").write_bytes(b"something else")
+    with pytest.raises(SpecError, match=r"weights\.safetensors is missing or was changed"):
+        trained.build(train=False)
+
+
+def test_two_builds_in_one_folder_are_refused(trained, no_workers):
+    other = BuildFolder(trained.path)
+    try:
+        with pytest.raises(FolderError, match="another netspec is at work"):
+            trained.build()
+    finally:
+        other.close()
+    assert trained.build().ran == []

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,7 +26,7 @@ from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
-from netspec.stages import BuildFolder, key_of, sha256
+from netspec.stages import BuildFolder, key_of
 from netspec.verify import verify
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
@@ -33,7 +34,7 @@ from netspec.weights import draw, load, save
 from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.backend import Array, Weights
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
@@ -135,11 +136,10 @@ class _Run(AbstractContextManager["_Run"]):
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
         self._closing = ExitStack()
-        versions = [dict(backend.versions()) for backend in backends.values()]
-        self.versions = {
-            "netspec": __version__,
-            **{name: version for each in versions for name, version in each.items()},
-        }
+        self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
+        self.versions = {"netspec": __version__}
+        for versions in self.libraries.values():
+            self.versions |= versions
         folder.facts = {"name": spec.name, "network": network.digest, "versions": self.versions}
 
     def __enter__(self) -> Self:
@@ -261,7 +261,7 @@ class _Run(AbstractContextManager["_Run"]):
             "data": data.model_dump(mode="json"),
             "trainer": trainer,
         }
-        key = key_of(**facts, versions=dict(self.backends[trainer].versions()), version=__version__)
+        key = key_of(**facts, versions=self.libraries[trainer], version=__version__)
 
         if self._trained_already(key, settings):
             return
@@ -317,11 +317,20 @@ class _Run(AbstractContextManager["_Run"]):
         probable = isinstance(last, Activation) and last.function in ("sigmoid", "softmax")
         return evaluate(outputs, labels, threshold=0.5 if probable else 0.0)
 
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights of the folder, once their stage has run."""
+        return load(self.folder.path / WEIGHTS, self.network)
+
+    @property
+    def weights_digest(self) -> str:
+        """The sha256 of the weights' file, which their stage has just written or looked at."""
+        return self.folder.stages["weights"].files[WEIGHTS]
+
     def drop_outdated(self) -> None:
         """Remove what earlier builds exported, for backends not asked for now, from other weights than these."""
-        digest = sha256(self.folder.path / WEIGHTS)
         for name, stage in list(self.folder.stages.items()):
-            if name.startswith("export ") and stage.facts.get("weights") != digest:
+            if name.startswith("export ") and stage.facts.get("weights") != self.weights_digest:
                 self.folder.drop(name)
 
     def export(self) -> None:
@@ -333,11 +342,10 @@ class _Run(AbstractContextManager["_Run"]):
     @contextmanager
     def _exports(self) -> Iterator[Mapping[str, Future[None]]]:
         """The export of every target that is not current, under way."""
-        weights = load(self.folder.path / WEIGHTS, self.network)
         settings = self.spec.export or ExportSettings()
-        digest = sha256(self.folder.path / WEIGHTS)
-        keys = {name: self._export_key(name, digest, settings) for name in self.options.targets}
+        keys = {name: self._export_key(name, settings) for name in self.options.targets}
         self._check_exported(keys)
+        weights = self.weights
 
         def one(name: str) -> None:
             def write(folder: Path) -> None:
@@ -346,7 +354,7 @@ class _Run(AbstractContextManager["_Run"]):
                     "export", network=self.network, weights=weights, folder=folder / name, settings=settings
                 )
 
-            self._stage(f"export {name}", keys[name], write, facts={"weights": digest})
+            self._stage(f"export {name}", keys[name], write, facts={"weights": self.weights_digest})
 
         with ThreadPoolExecutor(len(self.options.targets)) as threads:
             exports = {}
@@ -370,13 +378,13 @@ class _Run(AbstractContextManager["_Run"]):
                         f"  hint: `netspec build {self.spec.file}` writes it anew"
                     )
 
-    def _export_key(self, name: str, weights: str, settings: ExportSettings) -> str:
+    def _export_key(self, name: str, settings: ExportSettings) -> str:
         return key_of(
             spec=self.network.digest,
             about=self.network.about,
-            weights=weights,
+            weights=self.weights_digest,
             settings=settings.model_dump(mode="json"),
-            versions=dict(self.backends[name].versions()),
+            versions=self.libraries[name],
             netspec=__version__,
         )
 
@@ -394,9 +402,8 @@ class _Run(AbstractContextManager["_Run"]):
         with self._exports() as exports:
 
             def write(folder: Path) -> None:
-                weights = load(self.folder.path / WEIGHTS, self.network)
                 callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
-                verdicts.append(verify(self.network, weights, self.folder.path, settings, callers))
+                verdicts.append(verify(self.network, self.weights, self.folder.path, settings, callers))
                 (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
             self._stage("verify", key, write, stale=bool(exports))

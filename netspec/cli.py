@@ -133,7 +133,9 @@ def build(
     spec: SpecPath,
     backend: TrainerOption = Trainer.torch,
     targets: Targets = "torch,keras,onnx",
-    no_train: Annotated[bool, typer.Option("--no-train", help="Leave the weights as they are drawn.")] = False,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Do not train: take the weights that are there, or initial ones.")
+    ] = False,
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,

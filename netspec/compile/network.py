@@ -82,7 +82,7 @@ def compile_spec(spec: Spec) -> Network:
         about=spec.about or "",
         classes=tuple(spec.classes or ()),
     )
-    _check_training(spec, network)
+    _check_sections(spec, network)
     if unknown := tuple(unknown_rows(spec, network)):
         raise SpecError(unknown)
     if unmet := tuple(expectation_problems(spec, network)):
@@ -90,10 +90,9 @@ def compile_spec(spec: Spec) -> Network:
     return network
 
 
-def _check_training(spec: Spec, network: Network) -> None:
-    """Raise SpecError where the data or the loss do not suit the network, or there is nothing to train on."""
-    problems: list[Problem] = []
-    problems.extend(_class_problems(spec, network))
+def _check_sections(spec: Spec, network: Network) -> None:
+    """Raise SpecError where the classes, the data or the loss do not suit the network, or training lacks data."""
+    problems = _class_problems(spec, network)
     if spec.data is not None:
         from netspec.data.source import check_data
 

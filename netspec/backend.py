@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from netspec.training.settings import TrainSettings
 
     Array = NDArray[Any]
+    Arrays = Mapping[str, Array]
+    """Batches by the names of the network's inputs, or of its outputs."""
     Weights = Mapping[str, NDArray[np.float32]]
 
 Precision = Literal["float32", "float64"]
@@ -126,14 +128,19 @@ PIECE_BYTES = 2**28
 """What the two largest neighbouring values of a piece of a batch may take."""
 
 
-def in_pieces(network: Network, inputs: Array, compute: Callable[[Array], Array]) -> Array:
-    """The output for a batch of any size, computed in pieces that take 256 MiB, or of one sample."""
+def in_pieces(network: Network, inputs: Arrays, compute: Callable[[Arrays], Arrays]) -> Arrays:
+    """The outputs for a batch of any size, computed in pieces that take 256 MiB, or of one sample."""
     import numpy as np
 
-    sizes = [network.input_type.size, *(node.output.size for node in network.nodes), 0]
+    count = len(next(iter(inputs.values())))
+    sizes = [sum(kind.size for kind in network.inputs.values()), *(node.output.size for node in network.nodes), 0]
     largest = max(first + second for first, second in pairwise(sizes))
-    size = max(1, min(len(inputs), PIECE_BYTES // (4 * largest)))
-    return np.concatenate([compute(inputs[start : start + size]) for start in range(0, max(len(inputs), 1), size)])
+    size = max(1, min(count, PIECE_BYTES // (4 * largest)))
+    pieces = [
+        compute({name: given[start : start + size] for name, given in inputs.items()})
+        for start in range(0, max(count, 1), size)
+    ]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
 
 
 class OnnxExport(BaseModel):
@@ -186,19 +193,19 @@ class Backend(Protocol):
         self,
         network: Network,
         weights: Weights,
-        inputs: Array,
+        inputs: Arrays,
         precision: Precision,
         feed: Mapping[str, Array] | None = None,
     ) -> Mapping[str, Array]:
-        """The result of every row, by row name, for a batch of inputs.
+        """The result of every row, by row name, for a batch of every input.
 
         With `feed`, the result of each row named there is recorded and then replaced by the given value, so that
         the rows after it read that instead: each row is judged alone.
         """
         ...
 
-    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
-        """The network's output in float32 for a batch of any size, computed in pieces that fit in memory."""
+    def predict(self, network: Network, weights: Weights, inputs: Arrays) -> Arrays:
+        """The network's outputs in float32 for a batch of any size, computed in pieces that fit in memory."""
         ...
 
     def model(self, network: Network, weights: Weights, settings: ExportSettings | None = None) -> Any:
@@ -221,8 +228,8 @@ class Backend(Protocol):
         """
         ...
 
-    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
-        """The network's output from every exported artefact, loaded afresh by the stock library; by file name."""
+    def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
+        """The network's outputs from every exported artefact, loaded afresh by the stock library; by file name."""
         ...
 
 

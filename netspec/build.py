@@ -286,8 +286,9 @@ class _Run(AbstractContextManager["_Run"]):
             write_history(folder / HISTORY, history)
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
             if dataset.test is not None:
-                outputs = worker.call("predict", network=self.network, weights=weights, inputs=dataset.test.images)
-                score = self._score(outputs, dataset.test.labels)
+                images = dict.fromkeys(self.network.inputs, dataset.test.images)
+                outputs = worker.call("predict", network=self.network, weights=weights, inputs=images)
+                score = self._score(next(iter(outputs.values())), dataset.test.labels)
                 (folder / TEST).write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
             # What follows is judged on the CPU, by a worker that never saw another device.
             worker.close()

@@ -86,6 +86,8 @@ class Node:
     output: TensorType
     weights: tuple[Weight, ...]
     row: str
+    frozen: bool = False
+    """Whether it is not trained: its weights stay, and its running statistics neither move nor follow the batch."""
     text: str = ""
     position: Position | None = field(default=None, compare=False)
 
@@ -143,16 +145,40 @@ class Row:
         return sum(node.macs for node in self.nodes)
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A block at work: the row of the table that used it became the rows whose names begin with `name` and a dot.
+
+    Those rows stand side by side in the network. They read `inputs`, values from outside, and of their values only
+    `result` is read outside. `parameters` are those of the block, in its order, with the values of this use.
+    """
+
+    name: str
+    block: str
+    parameters: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    result: str
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a row, a node or another use of this name is inside."""
+        return name.startswith(f"{self.name}.")
+
+
 @dataclass(frozen=True)
 class Network:
-    """A whole network: named inputs, nodes in an order in which they can be computed, named outputs."""
+    """A whole network: named inputs, nodes in an order in which they can be computed, named outputs.
+
+    `outputs` has the name of each output with that of the value that it is. `uses` are the blocks at work, outer
+    ones before those inside of them; they say how the rows belong together and change nothing of what they compute.
+    """
 
     name: str
     inputs: Mapping[str, TensorType]
     nodes: tuple[Node, ...]
-    outputs: tuple[str, ...]
+    outputs: Mapping[str, str]
     about: str = ""
     classes: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: another thread may compute one of the properties below while this one pickles."""
@@ -166,7 +192,12 @@ class Network:
 
         content = [
             [self.name, {name: list(given.shape) for name, given in self.inputs.items()}, list(self.classes)],
-            *([node.name, node.row, list(node.inputs), node.layer.kind, node.layer.plain()] for node in self.nodes),
+            *(
+                [node.name, node.row, list(node.inputs), node.layer.kind, node.layer.plain(), *[True] * node.frozen]
+                for node in self.nodes
+            ),
+            dict(self.outputs),
+            *([use.name, use.block, repr(use.parameters), list(use.inputs), use.result] for use in self.uses),
         ]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
@@ -200,7 +231,17 @@ class Network:
     @property
     def output_type(self) -> TensorType:
         """The type of the only (or first) output."""
-        return self.types[self.outputs[0]]
+        return self.types[self.output]
+
+    @property
+    def output(self) -> str:
+        """The name of the value that is the only (or first) output."""
+        return next(iter(self.outputs.values()))
+
+    @property
+    def results(self) -> frozenset[str]:
+        """The names of all values that are outputs."""
+        return frozenset(self.outputs.values())
 
     def weights(self) -> Iterator[Weight]:
         """Every weight of the network, in order."""

@@ -78,7 +78,7 @@ def row_comment(row: str, text: str) -> str:
 def head(network: Network) -> Node | None:
     """The final softmax or sigmoid, when there is one and something before it."""
     last = network.nodes[-1] if len(network.nodes) > 1 else None
-    if last is None or network.outputs != (last.name,) or not isinstance(last.layer, Activation):
+    if last is None or network.results != {last.name} or not isinstance(last.layer, Activation):
         return None
     return last if last.layer.function in HEADS else None
 

@@ -71,7 +71,7 @@ def chain(name: str, shape: tuple[int, ...], *rows: Layer | tuple[Layer, ...]) -
             node = make_node(row_name if index == 0 else f"{row_name}_activation", layer, given, type_, row_name)
             nodes.append(node)
             given, type_ = node.name, node.output
-    return Network(name=name, inputs=inputs, nodes=tuple(nodes), outputs=(given,))
+    return Network(name=name, inputs=inputs, nodes=tuple(nodes), outputs={"output": given})
 
 
 def make_node(name: str, layer: Layer, given: str, type_: TensorType, row: str) -> Node:

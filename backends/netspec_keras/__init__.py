@@ -10,7 +10,7 @@ from netspec.backend import ExportSettings, Precision, Progress
 from netspec.network import Network
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.training.settings import TrainSettings
 
@@ -49,7 +49,7 @@ class KerasBackend:
         self,
         network: Network,
         weights: Weights,
-        inputs: Array,
+        inputs: Arrays,
         precision: Precision,
         feed: Mapping[str, Array] | None = None,
     ) -> Mapping[str, Array]:
@@ -58,8 +58,8 @@ class KerasBackend:
 
         return run_rows(network, weights, inputs, precision, feed or {})
 
-    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
-        """The network's output in float32 for a batch of any size."""
+    def predict(self, network: Network, weights: Weights, inputs: Arrays) -> Arrays:
+        """The network's outputs in float32 for a batch of any size."""
         from netspec_keras.model import predict
 
         return predict(network, weights, inputs)
@@ -88,8 +88,8 @@ class KerasBackend:
 
         return list(differences(folder, network))
 
-    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
-        """The output of the archive, and of the module with the archive's weights."""
+    def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
+        """The outputs of the archive, and of the module with the archive's weights."""
         from netspec_keras.model import run_artefact
 
         return run_artefact(folder, network, inputs)

@@ -24,7 +24,7 @@ from netspec_keras.exact import Layers, Operations, exact_layers
 from netspec_keras.render import ENTRY, Rendering, archive_name, fed_rows, render, render_taps
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
 
 
 @cache
@@ -99,7 +99,7 @@ def _tapped(source: str, chosen: Precision) -> Any:
 
 
 def run_rows(
-    network: Network, weights: Weights, inputs: Array, chosen: Precision, feed: Mapping[str, Array]
+    network: Network, weights: Weights, inputs: Arrays, chosen: Precision, feed: Mapping[str, Array]
 ) -> dict[str, Array]:
     """The result of every row; rows after one that is in `feed` read the given value instead."""
     prepare()
@@ -107,8 +107,11 @@ def run_rows(
     with precision(chosen):
         model = _tapped(render_taps(network, fed), chosen)
         set_weights(model, network, weights)
-        given = [keras.ops.convert_to_tensor(value, chosen) for value in (inputs, *(feed[name] for name in fed))]
-        results = model(given if fed else given[0], training=False)
+        given = [
+            *arguments(network, inputs, chosen),
+            *(keras.ops.convert_to_tensor(feed[name], chosen) for name in fed),
+        ]
+        results = model(given if len(given) > 1 else given[0], training=False)
     results = results if isinstance(results, Sequence) else [results]
     arrays = [keras.ops.convert_to_numpy(result) for result in results]
     for array in arrays:
@@ -120,6 +123,17 @@ def run_rows(
     return {row.name: array for row, array in zip(network.rows, arrays, strict=True)}
 
 
+def arguments(network: Network, inputs: Arrays, dtype: str) -> list[Any]:
+    """A batch of every input, in the network's order."""
+    return [keras.ops.convert_to_tensor(inputs[name], dtype) for name in network.inputs]
+
+
+def outputs(network: Network, found: Any) -> dict[str, Array]:
+    """What a model returned, by the names of the network's outputs."""
+    several = found if isinstance(found, (list, tuple)) else [found]
+    return {name: keras.ops.convert_to_numpy(value) for name, value in zip(network.outputs, several, strict=True)}
+
+
 def make(network: Network, weights: Weights) -> Any:
     """The stock `keras.Model` in float32, with these weights."""
     prepare()
@@ -129,14 +143,13 @@ def make(network: Network, weights: Weights) -> Any:
     return model
 
 
-def predict(network: Network, weights: Weights, inputs: Array) -> Array:
-    """The network's first output for a batch of any size."""
+def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
+    """The network's outputs for a batch of any size."""
     model = make(network, weights)
 
-    def compute(piece: Array) -> Array:
-        found = model.predict_on_batch(piece.astype(np.float32))
-        first: Array = found[0] if isinstance(found, list) else found
-        return first
+    def compute(piece: Arrays) -> Arrays:
+        given = [piece[name].astype(np.float32) for name in network.inputs]
+        return outputs(network, model.predict_on_batch(given if len(given) > 1 else given[0]))
 
     return in_pieces(network, inputs, compute)
 
@@ -163,15 +176,15 @@ def load_archive(folder: Path, network: Network) -> Any:
     return keras.saving.load_model(folder / archive_name(network))
 
 
-def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
-    """The output of the archive, and of the module with the archive's weights."""
+def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
+    """The outputs of the archive, and of the module with the archive's weights."""
     archive = load_archive(folder, network)
     source = folder / f"{module_name(network.name)}.py"
     model = getattr(import_file(source), ENTRY)()
     model.load_weights(folder / archive_name(network))
-    given = keras.ops.convert_to_tensor(inputs, "float32")
+    given = arguments(network, inputs, "float32")
     return {
-        name: keras.ops.convert_to_numpy(loaded(given, training=False))
+        name: outputs(network, loaded(given if len(given) > 1 else given[0], training=False))
         for name, loaded in ((archive_name(network), archive), (source.name, model))
     }
 

@@ -57,9 +57,9 @@ class Rendering:
 
     def _fuses(self, before: Node, node: Node) -> bool:
         assert isinstance(node.layer, Activation)
-        if node.name in self.network.outputs and node.layer.function in HEADS:
+        if node.name in self.network.results and node.layer.function in HEADS:
             return False  # a layer of its own, so that training can take what it reads
-        alone = self.network.consumers[before.name] == (node.name,) and before.name not in self.network.outputs
+        alone = self.network.consumers[before.name] == (node.name,) and before.name not in self.network.results
         last = self._realised[before.name].steps[-1]
         return before.row == node.row and alone and isinstance(last, Apply) and last.fuses
 
@@ -124,7 +124,7 @@ def archive_name(network: Network) -> str:
 
 def render(network: Network) -> str:
     """The module: one function that builds the model, importing only Keras, formatted as `ruff format` leaves it."""
-    return format_source(_Writer(Rendering(network), network.outputs, ()).source())
+    return format_source(_Writer(Rendering(network), tuple(network.outputs.values()), ()).source())
 
 
 def render_taps(network: Network, feed: Sequence[str] = ()) -> str:
@@ -215,11 +215,11 @@ class _Writer:
     def _node(self, node: Node) -> Sequence[str]:
         """The lines of a node, and as a comment its row where that takes more than one."""
         steps = self.rendering.steps(node)
-        [given] = [self.fed.get(name, self.variables[name]) for name in node.inputs]
+        given = tuple(self.fed.get(name, self.variables[name]) for name in node.inputs)
         target = self.variables[node.name]
         if not steps:
             # The layer before has this activation as an argument, and so already gave the result.
-            return [f"{target} = {given}"] if target != given else []
+            return [f"{target} = {given[0]}"] if target != given[0] else []
         fused = [name for name in self.network.consumers[node.name] if name in self.rendering.fused]
         if fused:
             target = self.variables[fused[0]]
@@ -233,17 +233,17 @@ class _Writer:
                 lines += self._chain(node, step.steps, given, aside, aside)
             else:
                 lines += self._chain(node, (step,), given, target, aside)
-                given = target
+                given = (target,)
         return lines
 
     def _chain(
-        self, node: Node, steps: Sequence[Apply | Compute], given: str, target: str, aside: str
+        self, node: Node, steps: Sequence[Apply | Compute], given: tuple[str, ...], target: str, aside: str
     ) -> Sequence[str]:
         lines = []
         for step in steps:
             other = self.rendering.layer_name(node, step.suffix) if isinstance(step, Apply) else aside
             lines.append(f"{target} = {step.source(given, other)}")
-            given = target
+            given = (target,)
         return lines
 
 

@@ -15,7 +15,7 @@ Pads = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A stock layer, applied to the value before it.
+    """A stock layer, applied to the value before it; a node's first step is applied to all that the node reads.
 
     It is named after its node, with `suffix` where it only helps the layer of that name. A layer that `fuses` takes
     an activation as an argument. `why` becomes a comment.
@@ -27,10 +27,11 @@ class Apply:
     fuses: bool = False
     why: str = ""
 
-    def source(self, given: str, name: str) -> str:
-        """The call of the layer called `name`, for the value called `given`."""
+    def source(self, given: Sequence[str], name: str) -> str:
+        """The call of the layer called `name`, for the values called `given`: one by itself, several as a list."""
         arguments = ", ".join([*self.arguments, f'name="{name}"'])
-        return f"layers.{self.layer}({arguments})({given})"
+        values = given[0] if len(given) == 1 else f"[{', '.join(given)}]"
+        return f"layers.{self.layer}({arguments})({values})"
 
     def with_activation(self, function: str) -> Apply:
         """The same layer with an activation of Keras' own."""
@@ -41,7 +42,8 @@ class Apply:
 class Compute:
     """An expression of operators and `keras.ops`, where no stock layer says it.
 
-    In `expression`, `{x}` is the value before it and `{aside}` the value that an earlier step put aside.
+    In `expression`, `{x}` is the value before it and `{aside}` the value that an earlier step put aside; `{0}`,
+    `{1}`, ... are the values that the node reads, where the step is its first.
     `operations` are the names that Keras gives the operations, for it gives them itself. `why` becomes a comment.
     """
 
@@ -49,9 +51,9 @@ class Compute:
     operations: tuple[str, ...]
     why: str = ""
 
-    def source(self, given: str, aside: str) -> str:
-        """The expression, for the value called `given` and the one put aside."""
-        return self.expression.format(x=given, aside=aside)
+    def source(self, given: Sequence[str], aside: str) -> str:
+        """The expression, for the values called `given` and the one put aside."""
+        return self.expression.format(*given, x=given[0], aside=aside)
 
 
 @dataclass(frozen=True, slots=True)

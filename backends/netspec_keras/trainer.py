@@ -183,9 +183,9 @@ def targets_of(labels: Array, network: Network, loss: LossName) -> Array:
 def logits_model(model: Any, network: Network, loss: LossName) -> Any:
     """The model up to what the loss reads, sharing its layers: without a final Softmax or Sigmoid for the entropies."""
     value = loss_input(network, loss)
-    if value in network.outputs:
+    if value in network.results:
         return model
-    last = model.get_layer(Rendering(network).names[network.outputs[0]])
+    last = model.get_layer(Rendering(network).names[network.output])
     return keras.Model(model.inputs, last.input)
 
 

@@ -16,7 +16,7 @@ from netspec.network import Network
 if TYPE_CHECKING:
     import onnx
 
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
 
 
 class OnnxBackend:
@@ -44,7 +44,7 @@ class OnnxBackend:
         self,
         network: Network,
         weights: Weights,
-        inputs: Array,
+        inputs: Arrays,
         precision: Precision,
         feed: Mapping[str, Array] | None = None,
     ) -> Mapping[str, Array]:
@@ -52,7 +52,7 @@ class OnnxBackend:
 
         return model.run(network, weights, inputs, precision, feed or {})
 
-    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+    def predict(self, network: Network, weights: Weights, inputs: Arrays) -> Arrays:
         from netspec_onnx import model
 
         return model.predict(network, weights, inputs)
@@ -77,7 +77,7 @@ class OnnxBackend:
 
         return list(artefact.differences(Path(folder), network))
 
-    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+    def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_onnx import model
 
         return model.run_artefact(Path(folder), network, inputs)

@@ -48,13 +48,14 @@ def ordered(kind: TensorType, order: Order) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """How a layer becomes operators: `build` adds them to the graph and returns the layer's result.
+    """How a layer becomes operators: `build` is given the values that the node reads, all with their axes in the same
+    order, adds the operators to the graph and returns the layer's result.
 
-    `order` is the order of axes that `build` needs of its input, None when either will do. `weights` places the
+    `order` is the order of axes that `build` needs of its inputs, None when either will do. `weights` places the
     weights that are not kept in their canonical layout, by full name.
     """
 
-    build: Callable[[Scope, Value], Value]
+    build: Callable[..., Value]
     order: Order | None = None
     weights: Mapping[str, Placement] = field(default_factory=dict)
 
@@ -85,6 +86,8 @@ class GraphBuilder:
         self.inputs: list[ir.Value] = []
         self.nodes: list[ir.Node] = []
         self.initializers: list[ir.Value] = []
+        self.named: set[str] = set()
+        """The names of the outputs that there are so far."""
         self._reordered: dict[str, Value] = {}
 
     def input(self, name: str, kind: TensorType, order: Order) -> Value:

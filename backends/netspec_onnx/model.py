@@ -24,7 +24,7 @@ from netspec_onnx.render import render
 from netspec_onnx.rules import rules
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
 
 EXTERNAL_BYTES = 1_800_000_000
 """Weights beyond this go to a file beside the model: protobuf ends at 2 GB."""
@@ -82,11 +82,11 @@ def export(network: Network, weights: Weights, folder: Path, settings: OnnxExpor
 
 
 def run(
-    network: Network, weights: Weights, inputs: Array, precision: Precision, feed: Mapping[str, Array]
+    network: Network, weights: Weights, inputs: Arrays, precision: Precision, feed: Mapping[str, Array]
 ) -> dict[str, Array]:
     """The result of every row, by row name; see `Backend.run`. ONNX Runtime optimises nothing here."""
     rendering = render(network, weights, precision=precision, taps=True, feed=feed)
-    given = {name: inputs if name in network.inputs else feed[name] for name in rendering.inputs}
+    given = {name: inputs[name] if name in network.inputs else feed[name] for name in rendering.inputs}
     arrays = {
         str(value.ir.name): _from_canonical(given[name], value.order).astype(precision, copy=False)
         for name, value in rendering.inputs.items()
@@ -97,11 +97,11 @@ def run(
     return {row: _to_canonical(found[str(value.ir.name)], value.order) for row, value in rendering.rows.items()}
 
 
-def predict(network: Network, weights: Weights, inputs: Array) -> Array:
-    """The output for a batch of any size, in pieces that fit in memory; see `Backend.predict`."""
+def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
+    """The outputs for a batch of any size, in pieces that fit in memory; see `Backend.predict`."""
     with _loadable(render(network, weights, "last").model) as model:
         session = _session(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-        return in_pieces(network, inputs, lambda piece: _output(session, network, piece))
+        return in_pieces(network, inputs, lambda piece: _outputs(session, network, piece))
 
 
 def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
@@ -137,12 +137,13 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     return found
 
 
-def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
-    """The output of the file, run by plain ONNX Runtime with all of its optimisations."""
+def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
+    """The outputs of the file, run by plain ONNX Runtime with all of its optimisations."""
     path = _file(folder, network)
     session = _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
-    return {path.name: _to_canonical(_output(session, network, _from_canonical(inputs, order)), order)}
+    found = _outputs(session, network, {name: _from_canonical(given, order) for name, given in inputs.items()})
+    return {path.name: {name: _to_canonical(value, order) for name, value in found.items()}}
 
 
 def _order(layout: str) -> Order:
@@ -183,12 +184,11 @@ def _session(model: Path | bytes, level: ort.GraphOptimizationLevel) -> ort.Infe
     return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=[CPU])
 
 
-def _output(session: ort.InferenceSession, network: Network, inputs: Array) -> Array:
-    """The network's output, its input given by name."""
-    [given], [wanted] = network.inputs, network.outputs
-    [result] = session.run([wanted], {given: inputs.astype(np.float32, copy=False)})
-    array: Array = result
-    return array
+def _outputs(session: ort.InferenceSession, network: Network, inputs: Arrays) -> dict[str, Array]:
+    """The network's outputs by name, its inputs given by name."""
+    wanted = list(network.outputs)
+    given = {name: inputs[name].astype(np.float32, copy=False) for name in network.inputs}
+    return dict(zip(wanted, session.run(wanted, given), strict=True))
 
 
 @contextmanager

@@ -65,16 +65,15 @@ def render(
         given = {value.ir.name for value in inputs.values()}
         outputs = list({value.ir.name: value.ir for value in rows.values() if value.ir.name not in given}.values())
     else:
-        outputs = [_output(graph, values[name], name, order) for name in network.outputs]
+        outputs = [_output(graph, values[value], name, order) for name, value in network.outputs.items()]
     return Rendering(_model(network, graph, outputs, order), inputs, rows)
 
 
 def _emit(graph: GraphBuilder, node: Node, values: Mapping[str, Value], weights: Weights) -> Value:
     emission = rules.apply(node)
-    given = values[node.inputs[0]]
-    if emission.order is not None:
-        given = graph.reorder(given, emission.order)
-    return emission.build(Scope(graph, node, _place(graph, node, emission, weights)), given)
+    read = [values[name] for name in node.inputs]
+    given = [graph.reorder(value, emission.order or read[0].order) for value in read]
+    return emission.build(Scope(graph, node, _place(graph, node, emission, weights)), *given)
 
 
 def _place(graph: GraphBuilder, node: Node, emission: Emission, weights: Weights) -> Mapping[str, ir.Value]:
@@ -89,21 +88,13 @@ def _place(graph: GraphBuilder, node: Node, emission: Emission, weights: Weights
 
 def _output(graph: GraphBuilder, value: Value, name: str, order: Order) -> ir.Value:
     """The value as an output of the model: in the model's order, under the name that the network gives it."""
-    turned = graph.reorder(value, order)
-    if turned.ir.name == name:
-        return turned.ir
-    if value.ir.name == name:
-        _rename(value.ir, f"{name}/channels_{value.order}")
-        _rename(turned.ir, name)
-        return turned.ir
-    # The row has no operator of its own (Dropout), so its value belongs to another.
-    return graph.add("Identity", [turned.ir], name, turned.shape, {}, name)
-
-
-def _rename(value: ir.Value, name: str) -> None:
-    producer = value.producer()
-    assert producer is not None
-    value.name = producer.name = name
+    turned = graph.reorder(value, order).ir
+    if turned.producer() is None or turned.name in graph.named:
+        # An input of the model that is an output too (nothing but Dropout between), or an output under two names.
+        return graph.add("Identity", [turned], name, tuple(turned.shape)[1:], {}, name)  # type: ignore[arg-type]
+    graph.named.add(name)
+    turned.name = name
+    return turned
 
 
 def _model(network: Network, graph: GraphBuilder, outputs: list[ir.Value], order: Order) -> ir.Model:

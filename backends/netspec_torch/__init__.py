@@ -12,7 +12,7 @@ from netspec.network import Network
 if TYPE_CHECKING:
     from torch import nn
 
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.training.settings import TrainSettings
 
@@ -42,7 +42,7 @@ class TorchBackend:
         self,
         network: Network,
         weights: Weights,
-        inputs: Array,
+        inputs: Arrays,
         precision: Precision,
         feed: Mapping[str, Array] | None = None,
     ) -> Mapping[str, Array]:
@@ -50,7 +50,7 @@ class TorchBackend:
 
         return model.run(network, weights, inputs, precision, feed)
 
-    def predict(self, network: Network, weights: Weights, inputs: Array) -> Array:
+    def predict(self, network: Network, weights: Weights, inputs: Arrays) -> Arrays:
         from netspec_torch import model
 
         return model.predict(network, weights, inputs)
@@ -70,7 +70,7 @@ class TorchBackend:
 
         return list(artefact.differences(Path(folder), network))
 
-    def run_artefact(self, folder: Path, network: Network, inputs: Array) -> Mapping[str, Array]:
+    def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_torch import model
 
         return model.run_artefact(Path(folder), network, inputs)

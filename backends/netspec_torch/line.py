@@ -28,13 +28,13 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One layer as an expression over its input.
+    """One layer as an expression over its inputs.
 
     `code` holds the expression for every order of axes that it can be written for; a value in another order is
-    permuted first. `gives` is the order of the result where it is not that of the input. In the expression and in the
-    statements of `before`, which stand above it, `{x}` is the input and `{self}` the node's attribute. `comment`
-    stands behind the line; with `quote` the row as it was written stands above it, for code that does not show
-    why it is as it is.
+    permuted first, so that all inputs have the same. `gives` is the order of the result where it is not theirs. In the
+    expression and in the statements of `before`, which stand above it, `{x}` is the first input, `{0}`, `{1}`, ... are
+    all of them, and `{self}` is the node's attribute. `comment` stands behind the line; with `quote` the row as it was
+    written stands above it, for code that does not show why it is as it is.
     """
 
     code: Mapping[Order, str]

@@ -20,7 +20,7 @@ from netspec_torch.render import Rendering, render
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from netspec.backend import Array, Weights
+    from netspec.backend import Array, Arrays, Weights
 
 WEIGHTS = "weights.safetensors"
 
@@ -114,7 +114,7 @@ def load(module: nn.Module, rendering: Rendering, weights: Weights) -> nn.Module
 
 
 def run(
-    network: Network, weights: Weights, inputs: Array, precision: Precision, feed: Mapping[str, Array] | None
+    network: Network, weights: Weights, inputs: Arrays, precision: Precision, feed: Mapping[str, Array] | None
 ) -> dict[str, Array]:
     """The result of every row, on the CPU; see `Backend.run`."""
     rendering = render(network, taps=True)
@@ -129,10 +129,20 @@ def run(
         results[row] = to_canonical(value, order)
         return torch.from_numpy(to_torch(feed[row], order)).to(value.dtype) if row in feed else value
 
-    given = torch.from_numpy(to_torch(inputs)).to(getattr(torch, precision))
     with torch.inference_mode():
-        model(given, tap)
+        model(*arguments(network, inputs, getattr(torch, precision)), tap)
     return results
+
+
+def arguments(network: Network, inputs: Arrays, dtype: torch.dtype, device: str = "cpu") -> list[Tensor]:
+    """What the module is called with: a batch of every input, in the network's order."""
+    return [torch.from_numpy(to_torch(inputs[name])).to(device, dtype) for name in network.inputs]
+
+
+def outputs(network: Network, found: Tensor | tuple[Tensor, ...]) -> dict[str, Array]:
+    """What the module returned, by the names of the network's outputs."""
+    several = found if isinstance(found, tuple) else (found,)
+    return {name: to_canonical(value) for name, value in zip(network.outputs, several, strict=True)}
 
 
 def loaded(network: Network, weights: Weights) -> nn.Module:
@@ -141,13 +151,13 @@ def loaded(network: Network, weights: Weights) -> nn.Module:
     return load(make(rendering), rendering, weights).eval()
 
 
-def predict(network: Network, weights: Weights, inputs: Array) -> Array:
-    """The output for a batch of any size, on the best device; see `Backend.predict`."""
+def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
+    """The outputs for a batch of any size, on the best device; see `Backend.predict`."""
     device = devices()[0]
     model = loaded(network, weights).to(device)
 
-    def compute(piece: Array) -> Array:
-        return to_canonical(model(torch.from_numpy(to_torch(piece)).to(device, torch.float32)))
+    def compute(piece: Arrays) -> Arrays:
+        return outputs(network, model(*arguments(network, piece, torch.float32, device)))
 
     with torch.inference_mode(), full_float32():
         return in_pieces(network, inputs, compute)
@@ -192,16 +202,16 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     return canonical_weights(network, render(network), load_file(folder / WEIGHTS))
 
 
-def run_artefact(folder: Path, network: Network, inputs: Array) -> dict[str, Array]:
-    """The output of the exported files, used as their docstring says."""
+def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
+    """The outputs of the exported files, used as their docstring says."""
     from safetensors.torch import load_file
 
     model, rendering = artefact(folder, network)
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.eval()
     with torch.inference_mode():
-        output: Tensor = model(torch.from_numpy(to_torch(inputs.astype(np.float32))))
-    return {f"{rendering.module}.py": to_canonical(output)}
+        found = model(*arguments(network, inputs, torch.float32))
+    return {f"{rendering.module}.py": outputs(network, found)}
 
 
 def devices() -> list[str]:

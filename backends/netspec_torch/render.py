@@ -177,8 +177,7 @@ class _Body:
         )
 
     def _result(self) -> str:
-        [result] = self.network.outputs
-        return self.head.inputs[0] if self.head else result
+        return self.head.inputs[0] if self.head else self.network.output
 
     def _return(self, result: str) -> None:
         """Return the result; the assignment just above it is folded in."""
@@ -191,7 +190,7 @@ class _Body:
     def _variable(self, value: str, row: str) -> str:
         """`x` for a value that only the next node reads, else a variable named after its row."""
         readers = self._readers[value]
-        if value in self.network.outputs or readers == (self._after.get(value),):
+        if value in self.network.results or readers == (self._after.get(value),):
             return "x"
         name = re.sub(r"\W", "_", row, flags=re.ASCII)
         return f"{name}_" if name in VARIABLES else name

@@ -175,7 +175,7 @@ def samples_of(split: Split, network: Network, loss: LossName, device: torch.dev
 
 def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objective:
     """The loss on the value that it reads."""
-    fused = loss_input(network, loss) not in network.outputs
+    fused = loss_input(network, loss) not in network.results
     forward: Callable[[Tensor], Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
     return Objective(forward, LOSSES[loss], threshold=0.5 if loss == "mean_squared_error" else 0.0)
 

@@ -13,7 +13,7 @@ from netspec.network import Network, Node, TensorType
 from netspec.spec.model import Spec
 from netspec.spec.names import layer_name, row_names
 
-INPUT = "input"
+INPUT, OUTPUT = "input", "output"
 FLAT = "Reshape gives a flat vector its axes back"
 
 
@@ -78,7 +78,7 @@ def compile_spec(spec: Spec) -> Network:
         name=spec.name,
         inputs={INPUT: spec.input},
         nodes=tuple(nodes),
-        outputs=(value,),
+        outputs={OUTPUT: value},
         about=spec.about or "",
         classes=tuple(spec.classes or ()),
     )

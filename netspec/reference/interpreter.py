@@ -15,7 +15,7 @@ class Disturbance(Protocol):
     """What may happen to the values on their way, to see how a network carries errors on."""
 
     def input(self, values: Values) -> Values:
-        """The network's input as it is read."""
+        """One of the network's inputs as it is read."""
         ...
 
     def weights(self, node: Node, weights: Mapping[str, Values]) -> Mapping[str, Values]:
@@ -28,11 +28,12 @@ class Disturbance(Protocol):
 
 
 def interpret(
-    network: Network, weights: Mapping[str, Array], inputs: Array, disturb: Disturbance | None = None
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], disturb: Disturbance | None = None
 ) -> Iterator[tuple[Node, Values]]:
     """Every node with its value, in order; values that no later node reads are let go."""
-    given = np.asarray(inputs, np.float64)
-    alive = {next(iter(network.inputs)): given if disturb is None else disturb.input(given)}
+    alive = {name: np.asarray(inputs[name], np.float64) for name in network.inputs}
+    if disturb is not None:
+        alive = {name: disturb.input(given) for name, given in alive.items()}
     waiting = {name: len(readers) for name, readers in network.consumers.items()}
     with np.errstate(all="ignore"):
         for node in network.nodes:
@@ -46,7 +47,7 @@ def interpret(
             for name in node.inputs:
                 waiting[name] -= 1
                 if not waiting[name]:
-                    del alive[name]
+                    alive.pop(name, None)  # a node may read a value twice
             if waiting[node.name]:
                 alive[node.name] = value
             yield node, value
@@ -60,9 +61,9 @@ def node_weights(node: Node, weights: Mapping[str, Array]) -> Mapping[str, Value
 
 
 def evaluate(
-    network: Network, weights: Mapping[str, Array], inputs: Array, disturb: Disturbance | None = None
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], disturb: Disturbance | None = None
 ) -> dict[str, Values]:
-    """The result of every row, by row name, for a batch of inputs (channels last)."""
+    """The result of every row, by row name, for a batch of every input (channels last)."""
     return {node.row: value for node, value in interpret(network, weights, inputs, disturb)}
 
 

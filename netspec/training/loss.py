@@ -23,7 +23,9 @@ def loss_input(network: Network, loss: LossName) -> str:
     A final Softmax under cross_entropy, or Sigmoid under binary_cross_entropy, is taken off; an output without either
     is taken for logits. Raises SpecError when the network's end does not suit the loss.
     """
-    output, shape = network.outputs[0], network.output_type
+    output, shape = network.output, network.output_type
+    if len(network.inputs) > 1:
+        raise _unfit(f"training needs one input, but there are {len(network.inputs)}: {', '.join(network.inputs)}")
     if len(network.outputs) > 1 or shape.rank != 1:
         raise _unfit(f"the loss needs one flat output, but there are {len(network.outputs)}, the first {shape}")
     if loss == "mean_squared_error":

@@ -161,7 +161,7 @@ def norms(values: Array) -> Values:
 def predict(
     network: Network,
     weights: Mapping[str, Array],
-    inputs: Array,
+    inputs: Mapping[str, Array],
     reference: Mapping[str, Values],
     seed: int = 0,
     draws: int = DRAWS,
@@ -171,7 +171,7 @@ def predict(
     `reference` is the undisturbed value, for the same inputs, of every row that is asked for.
     """
     ends = {row.result for row in network.rows if row.name in reference}
-    squares = {row: np.zeros(len(inputs)) for row in reference}
+    squares = {row: np.zeros(len(values)) for row, values in reference.items()}
     with np.errstate(all="ignore"):
         for draw in range(draws):
             for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw)):

@@ -32,7 +32,7 @@ def check(
     """
     if lost := finite_problem(weights):
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
-    inputs = hard_inputs(network.input_type, settings.inputs, settings.seed)
+    inputs = hard_inputs(network, settings.inputs, settings.seed)
     biting: Future[dict[str, Array]] = Future()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
@@ -63,14 +63,17 @@ def make_standard(
     network: Network,
     weights: Mapping[str, Array],
     biting: Mapping[str, Array],
-    inputs: Array,
+    inputs: Mapping[str, Array],
     settings: VerifySettings,
 ) -> Standard:
     """What the reference computes, and how far rounding may lead away from it."""
     reference = evaluate(network, biting, inputs)
     predicted = predict(network, biting, inputs, reference, settings.seed)
-    last = next(row.name for row in network.rows if row.result == network.outputs[0])
-    own = {last: evaluate(network, weights, inputs)[last]}
+    rows = {row.result: row.name for row in network.rows}
+    ends = {name: rows[value] for name, value in network.outputs.items()}
+    values = evaluate(network, weights, inputs)
+    own = {row: values[row] for row in ends.values()}
+    own_predicted = predict(network, weights, inputs, own, settings.seed)
     return Standard(
         network=network,
         weights=weights,
@@ -79,6 +82,6 @@ def make_standard(
         samples=sample_names(settings.inputs),
         reference=reference,
         predicted=predicted,
-        output=own[last],
-        output_predicted=predict(network, weights, inputs, own, settings.seed)[last],
+        outputs={name: own[row] for name, row in ends.items()},
+        outputs_predicted={name: own_predicted[row] for name, row in ends.items()},
     )

@@ -35,7 +35,7 @@ class Answers:
     """What is not as exported in the artefacts; where that cannot be told, they are asked nothing else."""
     counts: Mapping[str, tuple[int, int]] | None = None
     recovered: Mapping[str, Array] | None = None
-    outputs: Mapping[str, Array] | None = None
+    outputs: Mapping[str, Mapping[str, Array]] | None = None
     float64: Mapping[str, Array] | None = None
     float32: Mapping[str, Array] | None = None
     single: Mapping[str, Array] | None = None
@@ -60,7 +60,9 @@ class Answers:
             return None
 
 
-def gather(backend: Caller, network: Network, folder: Path, inputs: Array, biting: Future[dict[str, Array]]) -> Answers:
+def gather(
+    backend: Caller, network: Network, folder: Path, inputs: Mapping[str, Array], biting: Future[dict[str, Array]]
+) -> Answers:
     """What one backend has to say: of its artefacts in `folder`, and of every row with the biting weights."""
     answers = Answers()
     exported: dict[str, Any] = {"folder": folder, "network": network}
@@ -71,11 +73,11 @@ def gather(backend: Caller, network: Network, folder: Path, inputs: Array, bitin
         answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
     weights = biting.result()
 
-    def run(precision: str, given: Array) -> Mapping[str, Array] | None:
+    def run(precision: str, given: Mapping[str, Array]) -> Mapping[str, Array] | None:
         own: dict[str, Any] = {"network": network, "weights": weights, "inputs": given, "precision": precision}
         return answers.ask("run", lambda: backend.call("run", **own))
 
     answers.float64 = run("float64", inputs)
     answers.float32 = run("float32", inputs)
-    answers.single = run("float32", inputs[:1])
+    answers.single = run("float32", {name: batch[:1] for name, batch in inputs.items()})
     return answers

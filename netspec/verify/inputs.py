@@ -24,9 +24,13 @@ def sample_names(ordinary: int) -> tuple[str, ...]:
     return (*(f"normal {number}" for number in range(1, ordinary + 1)), *HARD)
 
 
-def hard_inputs(given: TensorType, ordinary: int, seed: int) -> Array:
-    """One float32 batch [ordinary + 7, ...]: samples of N(0, 1), then one of each hard kind."""
+def hard_inputs(network: Network, ordinary: int, seed: int) -> dict[str, Array]:
+    """A float32 batch [ordinary + 7, ...] for every input: samples of N(0, 1), then one of each hard kind."""
     random = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    return {name: _hard_batch(given, ordinary, random) for name, given in network.inputs.items()}
+
+
+def _hard_batch(given: TensorType, ordinary: int, random: np.random.Generator) -> Array:
     normal = random.standard_normal((ordinary, *given.shape))
     draw = {name: random.standard_normal(given.shape) for name in HARD}
     signs = np.sign(draw["large"])
@@ -45,8 +49,9 @@ def hard_inputs(given: TensorType, ordinary: int, seed: int) -> Array:
 def biting_weights(network: Network, seed: int) -> dict[str, Array]:
     """Random float32 weights, scaled row by row so that ordinary inputs keep the size 1 through any depth."""
     random = np.random.Generator(np.random.Philox(key=[seed, 1]))
-    name, given = next(iter(network.inputs.items()))
-    values: dict[str, Values] = {name: random.standard_normal((2, *given.shape))}
+    values: dict[str, Values] = {
+        name: random.standard_normal((2, *given.shape)) for name, given in network.inputs.items()
+    }
     weights: dict[str, Array] = {}
     for node in network.nodes:
         inputs = tuple(values[name] for name in node.inputs)

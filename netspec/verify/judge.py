@@ -26,16 +26,16 @@ class Standard:
     """The network's own weights, which the artefacts carry."""
     biting: Mapping[str, Array]
     """The weights that rows are compared with."""
-    inputs: Array
+    inputs: Mapping[str, Array]
     samples: tuple[str, ...]
     """What each sample of `inputs` is called."""
     reference: Mapping[str, Values]
     """The value of every row with the biting weights."""
     predicted: Mapping[str, Values]
     """The L2 error that float32 rounding is predicted to cause there, for every sample."""
-    output: Values
-    """The network's output with its own weights."""
-    output_predicted: Values
+    outputs: Mapping[str, Values]
+    """The network's outputs with its own weights."""
+    outputs_predicted: Mapping[str, Values]
 
     def granted(self, row: str, precision: Precision) -> Values:
         """The largest L2 error of every sample at a row."""
@@ -234,16 +234,20 @@ def _file_failures(answers: Answers) -> Iterator[Failure]:
 
 
 def _artefacts(standard: Standard, answers: Answers) -> tuple[tuple[ArtefactVerdict, ...], list[Failure]]:
-    """Every exported file's output for the network's own weights, in float32."""
+    """Every exported file's outputs for the network's own weights, in float32; the worst stands for its file."""
     verdicts, failures = [], []
-    granted = budget(standard.output, standard.output_predicted)
     for file, values in (answers.outputs or {}).items():
-        found = compare(standard.output, values, granted)
+        compared = {
+            name: compare(expected, values[name], budget(expected, standard.outputs_predicted[name]))
+            for name, expected in standard.outputs.items()
+        }
+        worst, found = max(compared.items(), key=lambda each: (each[1].symptom is not None, each[1].ratio))
         verdicts.append(
             ArtefactVerdict(file=file, passed=found.symptom is None, output=measure(found, standard.samples))
         )
         if found.symptom is not None:
-            message = f"{file}, loaded afresh: {found.message}"
+            which = f", output {worst!r}" if len(compared) > 1 else ""
+            message = f"{file}, loaded afresh{which}: {found.message}"
             if found.symptom == "value":
                 message += f" (error {found.error:.1e}, granted {found.granted:.1e})"
             failures.append(Failure(stage="compare", symptom=found.symptom, message=message))

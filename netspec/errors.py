@@ -19,13 +19,30 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """A row that uses a block: where it stands, on which path, and what it says (`fire(squeeze=16)`)."""
+
+    position: Position | None
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return ": ".join(str(part) for part in (self.position, self.path, self.text) if part)
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, on which path of the document, what, and a hint when there is one."""
+    """One thing that is wrong: where, on which path of the document, what, and a hint when there is one.
+
+    What is wrong inside of a block was `used` by rows, the innermost first; `more` are other uses that have it too.
+    """
 
     message: str
     hint: str | None = None
     path: str | None = None
     position: Position | None = None
+    used: tuple[Used, ...] = ()
+    more: int = 0
 
     def at(self, position: Position | None, path: str | None = None) -> Problem:
         """The same problem with the place filled in where it has none yet."""
@@ -35,10 +52,32 @@ class Problem:
         """The same problem with a hint where it has none yet."""
         return replace(self, hint=self.hint or hint)
 
+    def used_at(self, used: tuple[Used, ...]) -> Problem:
+        """The same problem with the rows that used the block it is in."""
+        return replace(self, used=self.used or used)
+
+    def uses(self) -> list[str]:
+        """The rows that used the block it is in, a line each."""
+        lines = [f"used at {row}" for row in self.used]
+        return [*lines, f"and {self.more:,} more {'use' if self.more == 1 else 'uses'}"] if self.more else lines
+
     def __str__(self) -> str:
         place = ": ".join(str(part) for part in (self.position, self.path) if part)
         text = f"{place}: {self.message}" if place else self.message
-        return f"{text}\n  hint: {self.hint}" if self.hint else text
+        lines = [text, *self.uses(), *([f"hint: {self.hint}"] if self.hint else [])]
+        return "\n  ".join(lines)
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems in the order of their places; one that every use of a block has is said once."""
+    found: dict[tuple[Position | None, str], Problem] = {}
+    for problem in problems:
+        key = (problem.position, problem.message)
+        if key not in found:
+            found[key] = problem
+        elif problem.used:
+            found[key] = replace(found[key], more=found[key].more + 1)
+    return sorted(found.values(), key=lambda problem: (problem.position is None, problem.position))
 
 
 class NetspecError(Exception):

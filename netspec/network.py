@@ -243,6 +243,11 @@ class Network:
         """The names of all values that are outputs."""
         return frozenset(self.outputs.values())
 
+    @property
+    def layers(self) -> int:
+        """How many layers a network analyser counts: inputs, layers, activations and outputs."""
+        return len(self.inputs) + len(self.nodes) + len(self.outputs)
+
     def weights(self) -> Iterator[Weight]:
         """Every weight of the network, in order."""
         for node in self.nodes:

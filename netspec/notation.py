@@ -1,22 +1,28 @@
 """How a cell writes values: numbers and arithmetic on them, sizes, words, tuples, lists, calls, options.
 
     cell   = [item ("," item)*]            item = name "=" value | value
-    value  = sum ;  sum = term (("+"|"-") term)* ;  term = factor (("*"|"/") factor)*
+    value  = sum [("<"|"<="|">"|">="|"=="|"!=") sum]
+    sum    = term (("+"|"-") term)* ;  term = factor (("*"|"/") factor)*
     factor = ["-"|"+"] atom
     atom   = number | sizes | string | word ["(" cell ")"] | "(" [value ("," value)*] ")" | "[" ... "]"
 
-A parenthesised single value is that value; `(3,)` and `(3,3)` are tuples. Nothing here is ever executed.
+A parenthesised single value is that value; `(3,)` and `(3,3)` are tuples. A word may be the name of a parameter or of a
+variable: what is computed from words waits as an Expression until `evaluate` knows them. Nothing here is ever executed.
 """
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Union
+from typing import Any, Union
+
+from netspec.errors import did_you_mean
 
 MAX_DEPTH = 32
+MAX_OPERATIONS = 100
 WORD = re.compile(r"[^\W\d][\w.]*")
 TOKEN = re.compile(
     r"""\s*(?:
@@ -24,12 +30,12 @@ TOKEN = re.compile(
       | (?P<number>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
       | (?P<string>'[^']*'|"[^"]*")
       | (?P<word>[^\W\d][\w.]*)
-      | (?P<mark>[-+*/=,()\[\]])
+      | (?P<mark>[=!<>]=|[-+*/=,()\[\]<>])
     )""",
     re.VERBOSE,
 )
 
-Value = Union[int, float, bool, str, tuple["Value", ...], list["Value"], "Call", None]
+Value = Union[int, float, bool, str, tuple["Value", ...], list["Value"], "Call", "Expression", None]
 WORDS: Mapping[str, bool | None] = {
     **dict.fromkeys(("true", "True"), True),
     **dict.fromkeys(("false", "False"), False),
@@ -59,6 +65,30 @@ class Call:
         inside = [write_value(argument) for argument in self.arguments]
         inside += [f"{name}={write_value(value)}" for name, value in self.options.items()]
         return f"{self.name}({', '.join(inside)})"
+
+
+class Quoted(str):
+    """A word in quotes, which is no name."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """Arithmetic, or a comparison, that waits for the values of its names: `4*growth`, `stride>1`."""
+
+    sign: str
+    left: Value
+    right: Value
+
+    def __str__(self) -> str:
+        return f"{_operand(self.left, self.sign)}{self.sign}{_operand(self.right, self.sign)}"
+
+
+def _operand(value: Value, sign: str) -> str:
+    text = write_value(value)
+    loose = isinstance(value, Expression) and not (value.sign in "*/" and sign not in "*/")
+    return f"({text})" if loose else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +145,7 @@ def write_value(value: Value) -> str:
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if isinstance(value, list):
         return f"[{', '.join(map(write_value, value))}]"
-    if isinstance(value, str) and (value in WORDS or not WORD.fullmatch(value)):
+    if isinstance(value, str) and (isinstance(value, Quoted) or value in WORDS or not WORD.fullmatch(value)):
         return f'"{value}"' if "'" in value else f"'{value}'"
     return str(value)
 
@@ -170,6 +200,7 @@ class _Parser:
             self.tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         self.index = 0
+        self.operations = 0
 
     def peek(self, ahead: int = 0) -> str:
         index = self.index + ahead
@@ -228,27 +259,36 @@ class _Parser:
     def value(self, depth: int) -> Value:
         if depth > MAX_DEPTH:
             raise NotationError(f"brackets are nested more than {MAX_DEPTH} deep", self.offset)
+        left = self.sum(depth)
+        if self.peek() in COMPARISONS:
+            left = self.operation(left, self.sum, depth)
+            if self.peek() in COMPARISONS:
+                raise NotationError("a comparison has two sides", self.offset, "one condition at a time")
+        return left
+
+    def operation(self, left: Value, operand: Callable[[int], Value], depth: int) -> Value:
+        """Take the sign at this token and its right side."""
+        sign, at = self.peek(), self.offset
+        self.index += 1
+        self.operations += 1
+        if self.operations > MAX_OPERATIONS:
+            raise NotationError(f"more than {MAX_OPERATIONS} operations stand in one cell", at)
+        return _computed(sign, left, operand(depth), at)
+
+    def sum(self, depth: int) -> Value:
         left = self.term(depth)
         while self.peek() in ("+", "-"):
-            sign, at = self.peek(), self.offset
-            self.index += 1
-            left = _arithmetic(sign, left, self.term(depth), at)
+            left = self.operation(left, self.term, depth)
         return left
 
     def term(self, depth: int) -> Value:
         left = self.factor(depth)
         while self.peek() in ("*", "/"):
-            sign, at = self.peek(), self.offset
-            self.index += 1
-            left = _arithmetic(sign, left, self.factor(depth), at)
+            left = self.operation(left, self.factor, depth)
         return left
 
     def factor(self, depth: int) -> Value:
-        if self.peek() in ("-", "+"):
-            sign, at = self.peek(), self.offset
-            self.index += 1
-            return _arithmetic(sign, 0, self.atom(depth), at)
-        return self.atom(depth)
+        return self.operation(0, self.atom, depth) if self.peek() in ("-", "+") else self.atom(depth)
 
     def atom(self, depth: int) -> Value:
         if self.index >= len(self.tokens):
@@ -260,7 +300,7 @@ class _Parser:
         if group == "number":
             return _number(text, at)
         if group == "string":
-            return text[1:-1]
+            return Quoted(text[1:-1])
         if group == "word":
             if self.peek() == "(":
                 self.index += 1
@@ -304,24 +344,68 @@ def _number(text: str, at: int) -> int | float:
     return number
 
 
-def _arithmetic(sign: str, left: Value, right: Value, at: int) -> int | float:
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+ARITHMETIC: Mapping[str, Callable[[Any, Any], int | float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
+
+
+def _is_open(value: Value) -> bool:
+    """Whether a value may still become another, once names are known."""
+    return isinstance(value, Expression) or (isinstance(value, str) and not isinstance(value, Quoted))
+
+
+def _computed(sign: str, left: Value, right: Value, at: int, hints: Mapping[str, Value] | None = None) -> Value:
+    """The result, or the expression itself while one of its sides is a word; `hints` are all the names there are."""
+    if hints is None and (_is_open(left) or _is_open(right)):
+        return Expression(sign, left, right)
+    if sign in ("==", "!="):
+        return COMPARISONS[sign](left, right)
     for side in (left, right):
         if isinstance(side, bool) or not isinstance(side, (int, float)):
-            raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at)
-    assert isinstance(left, (int, float))
-    assert isinstance(right, (int, float))
+            hint = did_you_mean(side, hints) if hints and isinstance(side, str) else None
+            raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at, hint)
+    if sign in COMPARISONS:
+        return COMPARISONS[sign](left, right)
     if sign == "/" and right == 0:
         raise NotationError("division by zero", at)
-    result = {
-        "+": lambda: left + right,
-        "-": lambda: left - right,
-        "*": lambda: left * right,
-        "/": lambda: left // right if _divides(left, right) else left / right,
-    }[sign]()
+    try:
+        result = ARITHMETIC[sign](left, right)
+    except OverflowError:
+        raise NotationError("the result is too large", at) from None
     if not isfinite(result) or abs(result) > 1e18:
         raise NotationError("the result is too large", at)
-    return result
+    # What comes out whole is whole: 64*0.5 filters are 32.
+    return int(result) if isinstance(result, float) and result.is_integer() else result
 
 
-def _divides(left: float, right: float) -> bool:
-    return isinstance(left, int) and isinstance(right, int) and left % right == 0
+def evaluate(value: Value, names: Mapping[str, Value]) -> Value:
+    """The value with every word that is one of `names` replaced and every expression computed.
+
+    Raises NotationError where an expression holds what is neither a number nor a name.
+
+    >>> evaluate(parse_value("(4*growth, same)"), {"growth": 8}), evaluate(parse_value("stride>1"), {"stride": 1})
+    ((32, 'same'), False)
+    """
+    if isinstance(value, str):
+        return str(value) if isinstance(value, Quoted) else names.get(value, value)
+    if isinstance(value, tuple):
+        return tuple([evaluate(item, names) for item in value])
+    if isinstance(value, list):
+        return [evaluate(item, names) for item in value]
+    if isinstance(value, Call):
+        options = {name: evaluate(option, names) for name, option in value.options.items()}
+        return Call(value.name, tuple([evaluate(item, names) for item in value.arguments]), options)
+    if isinstance(value, Expression):
+        return _computed(value.sign, evaluate(value.left, names), evaluate(value.right, names), 0, names)
+    return value

@@ -14,7 +14,7 @@ def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
     expect: Expect | None = spec.expect
     if expect is None:
         return
-    totals = ("parameters", "trainable", "non_trainable", "macs")
+    totals = ("parameters", "trainable", "non_trainable", "layers", "macs")
     for name in totals:
         wanted, found = getattr(expect, name), getattr(network, name)
         if wanted is not None and wanted != found:

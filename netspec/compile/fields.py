@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,21 +222,3 @@ def read_defaults(
             else:
                 known[field] = value
     return read
-
-
-def named_problems(rows: tuple[Row, ...]) -> Iterator[Problem]:
-    """Every row whose written name cannot be one, or stands twice."""
-    from netspec.compile.names import name_problem
-
-    first: dict[str, Row] = {}
-    for row in rows:
-        if row.name is None:
-            continue
-        problem = name_problem(row.name)
-        if problem is None and row.name in first:
-            earlier = first[row.name].place("name")
-            where = f" (line {earlier.line})" if earlier else ""
-            problem = Problem(f"the name {row.name!r} is already taken by {first[row.name].path}{where}")
-        first.setdefault(row.name, row)
-        if problem is not None:
-            yield _at(row, "name", problem)

@@ -1,57 +1,80 @@
-"""The walk along the rows: each is resolved against the type that the row above gives."""
+"""The walk along the rows: each is resolved against the types of what it reads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from netspec.compile.expand import Placed, Unrolled, unroll
 from netspec.compile.expect import expectation_problems, unknown_rows
-from netspec.compile.fields import FieldProblems, Written, layer_place, named_problems, read_defaults, read_row
-from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError
+from netspec.compile.fields import FieldProblems, Written, layer_place, read_defaults, read_row
+from netspec.compile.names import name_problem
+from netspec.compile.needed import needed
+from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
-from netspec.network import Network, Node, TensorType
+from netspec.network import Network, Node, TensorType, Use
 from netspec.spec.model import Spec
-from netspec.spec.names import layer_name, row_names
+from netspec.spec.names import layer_name
 
-INPUT, OUTPUT = "input", "output"
 FLAT = "Reshape gives a flat vector its axes back"
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRow:
-    """A row with its final name and its unresolved layers: the spec with every default filled in."""
+    """A row with its unresolved layers, in its place: the spec with every default filled in."""
 
-    name: str
+    placed: Placed
     written: Written
 
+    @property
+    def name(self) -> str:
+        """Its full name."""
+        return self.placed.name
 
-def read_rows(spec: Spec) -> tuple[NamedRow, ...]:
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All rows of a network, none of them resolved yet, and how they belong together."""
+
+    rows: tuple[NamedRow, ...]
+    unrolled: Unrolled
+
+
+def read_rows(spec: Spec) -> Rows:
     """Every row of the spec with its kind, fields and name; raises SpecError with all that is wrong."""
     problems: list[Problem] = []
-    rows = _read_rows(spec, problems)
+    rows, unrolled = _read_rows(spec, problems)
     if problems:
-        raise SpecError(problems)
-    return tuple(row for row in rows if row is not None)
+        raise SpecError(in_order(problems))
+    return Rows(tuple(row for row in rows if row is not None), unrolled)
 
 
-def _read_rows(spec: Spec, problems: list[Problem]) -> list[NamedRow | None]:
-    defaults = read_defaults(spec.defaults, spec.place, problems)
-    problems.extend(named_problems(spec.rows))
+def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | None], Unrolled]:
+    """The rows; None for one that cannot be read, or whose sources cannot."""
+    defaults = {id(given): read_defaults(given.defaults, given.place, problems) for given in _specs(spec)}
+    for name in spec.inputs:
+        problem = name_problem(name) if name != "input" else None
+        if problem is not None:
+            problems.append(problem.at(spec.place(f"inputs.{name}"), f"inputs.{name}"))
+    unrolled = unroll(spec, problems)
+    if not problems:
+        unrolled = needed(spec, unrolled, problems)
     rows: list[NamedRow | None] = []
-    for row, name in zip(spec.rows, row_names(spec.rows), strict=True):
-        if row.problem is not None:
-            problems.append(row.problem)
-            rows.append(None)
-            continue
+    for placed in unrolled.rows:
         try:
-            written = read_row(row, defaults)
+            rows.append(NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)])))
         except FieldProblems as found:
-            problems.extend(found.problems)
+            problems.extend(problem.used_at(placed.used) for problem in found.problems)
             rows.append(None)
-        else:
-            assert name is not None, "a row that could be read is of a known kind"
-            rows.append(NamedRow(name, written))
-    return rows
+    return rows, unrolled
+
+
+def _specs(spec: Spec) -> Iterator[Spec]:
+    """The spec, its base, the base's base, ..."""
+    yield spec
+    if spec.base is not None:
+        yield from _specs(spec.base.spec)
 
 
 def compile_spec(spec: Spec) -> Network:
@@ -61,26 +84,30 @@ def compile_spec(spec: Spec) -> Network:
     is sound but is not what `expect` says.
     """
     problems: list[Problem] = []
-    rows = _read_rows(spec, problems)
-    nodes: list[Node] = []
-    names = {INPUT, *(row.name for row in rows if row)}
-    value = INPUT
-    current: TensorType | None = spec.input
+    rows, unrolled = _read_rows(spec, problems)
+    walk = _Walk(spec, problems, {row.name for row in rows if row})
     for row in rows:
-        if row is None:
-            current = None  # what a broken row gives is unknown, so shapes below it are too
-        elif current is not None:
-            current = _add(row, value, current, nodes, names, problems)
-            value = nodes[-1].name if nodes else INPUT
+        if row is not None:
+            walk.add(row)
     if problems:
-        raise SpecError(sorted(problems, key=lambda problem: (problem.position is None, problem.position)))
+        raise SpecError(in_order(problems))
     network = Network(
         name=spec.name,
-        inputs={INPUT: spec.input},
-        nodes=tuple(nodes),
-        outputs={OUTPUT: value},
+        inputs=spec.inputs,
+        nodes=tuple(walk.nodes),
+        outputs={name: walk.values[row] for name, row in unrolled.outputs.items()},
         about=spec.about or "",
         classes=tuple(spec.classes or ()),
+        uses=tuple(
+            Use(
+                name=name,
+                block=group.block,
+                parameters=dict(group.parameters),
+                inputs=tuple(walk.values[row] for row in group.inputs),
+                result=walk.values[group.result],
+            )
+            for name, group in unrolled.uses.items()
+        ),
     )
     _check_sections(spec, network)
     if unknown := tuple(unknown_rows(spec, network)):
@@ -139,51 +166,93 @@ def _nearest_place(spec: Spec, path: str) -> Position | None:
     return None
 
 
-def _add(
-    row: NamedRow,
-    value: str,
-    given: TensorType,
-    nodes: list[Node],
-    names: set[str],
-    problems: list[Problem],
-) -> TensorType | None:
-    """Append the nodes of one row; the type of its result, or None when there is a problem."""
-    written = row.written
-    layers: list[tuple[str, Layer]] = [(row.name, written.layer)]
-    if written.activation is not None:
-        name = f"{row.name}_{layer_name(written.activation)}"
-        if name in names:
+class _Walk:
+    """The nodes so far, and the value and type that each row gives; a row after a broken one is passed over."""
+
+    def __init__(self, spec: Spec, problems: list[Problem], names: set[str]) -> None:
+        self.problems = problems
+        self.names = names | set(spec.inputs)
+        self.nodes: list[Node] = []
+        self.values = {name: name for name in spec.inputs}
+        self.types: dict[str, TensorType] = dict(spec.inputs)
+
+    def add(self, row: NamedRow) -> None:
+        """Append the nodes of one row, or its problem."""
+        if not all(source in self.values for source in row.placed.sources):
+            return  # what a broken row gives is unknown, so what reads it is too
+        written = row.written
+        layers: list[tuple[str, Layer]] = [(row.name, written.layer)]
+        if written.activation is not None:
+            layers.append((self._activation_name(row, written.activation), written.activation))
+        inputs = tuple(self.values[source] for source in row.placed.sources)
+        nodes: list[Node] = []
+        for name, layer in layers:
+            types = tuple(self.types[value] for value in inputs)
+            try:
+                if layer is written.layer:
+                    _check_arity(written, row.placed.sources)
+                    _check_rank(written, types)
+                node = make_node(name, layer, inputs, types, row.name, frozen=row.placed.frozen)
+            except LayerError as error:
+                self._refused(row, error, first=layer is written.layer)
+                return
+            self.types[name], inputs = node.output, (name,)
+            nodes.append(replace(node, text=written.row.text, position=written.row.position))
+        self.nodes += nodes
+        self.values[row.name] = inputs[0]
+
+    def _activation_name(self, row: NamedRow, activation: Layer) -> str:
+        name = f"{row.name}_{layer_name(activation)}"
+        if name in self.names:
             problem = Problem(f"the name {name!r} is needed for the activation of row {row.name!r}", "rename that row")
-            problems.append(problem.at(written.row.place("name"), written.row.path))
-        layers.append((name, written.activation))
-    current = given
-    for name, layer in layers:
-        try:
-            if layer is written.layer:
-                _check_rank(written, current)
-            node = make_node(name, layer, (value,), (current,), row.name)
-        except LayerError as error:
-            place = layer_place(written, error.field) if layer is written.layer else written.row.place("activation")
-            problems.append(Problem(error.message, error.hint, f"{written.row.path}.{row.name}", place))
-            return None
-        nodes.append(replace(node, text=written.row.text, position=written.row.position))
-        value, current = name, node.output
-    return current
+            written = row.written.row
+            self.problems.append(problem.at(written.place("name"), written.path).used_at(row.placed.used))
+        return name
+
+    def _refused(self, row: NamedRow, error: LayerError, *, first: bool) -> None:
+        written = row.written
+        place = layer_place(written, error.field) if first else written.row.place("activation")
+        problem = Problem(error.message, error.hint, f"{written.row.path}.{row.name}", place)
+        self.problems.append(problem.used_at(row.placed.used))
 
 
 def make_node(
-    name: str, layer: Layer, inputs: tuple[str, ...], types: tuple[TensorType, ...], row: str | None = None
+    name: str,
+    layer: Layer,
+    inputs: tuple[str, ...],
+    types: tuple[TensorType, ...],
+    row: str | None = None,
+    *,
+    frozen: bool = False,
 ) -> Node:
     """A layer, resolved against the types of its inputs, as a node; raises LayerError when they do not fit."""
     resolved = layer.resolve(types)
     output = resolved.output(types)
-    weights = tuple(replace(weight, name=f"{name}.{weight.name}") for weight in resolved.weights(types))
-    return Node(name, resolved, inputs, types, output, weights, row or name)
+    weights = tuple(
+        replace(weight, name=f"{name}.{weight.name}", trainable=weight.trainable and not frozen)
+        for weight in resolved.weights(types)
+    )
+    return Node(name, resolved, inputs, types, output, weights, row or name, frozen)
 
 
-def _check_rank(written: Written, given: TensorType) -> None:
-    if written.rank is not None and written.rank != given.rank - 1:
+def _check_arity(written: Written, sources: Sequence[str]) -> None:
+    least, most = written.layer.arity
+    if len(sources) < least or (most is not None and len(sources) > most):
+        takes = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
+        inputs = f"{takes} input{'' if takes == '1' else 's'}"
+        reads = "reads only the row above" if len(sources) == 1 else f"reads {len(sources)}: {', '.join(sources)}"
+        hint = "name them: from=[left, right]" if least > 1 else "Add, Multiply or Concat make one value of several"
+        raise LayerError(f"{written.layer.kind} takes {inputs}, but {reads}", hint, "from")
+
+
+def _check_rank(written: Written, given: Sequence[TensorType]) -> None:
+    if written.rank is not None and given and written.rank != given[0].rank - 1:
         raise LayerError(
-            f"{written.row.type} is for {AXES[written.rank]}, but its input is {given}",
-            hint=f"{written.layer.kind} takes any number of axes" if given.rank > 1 else FLAT,
+            f"{written.row.type} is for {AXES[written.rank]}, but its input is {given[0]}",
+            hint=f"{written.layer.kind} takes any number of axes" if given[0].rank > 1 else FLAT,
         )
+
+
+def values_of(rows: Mapping[str, str], network: Network) -> dict[str, str]:
+    """The rows' names by the values that they give."""
+    return {value: name for name, value in rows.items() if value in network.types}

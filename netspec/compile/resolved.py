@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from netspec.compile.network import NamedRow, read_rows
+from netspec.compile.expand import INPUT, OUTPUT
+from netspec.compile.network import NamedRow, Rows, read_rows
 from netspec.layers import Activation, Layer
 from netspec.layers.activation import ARGUMENTS
 from netspec.notation import Call, write_value
-from netspec.spec.model import Spec
+from netspec.spec.model import Grouped, Spec
 from netspec.spec.sections import model_of
 
 
@@ -20,8 +22,16 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
     document: dict[str, Any] = {"name": spec.name}
     if spec.about:
         document["about"] = spec.about
-    document["input"] = str(spec.input)
-    document["layers"] = [_row(row) for row in read_rows(spec)]
+    if list(spec.inputs) == [INPUT]:
+        document["input"] = str(spec.inputs[INPUT])
+    else:
+        document["inputs"] = {name: str(shape) for name, shape in spec.inputs.items()}
+    rows = read_rows(spec)
+    document["layers"] = list(_rows(spec, rows))
+    if rows.unrolled.outputs != {OUTPUT: rows.rows[-1].name}:
+        document["outputs"] = dict(rows.unrolled.outputs)
+    if rows.unrolled.uses:
+        document["uses"] = {name: _use(group) for name, group in rows.unrolled.uses.items()}
     if spec.classes:
         document["classes"] = list(spec.classes)
     for section in ("expect", "data", "train", "verify", "export"):
@@ -33,6 +43,29 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
             if plain:
                 document[section] = plain
     return document
+
+
+def _rows(spec: Spec, rows: Rows) -> Iterator[dict[str, Any]]:
+    """Every row; what it reads is said where that is not the row above."""
+    above = next(iter(spec.inputs)) if len(spec.inputs) == 1 else ""
+    for row in rows.rows:
+        sources = row.placed.sources
+        written = _row(row)
+        if sources != (above,):
+            written["from"] = list(sources) if len(sources) > 1 else sources[0]
+        if row.placed.frozen:
+            written["frozen"] = True
+        above = row.name
+        yield written
+
+
+def _use(group: Grouped) -> dict[str, Any]:
+    return {
+        "block": group.block,
+        "parameters": {name: _plain(value) for name, value in group.parameters.items()},
+        "inputs": list(group.inputs),
+        "result": group.result,
+    }
 
 
 def _row(row: NamedRow) -> dict[str, Any]:

@@ -79,8 +79,9 @@ class Layer:
     """A kind of layer with its arguments: a frozen record, whose fields pydantic reads and validates.
 
     A subclass states its canonical name as the class keyword `kind`, other names as `aliases`, and as `size` the
-    fields that the positional cell fills, in order. `ranks` are the spatial ranks that the kind accepts; each gives
-    an alias that asserts it (`Conv2D`), and so do the patterns in `ranked` (`Conv{}DTranspose`).
+    fields that the positional cell fills, in order. `inputs` says how many inputs it takes. `ranks` are the spatial
+    ranks that the kind accepts; each gives an alias that asserts it (`Conv2D`), and so do the patterns in `ranked`
+    (`Conv{}DTranspose`).
 
     The pydantic model of a kind is made when its first layer is read: there are many kinds, a spec has few of them,
     and `netspec check` should start at once.
@@ -91,6 +92,8 @@ class Layer:
     synonyms: ClassVar[Mapping[str, str]] = {}
     """What users of the frameworks call a field of this kind alone; SYNONYMS has what is so everywhere."""
     ranks: ClassVar[tuple[int, ...]]
+    arity: ClassVar[tuple[int, int | None]] = (1, 1)
+    """How many inputs it takes, at least and at most; None for any number."""
     defaults: ClassVar[Mapping[str, Any]] = {}
     """Every field with its default; `...` where a value is required."""
     _form: ClassVar[Any]  # evaluated by get_type_hints, where BaseModel is not imported
@@ -100,6 +103,7 @@ class Layer:
         *,
         kind: str | None = None,
         size: tuple[str, ...] = (),
+        inputs: tuple[int, int | None] = (1, 1),
         aliases: tuple[str, ...] = (),
         ranks: tuple[int, ...] = (),
         ranked: tuple[str, ...] = (),
@@ -112,7 +116,7 @@ class Layer:
         cls._form = None
         if kind is None:
             return
-        cls.kind, cls.positional, cls.ranks = kind, size, ranks
+        cls.kind, cls.positional, cls.ranks, cls.arity = kind, size, ranks, inputs
         if kind in KINDS:
             raise TypeError(f"two layers claim the kind {kind!r}: {KINDS[kind].__name__} and {cls.__name__}")
         KINDS[kind] = cls

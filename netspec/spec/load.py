@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from netspec.errors import Position, Problem, SpecError
-from netspec.spec.model import Spec
-from netspec.spec.reader import MAX_BYTES, read
-from netspec.spec.sections import read_sections
+from netspec.spec.model import Base, BaseSettings, Spec
+from netspec.spec.reader import MAX_BYTES, Mapping, Node, read
+from netspec.spec.rows import row_problems
+from netspec.spec.sections import SectionError, read_model, read_sections
 
 
-def load_spec(path: Path | str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a file; `overrides` are `path=value`, as `--set` takes them.
+def load_spec(path: Path | str, overrides: Sequence[str] = (), variant: str | None = None) -> Spec:
+    """The spec in a file; `overrides` are `path=value`, as `--set` takes them, and come over those of the variant.
 
     Raises SpecError with every problem; where only rows cannot be read, they are in the spec with their problems.
     """
-    return parse_spec(read_text(Path(path)), str(path), overrides)
+    return parse_spec(read_text(Path(path)), str(path), overrides, variant)
 
 
-def parse_spec(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in a text; `file` is what positions cite, and its stem names a network that has no name."""
+def parse_spec(
+    text: str, file: str, overrides: Sequence[str] = (), variant: str | None = None, within: tuple[Path, ...] = ()
+) -> Spec:
+    """The spec in a text; `file` is what positions cite, and its stem names a network that has no name.
+
+    `within` are the specs whose base this is.
+    """
     root = read(text, file)
-    if not overrides:
-        return read_sections(root, file, text)
-    from netspec.spec.override import Overrides
+    if "$include" in text:
+        from netspec.spec.include import with_includes
+
+        root = with_includes(root, Path(file))
+    if not overrides and variant is None and not _has(root, "variants"):
+        spec = read_sections(root, file, text)
+    else:
+        spec = _overridden(root, file, text, overrides, variant)
+    return spec if spec.root is None or not _has(spec.root, "base") else _with_base(spec, within)
+
+
+def _has(root: Node, section: str) -> bool:
+    return isinstance(root, Mapping) and section in root.entries
+
+
+def _overridden(root: Node, file: str, text: str, overrides: Sequence[str], variant: str | None) -> Spec:
+    """The spec with what a variant and the command line say in the place of what the file says."""
+    from netspec.spec.override import Overrides, variant_overrides
 
     problems: list[Problem] = []
-    found = Overrides.read(overrides, problems)
+    found = variant_overrides(root, variant, problems) + Overrides.read(overrides, problems)
     root = found.apply(root, problems)
     try:
         spec = found.apply_rows(read_sections(root, file, text), problems)
@@ -35,7 +57,34 @@ def parse_spec(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
         problems += error.problems
     if problems:
         raise SpecError(sorted(problems, key=lambda problem: (problem.position is None, problem.position)))
+    if variant is not None and "name" not in found.names:
+        spec = replace(spec, name=f"{spec.name}-{variant}")
     return spec
+
+
+def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:
+    """The spec with the one that its section `base` names."""
+    assert isinstance(spec.root, Mapping)
+    node = spec.root.entries["base"][1]
+    try:
+        settings = read_model(BaseSettings, node, "base")
+    except SectionError as error:
+        raise SpecError(error.problems) from None
+    assert isinstance(settings, BaseSettings)
+    place = spec.place("base.spec") or node.position
+    chain = (*within, Path(spec.file))
+    path = Path(spec.file).parent / settings.spec
+    if path.resolve() in [each.resolve() for each in chain]:
+        names = " -> ".join([*(each.name for each in chain), path.name])
+        raise SpecError([Problem(f"the specs are each other's base: {names}", None, "base.spec", place)])
+    try:
+        text = read_text(path)
+    except SpecError as error:
+        raise SpecError(problem.at(place, "base.spec") for problem in error.problems) from None
+    base = parse_spec(text, str(path), variant=settings.variant, within=chain)
+    if broken := row_problems(base.rows):
+        raise SpecError(broken)
+    return replace(spec, base=Base(settings, base), inputs=spec.inputs or base.inputs)
 
 
 def read_text(path: Path) -> str:

@@ -80,6 +80,8 @@ class Expect(BaseModel):
     """How many weights are kept but not trained, such as the running statistics of BatchNorm."""
     output: Shape | None = None
     """The shape of the result, without the batch."""
+    layers: Total | None = None
+    """How many layers a network analyser counts: inputs, layers, activations and outputs."""
     macs: Total | None = None
     """How many multiply-accumulate operations one sample takes."""
     shapes: Mapping[str, Shape] = {}
@@ -88,14 +90,79 @@ class Expect(BaseModel):
     """How many weights each of these rows has, by the row's name."""
 
 
+class BaseSettings(BaseModel):
+    """Another network whose rows join this one, perhaps cut, trained before and frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    spec: str
+    """The spec file, relative to this one."""
+    variant: str | None = None
+    """Which of that spec's variants."""
+    output: str | None = None
+    """The row at which it is cut; its own output when not given."""
+    weights: str | None = None
+    """A file with its weights, in any format that `netspec import-weights` reads; relative to this file, or in the
+    folder that NETSPEC_DATA names or the folder `weights` in it. Without one they are drawn."""
+    freeze: bool | str | tuple[str, ...] = False
+    """Whether its rows are frozen: all of them, or those whose names match a pattern such as `mixed[0-5]*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the section `base` says, and the spec that it names."""
+
+    settings: BaseSettings
+    spec: Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a block is told: of which type (int, float, bool, word, size), and its default, if it has one."""
+
+    type: str
+    default: Value = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows under a name, which other rows use with values for its parameters.
+
+    `inputs` are the names by which its rows read what it is given.
+    """
+
+    name: str
+    parameters: Mapping[str, Parameter]
+    inputs: tuple[str, ...]
+    rows: tuple[Row, ...]
+    position: Position | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Rows of a resolved spec that were a block at work, by the dotted names that they share."""
+
+    block: str
+    parameters: Mapping[str, Value]
+    inputs: tuple[str, ...]
+    result: str
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
     """Everything that a spec file says; nothing is defaulted but the name, no kind is looked up."""
 
     name: str
-    input: TensorType
+    inputs: Mapping[str, TensorType]
     rows: tuple[Row, ...]
+    outputs: Mapping[str, str] | None = None
+    """The row that each output is, by the output's name; the last row when not given."""
     about: str | None = None
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+    uses: Mapping[str, Grouped] = field(default_factory=dict)
+    base: Base | None = None
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     """By kind, as written, the values of its options."""
     expect: Expect | None = None

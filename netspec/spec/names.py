@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from netspec.layers import ALIASES, Activation, Layer, fold, snake
 from netspec.layers.activation import function_named
@@ -28,19 +28,25 @@ class Namer:
                 return name
 
 
-def row_names(rows: Iterable[Row]) -> tuple[str | None, ...]:
-    """The name of every row, written or given; None for an unnamed row whose kind nobody knows."""
+def row_names(rows: Iterable[Row], blocks: Collection[str] = ()) -> tuple[str, ...]:
+    """The name of every row, written or given; that of a repeated row without a name is its first."""
     rows = tuple(rows)
     namer = Namer(row.name for row in rows if row.name)
-    names: list[str | None] = []
+    names: list[str] = []
     for row in rows:
-        base = None if row.name else _base(row)
-        names.append(namer.name(base) if base else row.name)
+        times = row.options.get("repeat", 1)
+        several = times if isinstance(times, int) and not row.name else 1
+        given = [row.name or namer.name(base_name(row, blocks)) for _ in range(max(several, 1))]
+        names.append(given[0])
     return tuple(names)
 
 
-def _base(row: Row) -> str | None:
-    """What the given name of this row begins with."""
+def base_name(row: Row, blocks: Collection[str] = ()) -> str:
+    """What the given name of this row begins with: its kind or block, or `row` where nobody knows its kind."""
+    return snake(row.type) if row.type in blocks else _kind_name(row) or "row"
+
+
+def _kind_name(row: Row) -> str | None:
     called = row.type.partition("(")[0]
     alias = ALIASES.get(fold(called))
     if alias is None:

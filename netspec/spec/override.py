@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from collections.abc import Mapping as Named
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 
-from netspec.errors import Position, Problem, SpecError, did_you_mean
+from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
 from netspec.layers import ALIASES, fold
 from netspec.layers.base import field_named
 from netspec.notation import Call, Value, write_value
@@ -19,6 +21,7 @@ from netspec.spec.rows import RowError, read_row, read_value
 FILE = "--set"
 # Sections that may be written as one word, and the key under which their long form has it.
 SHORT = {("data",): "source", ("train", "optimizer"): "name", ("train", "schedule"): "name"}
+VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 HINT = "for example --set train.epochs=3 or --set layers.conv1.filters=16"
 
 
@@ -57,6 +60,19 @@ class Overrides:
                 found.append(_read(text, number))
             except SpecError as error:
                 problems += error.problems
+        return cls.of(found)
+
+    def __add__(self, later: Overrides) -> Overrides:
+        return Overrides(self.sections + later.sections, self.rows + later.rows)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every path that is overridden."""
+        return frozenset(each.path for each in (*self.sections, *self.rows))
+
+    @classmethod
+    def of(cls, found: Several[Override]) -> Overrides:
+        """Overrides, told apart."""
         of_rows = [each.parts[0] == "layers" and len(each.parts) > 1 for each in found]
         return cls(
             tuple(each for each, row in zip(found, of_rows, strict=True) if not row),
@@ -77,11 +93,47 @@ class Overrides:
         rows = list(spec.rows)
         for override in self.rows:
             try:
-                index = _row_index(rows, override)
+                index = _row_index(rows, override, spec.blocks)
                 rows[index] = _changed(rows[index], override)
             except SpecError as error:
                 problems += error.problems
         return replace(spec, rows=tuple(rows))
+
+
+def variant_names(root: Node) -> tuple[str, ...]:
+    """The names of the variants that a document has."""
+    node = root.get("variants") if isinstance(root, Mapping) else None
+    return tuple(node.entries) if isinstance(node, Mapping) else ()
+
+
+def variant_overrides(root: Node, wanted: str | None, problems: list[Problem]) -> Overrides:
+    """What a variant says: `variants: {small: {variables.width: 0.5, train.epochs: 3}}`, as `--set` has it.
+
+    All variants are looked at, whichever is wanted.
+    """
+    node = root.get("variants") if isinstance(root, Mapping) else None
+    hint = "for example `variants: {small: {variables.width: 0.5}}`"
+    found: dict[str, list[Override]] = {}
+    if node is not None and not isinstance(node, Mapping):
+        problems.append(Problem("variants is a mapping of names", hint, "variants", node.position))
+    for name, (key, inside) in (node.entries if isinstance(node, Mapping) else {}).items():
+        path = f"variants.{name}"
+        if not VARIANT.fullmatch(name):
+            message = f"{name[:60]!r} cannot be the name of a variant"
+            problems.append(Problem(message, "letters, digits, '.', '_' and '-'", path, key.position))
+        if not isinstance(inside, Mapping):
+            problems.append(Problem("a variant is a mapping of paths and values", hint, path, inside.position))
+            continue
+        found[name] = [
+            Override(tuple(where.split(".")), value, where, written.position)
+            for where, (written, value) in inside.entries.items()
+        ]
+    if wanted is None:
+        return Overrides((), ())
+    if wanted not in found:
+        hint = did_you_mean(wanted, found) or (one_of(list(found)) if found else "the spec has no section `variants`")
+        problems.append(Problem(f"there is no variant {wanted!r}", hint, "variants"))
+    return Overrides.of(found.get(wanted, []))
 
 
 def _read(text: str, number: int) -> Override:
@@ -136,7 +188,7 @@ def _unfolded(node: Node | None, override: Override, depth: int) -> Node:
     return node
 
 
-def _row_index(rows: list[Row], override: Override) -> int:
+def _row_index(rows: list[Row], override: Override, blocks: Collection[str]) -> int:
     wanted = override.parts[1]
     for index, row in enumerate(rows):
         if row.name == wanted:
@@ -145,10 +197,10 @@ def _row_index(rows: list[Row], override: Override) -> int:
         if int(wanted) < len(rows):
             return int(wanted)
         raise override.refused(f"there is no row {wanted}; the last is row {len(rows) - 1}", "rows count from 0")
-    names = row_names(rows)
+    names = row_names(rows, blocks)
     if wanted in names:
         return names.index(wanted)
-    hint = did_you_mean(wanted, filter(None, names)) or "`netspec show` prints the name of every row"
+    hint = did_you_mean(wanted, names) or "`netspec show` prints the name of every row"
     raise override.refused(f"there is no row named {wanted!r}", hint)
 
 

@@ -39,27 +39,27 @@ class RowError(Exception):
         self.problem = problem
 
 
-def read_rows(node: Node | None, where: Position) -> tuple[Row, ...]:
-    """The rows of the `layers` section in any notation; a row that cannot be read is there with its problem.
+def read_rows(node: Node | None, where: Position, path: str = "layers") -> tuple[Row, ...]:
+    """The rows of a `layers` section in any notation; a row that cannot be read is there with its problem.
 
     Raises SpecError where there are no rows, or more than MAX_PROBLEMS that cannot be read.
     """
     if isinstance(node, Scalar) and SUMMARY.search(node.text):
         message = "this is a model's summary, which lists what its layers give, but not their kernel sizes and strides"
         hint = "write what the layers are, `- CNN | 32, (3,3) | ReLU` for one; the counts can stand under `expect:`"
-        raise SpecError([Problem(message, hint, "layers", node.position)])
+        raise SpecError([Problem(message, hint, path, node.position)])
     if isinstance(node, Scalar) and node.style == "|" and TABLE.search(node.text):
         from netspec.spec.table import read_table
 
-        return read_table(node, "layers")
+        return read_table(node, path)
     hint = "one row a line, each beginning with '- ', or a pasted table below `layers: |`"
     if node is None:
-        raise SpecError([Problem("layers is missing", hint, "layers", where)])
+        raise SpecError([Problem("layers is missing", hint, path, where)])
     if (isinstance(node, Scalar) and node.value is None) or (isinstance(node, Sequence) and not node.items):
-        raise SpecError([Problem("layers has no rows", hint, "layers", node.position)])
+        raise SpecError([Problem("layers has no rows", hint, path, node.position)])
     if not isinstance(node, Sequence):
-        raise SpecError([Problem("layers is not a list of rows", hint, "layers", node.position)])
-    return gather(node.items, read_row, "layers")
+        raise SpecError([Problem("layers is not a list of rows", hint, path, node.position)])
+    return gather(node.items, read_row, path)
 
 
 def gather(items: Iterable[T], read: Callable[[T, str], Row], path: str) -> tuple[Row, ...]:

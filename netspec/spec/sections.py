@@ -12,7 +12,16 @@ from pydantic import BaseModel, ValidationError
 from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
 from netspec.network import TensorType
 from netspec.notation import Value
-from netspec.spec.model import Spec, read_shape
+from netspec.spec.graph import (
+    SHAPE_HINT,
+    read_blocks,
+    read_inputs,
+    read_outputs,
+    read_shape_at,
+    read_uses,
+    read_variables,
+)
+from netspec.spec.model import Spec
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, find, plain
 from netspec.spec.rows import RowError, read_rows, read_value, row_problems
 from netspec.wording import fields_at, reworded
@@ -28,7 +37,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "verify": ("netspec.verify.settings", "VerifySettings"),
     "export": ("netspec.backend", "ExportSettings"),
 }
-SECTIONS = ("name", "about", "input", "layers", "defaults", "classes", *MODELS)
+OWN = ("name", "about", "inputs", "outputs", "variables", "blocks", "uses", "layers", "defaults", "classes")
+SECTIONS = ("name", "about", "input", *OWN[2:], "base", "variants", *MODELS)
 
 
 class SectionError(Exception):
@@ -60,9 +70,9 @@ def read_sections(root: Node, file: str, text: str) -> Spec:
             hint = did_you_mean(name, SECTIONS) or one_of(SECTIONS)
             problems.append(Problem(f"unknown key {_shown(name)}", hint, name, key.position))
     read: dict[str, Any] = {}
-    for section in ("name", "about", "input", "layers", "defaults", "classes", *MODELS):
+    for section in (*OWN, *MODELS):
         try:
-            read[section] = _read(section, root, file)
+            read[section] = _read(section, root, file, read)
         except SectionError as error:
             problems.extend(error.problems)
         except SpecError as error:
@@ -75,19 +85,24 @@ def read_sections(root: Node, file: str, text: str) -> Spec:
     return Spec(rows=rows, file=file, text=text, root=root, **read)
 
 
-def _read(section: str, root: Mapping, file: str) -> Any:
+def _read(section: str, root: Mapping, file: str, read: dict[str, Any]) -> Any:
+    """One section; `read` has those before it."""
     node = root.get(section)
     if section == "layers":
-        return read_rows(node, root.position)
+        # A base may be all there is.
+        return () if node is None and root.get("base") else read_rows(node, root.position)
     if section == "name":
         return _name(node, file)
-    if section == "input":
-        return _input(node, root)
+    if section == "inputs":
+        return _inputs(root)
     if node is None:
-        return {} if section == "defaults" else None
+        return {} if section in ("defaults", "variables", "blocks", "uses") else None
     if section in MODELS:
         return read_model(model_of(section), node, section)
-    return {"about": _about, "defaults": _defaults, "classes": _classes}[section](node)
+    if section == "blocks":
+        return read_blocks(node, read.get("variables", {}))
+    readers = {"about": _about, "outputs": read_outputs, "variables": read_variables, "uses": read_uses}
+    return {**readers, "defaults": _defaults, "classes": _classes}[section](node)
 
 
 def _name(node: Node | None, file: str) -> str:
@@ -111,15 +126,19 @@ def _about(node: Node) -> str | None:
     return None if node.empty else node.text.strip()
 
 
-def _input(node: Node | None, root: Mapping) -> TensorType:
-    hint = "height x width x channels of one sample, without the batch, such as `input: 32x32x3`"
-    if node is None:
-        raise SectionError(Problem("input is missing", hint, "input", root.position))
-    try:
-        # The text itself is read, for to YAML 0x32 is a number.
-        return TensorType(read_shape(node.text if isinstance(node, Scalar) else plain(node)))
-    except ValueError as error:
-        raise SectionError(Problem(str(error), hint, "input", node.position)) from None
+def _inputs(root: Mapping) -> dict[str, TensorType]:
+    """The only input, which is called `input`, or several with their names; none where the base has them."""
+    one, several = root.get("input"), root.get("inputs")
+    if one is not None and several is not None:
+        message = "input and inputs are both here"
+        raise SectionError(Problem(message, "`inputs` gives each of several a name", "inputs", several.position))
+    if several is not None:
+        return read_inputs(several)
+    if one is not None:
+        return {"input": read_shape_at(one, "input")}
+    if root.get("base") is not None:
+        return {}
+    raise SectionError(Problem("input is missing", SHAPE_HINT, "input", root.position))
 
 
 def _classes(node: Node) -> tuple[str, ...]:

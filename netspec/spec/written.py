@@ -10,7 +10,7 @@ from netspec.errors import Position, Problem, SpecError
 from netspec.layers import ALIASES, fold
 from netspec.layers.activation import ARGUMENTS
 from netspec.layers.base import field_named
-from netspec.notation import NotationError, Value, is_empty, parse_value, split_outside, write_value
+from netspec.notation import NotationError, Quoted, Value, is_empty, parse_value, split_outside, write_value
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, read
 from netspec.spec.rows import COLUMNS, RowError, read_value
 
@@ -200,8 +200,10 @@ def yaml_value(text: str, *, inside: bool = False) -> str:
     meant = parse_value(text)
     if isinstance(meant, tuple) and len(meant) > 1 and all(type(size) is int and size > 0 for size in meant):
         return f"[{', '.join(map(str, meant))}]" if inside else "x".join(map(str, meant))
+    if isinstance(meant, Quoted):
+        return json.dumps(text, ensure_ascii=False)  # a word in quotes is no name, which YAML's own do not say
     if isinstance(meant, str):
-        text = write_value(meant)  # without the quotes that it does not need
+        text = write_value(meant)
     if isinstance(meant, (tuple, list)) and text[0] in "([":
         items = [item.strip() for item, _ in split_outside(text[1:-1], ",")]
         listed = f"[{', '.join(yaml_value(item, inside=True) for item in items if item)}]"

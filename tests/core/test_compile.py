@@ -47,7 +47,7 @@ def test_activation_cell_is_a_node_of_the_same_row() -> None:
     assert [node.name for node in network.nodes] == ["first", "first_leaky_relu"]
     assert [node.row for node in network.nodes] == ["first", "first"]
     assert network.nodes[1].layer == Activation(function="leaky_relu", slope=0.2)
-    assert network.outputs == ("first_leaky_relu",)
+    assert network.outputs == {"output": "first_leaky_relu"}
 
 
 @pytest.mark.parametrize("written", ["linear", "none", "-", "identity"])
@@ -186,7 +186,7 @@ def test_a_momentum_that_means_torchs_is_refused_with_ours() -> None:
 
 def test_read_rows_keeps_what_was_written_beside_the_final_name() -> None:
     spec = parse_spec(text_of("CNN | 4, 3 | ReLU"), "x.yaml")
-    [row] = read_rows(spec)
+    [row] = read_rows(spec).rows
     assert row.name == "conv_1"
     assert row.written.row.text == "CNN | 4, 3 | ReLU"
 

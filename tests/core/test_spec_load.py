@@ -45,7 +45,7 @@ def problems(text: str = GOOD, *overrides: str) -> list[str]:
 
 def test_a_spec_holds_its_sections_and_their_places():
     found = spec()
-    assert (found.name, found.about, found.input.shape) == ("small", "a small one", (8, 8, 1))
+    assert (found.name, found.about, found.inputs["input"].shape) == ("small", "a small one", (8, 8, 1))
     assert found.defaults == {"Conv": {"padding": "same", "init": Call("normal", (0.02,))}}
     assert found.classes == ("no", "1", "two")
     assert found.expect is not None
@@ -69,7 +69,7 @@ def test_a_spec_holds_its_sections_and_their_places():
     ],
 )
 def test_shapes(written, shape):
-    assert spec(GOOD.replace("8x8x1", written)).input.shape == shape
+    assert spec(GOOD.replace("8x8x1", written)).inputs["input"].shape == shape
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_all_that_is_wrong_is_said_at_once_in_the_order_of_the_text():
         ),
         ("train: {epochs: many}", "f.yaml:13:17: train.epochs: epochs must be a whole number, got many"),
         ("train: 3", "f.yaml:13:8: train: "),
-        ("variables: {a: 1}", "f.yaml:13:1: variables: unknown key 'variables'"),
+        ("variabels: {a: 1}", "f.yaml:13:1: variabels: unknown key 'variabels'"),
     ],
 )
 def test_sections_say_what_is_wrong_in_words(section, message):
@@ -143,7 +143,7 @@ def test_sections_say_what_is_wrong_in_words(section, message):
 def test_overrides_replace_values_of_sections():
     found = spec(GOOD, "train.epochs=3", "input=28x28x1", "expect.shapes.conv1=28x28x4", "name=other", "data=digits")
     assert found.train is not None
-    assert (found.train.epochs, found.input.shape, found.name) == (3, (28, 28, 1), "other")
+    assert (found.train.epochs, found.inputs["input"].shape, found.name) == (3, (28, 28, 1), "other")
     assert found.expect is not None
     assert found.expect.shapes == {"conv1": (28, 28, 4)}
 

@@ -1,0 +1,60 @@
+"""What the outputs need: the rows of a base beyond the cut go, a row of the spec that nothing reads is a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from netspec.compile.expand import Placed, Unrolled
+from netspec.errors import Problem
+from netspec.spec.model import Grouped, Spec
+
+
+def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
+    """The rows that an output is computed from, and the uses that are left; what else there is becomes a problem."""
+    wanted = set(unrolled.outputs.values())
+    kept: list[Placed] = []
+    for placed in reversed(unrolled.rows):
+        if placed.name in wanted:
+            kept.append(placed)
+            wanted.update(placed.sources)
+        elif placed.spec is spec:
+            message = f"nothing reads the row {placed.name!r}, and it is no output"
+            hint = "read it with from=, list it under `outputs:`, or remove it"
+            place = placed.row.place("name")
+            problems.append(Problem(message, hint, placed.row.path, place).used_at(placed.used))
+    for name in spec.inputs:
+        if name not in wanted:
+            hint = f"read it with from={name}, or remove it"
+            place = spec.place(f"inputs.{name}") or spec.place(name)
+            problems.append(Problem(f"nothing reads the input {name!r}", hint, "inputs", place))
+    kept.reverse()
+    return replace(unrolled, rows=tuple(kept), uses=_uses(unrolled, kept, problems))
+
+
+def _uses(unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -> Mapping[str, Grouped]:
+    """The uses that have rows left, each with what it still reads and the one row that is read outside of it."""
+    inside: dict[str, list[Placed]] = {}
+    for placed in kept:
+        parts = placed.name.split(".")
+        for count in range(1, len(parts)):
+            inside.setdefault(".".join(parts[:count]), []).append(placed)
+    readers: dict[str, set[str]] = {name: {""} for name in unrolled.outputs.values()}
+    for placed in kept:
+        for source in placed.sources:
+            readers.setdefault(source, set()).add(placed.name)
+    found: dict[str, Grouped] = {}
+    for name, group in unrolled.uses.items():
+        rows = inside.get(name, [])
+        prefix = f"{name}."
+        results = [
+            row.name for row in rows if any(not reader.startswith(prefix) for reader in readers.get(row.name, ()))
+        ]
+        if len(results) > 1:
+            message = f"{', '.join(results)} are all read outside of {name}, of which one can be the result"
+            problems.append(Problem(message, None, f"uses.{name}"))
+        elif rows:
+            read = {source for row in rows for source in row.sources if not source.startswith(prefix)}
+            inputs = tuple(source for source in dict.fromkeys(group.inputs) if source in read)
+            found[name] = replace(group, inputs=inputs, result=results[0])
+    return found

@@ -66,9 +66,16 @@ class _Scope:
     """All rows of the body, to explain a name that is not above."""
 
 
+class _TooManyRows(Exception):
+    """The walk ends here."""
+
+
 def unroll(spec: Spec, problems: list[Problem]) -> Unrolled:
     """Every row that the network has; what is wrong is added to `problems`, and left out."""
-    return _Unroller(spec, problems).network()
+    try:
+        return _Unroller(spec, problems).network()
+    except _TooManyRows:
+        return Unrolled((), {}, {})
 
 
 class _Unroller:
@@ -143,7 +150,11 @@ class _Unroller:
             where = f" (line {place.line})" if place else ""
             problem = Problem(f"the name {row.name!r} is already taken by {earlier.path}{where}")
         elif problem is None and row.name in scope.rows:
-            what = "an input" if scope.rows[row.name] in (*self.inputs, INPUT) else "a row of the base"
+            taken = scope.rows[row.name]
+            base = self.spec.base is not None and any(
+                placed.name == taken and placed.spec is self.spec.base.spec for placed in self.rows
+            )
+            what = "a row of the base" if base else "an input" if taken in self.inputs else "a repeated row"
             problem = Problem(f"the name {row.name!r} is already taken by {what}", f"for example '{row.name}_1'")
         written.setdefault(row.name, row)
         if problem is not None:
@@ -152,7 +163,9 @@ class _Unroller:
 
     def _row(self, row: Row, scope: _Scope, namer: Namer) -> None:
         """One row as it was written: left out, kept, repeated, or the rows of a block or of the base."""
+        before = len(self.problems)
         row = self._evaluated(row, scope)
+        legible = len(self.problems) == before
         sources = self._sources(row, scope)
         kept, frozen = self._flag(row, "when", scope, default=True), self._flag(row, "frozen", scope, default=False)
         # A row that is left out takes its name too, so that a row has the same one wherever its block is used.
@@ -160,7 +173,7 @@ class _Unroller:
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
         result = sources
         for name in names if kept else ():
-            result = (self._place(row, name, result, scope, frozen=frozen),)
+            result = (self._place(row, name, result, scope, frozen=frozen) if legible else UNKNOWN,)
             scope.rows[name] = result[0]
         # A row that is left out stands for what it would have read, where that is one thing.
         scope.rows[row.name or names[-1]] = result[0] if len(result) == 1 else UNKNOWN
@@ -192,11 +205,10 @@ class _Unroller:
             return self._use(block, row, name, sources, scope, frozen=frozen)
         self.count += 1
         if self.count > MAX_ROWS:
-            if self.count == MAX_ROWS + 1:
-                outer = scope.used[-1].position if scope.used else row.position
-                message = f"the spec unrolls to more than {MAX_ROWS:,} rows"
-                self.problems.append(Problem(message, "fewer repeats", row.path, outer))
-            return UNKNOWN
+            outer = scope.used[-1].position if scope.used else row.position
+            message = f"the spec unrolls to more than {MAX_ROWS:,} rows"
+            self.problems.append(Problem(message, "fewer repeats", row.path, outer))
+            raise _TooManyRows
         frozen = frozen or self.frozen
         self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used))
         return full
@@ -280,8 +292,7 @@ class _Unroller:
         if not isinstance(value, fits[parameter.type]) or (isinstance(value, bool) and parameter.type != "bool"):
             message = f"{name} of the block {block.name} must be {TYPES[parameter.type]}, got {write_value(value)}"
             cell = name if name in row.options else "size"
-            hint = did_you_mean(value, scope.values) if isinstance(value, str) and scope.values else None
-            self._report(row, cell, message, hint, scope)
+            self._report(row, cell, message, self._near(value, scope), scope)
         return value
 
     def _evaluated(self, row: Row, scope: _Scope) -> Row:
@@ -308,17 +319,20 @@ class _Unroller:
         times = row.options["repeat"]
         if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MAX_REPEAT:
             message = f"repeat must be a whole number from 1 to {MAX_REPEAT:,}, got {write_value(times)}"
-            hint = "when=... leaves a row out" if times == 0 else None
+            hint = "when=... leaves a row out" if times == 0 else self._near(times, scope)
             self._report(row, "repeat", message, hint, scope)
             return 1
         return times
+
+    def _near(self, value: Value, scope: _Scope) -> str | None:
+        """The parameter or variable that a word may have meant."""
+        return did_you_mean(value, scope.values) if isinstance(value, str) else None
 
     def _flag(self, row: Row, name: str, scope: _Scope, *, default: bool) -> bool:
         value = row.options.get(name, default)
         if not isinstance(value, bool):
             hint = "a condition such as when=stride>1" if name == "when" else None
-            if isinstance(value, str) and scope.values:
-                hint = did_you_mean(value, scope.values) or hint
+            hint = self._near(value, scope) or hint
             self._report(row, name, f"{name} must be true or false, got {write_value(value)}", hint, scope)
             return default
         return value
@@ -413,7 +427,7 @@ class _Unroller:
         for pattern in patterns:
             if not any(fnmatchcase(placed.name, pattern) or _inside(placed.name, pattern) for placed in found.rows):
                 names = dict.fromkeys(placed.name.partition(".")[0] for placed in found.rows)
-                hint = did_you_mean(pattern, names)
+                hint = did_you_mean(pattern, names) or f"its rows are {', '.join(list(names)[:8])}, ..."
                 place = self.spec.place("base.freeze")
                 self.problems.append(Problem(f"no row of the base matches {pattern!r}", hint, "base.freeze", place))
         for placed in found.rows:

@@ -53,7 +53,7 @@ class _Includer:
             raise SpecError([Problem(f"{KEY} is the path of a file", None, KEY, path.position)])
         wanted = (files[-1].parent / path.text).resolve()
         if not wanted.is_relative_to(self.folder):
-            hint = f"files can be included from {self.folder} and the folders in it"
+            hint = "files can be included from the folder that the spec lies in, and from those in it"
             raise SpecError([Problem(f"{path.text!r} lies outside of the spec's folder", hint, KEY, path.position)])
         shown = files[-1].parent / path.text
         circle = [file.resolve() for file in files]

@@ -6,18 +6,26 @@ from filters and from batch. A case's layer is unresolved, as a spec's row gives
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from numpy.typing import NDArray
+
+from netspec.compile.network import make_node as compiled_node
 from netspec.layers import (
     Activation,
+    Add,
+    Average,
     AvgPool,
     BatchNorm,
+    Concat,
     Conv,
     ConvTranspose,
     Crop,
     Dense,
     DepthwiseConv,
+    Dot,
     Dropout,
     Flatten,
     GlobalAvgPool,
@@ -26,7 +34,10 @@ from netspec.layers import (
     GroupNorm,
     Layer,
     LayerNorm,
+    Maximum,
     MaxPool,
+    Minimum,
+    Multiply,
     Normalize,
     Permute,
     PReLU,
@@ -35,6 +46,7 @@ from netspec.layers import (
     Resize,
     SeparableConv,
     SpatialDropout,
+    Subtract,
     Upsample,
     ZeroPad,
     snake,
@@ -45,15 +57,23 @@ from netspec.network import Network, Node, TensorType
 
 @dataclass(frozen=True)
 class Case:
-    """One layer on one input; `id` names the case in test reports."""
+    """One layer on one input, or on several; `id` names the case in test reports."""
 
     id: str
     layer: Layer
     shape: tuple[int, ...]
+    others: tuple[tuple[int, ...], ...] = ()
+    """The shapes of the inputs after the first; an empty one reads the first again."""
 
     def network(self) -> Network:
         """The network whose only row is this layer."""
-        return chain(self.id, self.shape, self.layer)
+        if not self.others:
+            return chain(self.id, self.shape, self.layer)
+        types = {f"given_{at}": TensorType(shape) for at, shape in enumerate((self.shape, *self.others)) if shape}
+        names = [f"given_{at}" if shape else "given_0" for at, shape in enumerate((self.shape, *self.others))]
+        name = f"{snake(self.layer.kind)}_1"
+        node = compiled_node(name, self.layer, tuple(names), tuple(types[name] for name in names))
+        return Network(name=self.id, inputs=types, nodes=(node,), outputs={"output": name})
 
 
 def chain(name: str, shape: tuple[int, ...], *rows: Layer | tuple[Layer, ...]) -> Network:
@@ -80,6 +100,11 @@ def make_node(name: str, layer: Layer, given: str, type_: TensorType, row: str) 
     output = resolved.output([type_])
     weights = tuple(replace(weight, name=f"{name}.{weight.name}") for weight in resolved.weights([type_]))
     return Node(name, resolved, (given,), (type_,), output, weights, row)
+
+
+def first(inputs: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+    """The first samples of a batch of every input."""
+    return {name: batch[:count] for name, batch in inputs.items()}
 
 
 IMAGE = (7, 5, 3)
@@ -329,6 +354,29 @@ def _dropout() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
         yield name, SpatialDropout(rate=0.3), shape
 
 
+def _merge() -> Iterator[tuple[str, Layer, tuple[int, ...], tuple[tuple[int, ...], ...]]]:
+    for kind in (Add, Multiply, Average, Maximum, Minimum, Subtract):
+        for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+            yield name, kind(), shape, (shape,)
+        yield "gate", kind(), IMAGE, ((1, 1, 3),)
+        yield "gated", kind(), (7, 1, 3), ((7, 5, 1),)
+        yield "itself", kind(), IMAGE, ((),)
+        if kind is not Subtract:
+            yield "three", kind(), IMAGE, (IMAGE, (1, 5, 1))
+            yield "four-flat", kind(), (6,), ((6,), (1,), (6,))
+    for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield name, Concat(), shape, ((*shape[:-1], 4),)
+    yield "three", Concat(), IMAGE, ((7, 5, 1), (7, 5, 6))
+    yield "height", Concat(axis=1), IMAGE, ((2, 5, 3),)
+    yield "width", Concat(axis=2), IMAGE, ((7, 4, 3), (7, 1, 3))
+    yield "time", Concat(axis=1), SEQUENCE, ((4, 3),)
+    yield "itself", Concat(), IMAGE, ((), (7, 5, 2))
+    yield "flat", Dot(), (6,), ((6,),)
+    yield "flat-cosine", Dot(normalize=True), (6,), ((6,),)
+    yield "1d", Dot(), (5, 3), ((7, 3),)
+    yield "1d-cosine", Dot(normalize=True), (5, 3), ((7, 3),)
+
+
 def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "bytes", Rescale(), IMAGE
     yield "scale-offset", Rescale(scale=1 / 127.5, offset=-1.0), IMAGE
@@ -356,11 +404,11 @@ def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
 def _all_cases() -> Iterator[Case]:
     families = (
         _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _global_pool, _shape, _upsample, _dense, _norm,
-        _activation, _dropout, _image,
+        _activation, _dropout, _image, _merge,
     )  # fmt: skip
     for family in families:
-        for name, layer, shape in family():
-            yield Case(f"{snake(layer.kind)}-{name}", layer, shape)
+        for name, layer, *shapes in family():
+            yield Case(f"{snake(layer.kind)}-{name}", layer, *shapes)
 
 
 LAYER_CASES: Sequence[Case] = tuple(_all_cases())

@@ -130,21 +130,38 @@ def stock(layer: Layer, rank: int):  # noqa: C901 - a table of kinds
     return None
 
 
+def merged(case) -> np.ndarray:
+    """A merge by the stock layer of its name, given a list."""
+    import keras
+
+    network = case.network()
+    [node] = network.nodes
+    inputs = hard_inputs(network, 2, seed=5)
+    options = {"Concat": {"axis": getattr(case.layer, "axis", -1)}}.get(case.layer.kind, {})
+    if case.layer.kind == "Dot":
+        options = {"axes": -1, "normalize": case.layer.normalize}
+    layer = getattr(keras.layers, {"Concat": "Concatenate"}.get(case.layer.kind, case.layer.kind))(**options)
+    return np.asarray(layer([inputs[name].astype(np.float64) for name in node.inputs]))
+
+
 def main(path: str) -> None:
     import keras
 
     keras.config.set_floatx("float64")
     answers = {}
     for case in LAYER_CASES:
+        if case.others:
+            answers[case.id] = merged(case)
+            continue
         layer = stock(case.layer, len(case.shape) - 1)
         if layer is None:
             continue
         network = case.network()
-        weights, inputs = biting_weights(network, seed=3), hard_inputs(network.input_type, 2, seed=5)
+        weights, inputs = biting_weights(network, seed=3), hard_inputs(network, 2, seed=5)
         layer.build((None, *case.shape))
         own = [weights[weight.name] for weight in network.weights()]
         layer.set_weights([w.reshape(mine.shape) for w, mine in zip(own, layer.weights, strict=True)])
-        answers[case.id] = np.asarray(layer(inputs.astype(np.float64)))
+        answers[case.id] = np.asarray(layer(inputs["input"].astype(np.float64)))
     np.savez(path, **answers)
 
 

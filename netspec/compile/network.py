@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from netspec.compile.expand import Placed, Unrolled, unroll
@@ -212,7 +212,10 @@ class _Walk:
     def _refused(self, row: NamedRow, error: LayerError, *, first: bool) -> None:
         written = row.written
         place = layer_place(written, error.field) if first else written.row.place("activation")
-        problem = Problem(error.message, error.hint, f"{written.row.path}.{row.name}", place)
+        message = error.message
+        for index, source in enumerate(row.placed.sources):
+            message = message.replace(f"{{{index}}}", source)
+        problem = Problem(message, error.hint, f"{written.row.path}.{row.name}", place)
         self.problems.append(problem.used_at(row.placed.used))
 
 
@@ -251,8 +254,3 @@ def _check_rank(written: Written, given: Sequence[TensorType]) -> None:
             f"{written.row.type} is for {AXES[written.rank]}, but its input is {given[0]}",
             hint=f"{written.layer.kind} takes any number of axes" if given[0].rank > 1 else FLAT,
         )
-
-
-def values_of(rows: Mapping[str, str], network: Network) -> dict[str, str]:
-    """The rows' names by the values that they give."""
-    return {value: name for name, value in rows.items() if value in network.types}

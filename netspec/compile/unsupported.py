@@ -9,7 +9,7 @@ from netspec.errors import Problem, did_you_mean
 from netspec.layers import ALIASES, NAMES, fold
 
 SEQUENCE = "recurrent layers are not kinds of netspec yet; Conv reads sequences (length x channels) too"
-SEVERAL = "every row reads the row above it; layers with several inputs are not kinds of netspec yet"
+BRANCHES = "a branch is a row with from=, and Add or Concat bring branches together again"
 ATTENTION = "attention is not a kind of netspec yet"
 TOKENS = "the input is numbers; looking tokens up is not a kind of netspec yet"
 AUGMENT = "a network holds what it also does after training; augment the images before they reach it"
@@ -20,8 +20,7 @@ NORM = "BatchNorm, LayerNorm or GroupNorm"
 # By the folded name without a rank: what to write, or why there is nothing.
 INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("lstm", "gru", "rnn", "simplernn", "lstmcell", "grucell", "bidirectional", "convlstm"), SEQUENCE),
-    **dict.fromkeys(("add", "sum", "subtract", "multiply", "mul", "average", "maximum", "minimum", "dot"), SEVERAL),
-    **dict.fromkeys(("concat", "concatenate", "cat", "merge", "residual", "shortcut", "skip", "bilinear"), SEVERAL),
+    **dict.fromkeys(("merge", "residual", "shortcut", "skip"), BRANCHES),
     **dict.fromkeys(("multiheadattention", "attention", "selfattention", "additiveattention"), ATTENTION),
     **dict.fromkeys(("transformer", "transformerencoder", "transformerencoderlayer", "transformerdecoder"), ATTENTION),
     **dict.fromkeys(("embedding", "embeddingbag", "positionalencoding", "textvectorization"), TOKENS),

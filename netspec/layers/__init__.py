@@ -7,6 +7,7 @@ from netspec.layers.dense import Dense
 from netspec.layers.dropout import Dropout, SpatialDropout
 from netspec.layers.image import Grayscale, Normalize, Rescale, Resize
 from netspec.layers.initializer import Initializer
+from netspec.layers.merge import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from netspec.layers.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.layers.shape import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
@@ -16,14 +17,18 @@ __all__ = [
     "KINDS",
     "NAMES",
     "Activation",
+    "Add",
     "Alias",
+    "Average",
     "AvgPool",
     "BatchNorm",
+    "Concat",
     "Conv",
     "ConvTranspose",
     "Crop",
     "Dense",
     "DepthwiseConv",
+    "Dot",
     "Dropout",
     "Flatten",
     "GlobalAvgPool",
@@ -34,6 +39,9 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "MaxPool",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalize",
     "PReLU",
     "Permute",
@@ -42,6 +50,7 @@ __all__ = [
     "Resize",
     "SeparableConv",
     "SpatialDropout",
+    "Subtract",
     "Upsample",
     "ZeroPad",
     "fold",

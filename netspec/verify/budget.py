@@ -22,12 +22,15 @@ import numpy as np
 
 from netspec.layers import (
     Activation,
+    Add,
+    Average,
     AvgPool,
     BatchNorm,
     Conv,
     ConvTranspose,
     Dense,
     DepthwiseConv,
+    Dot,
     GlobalAvgPool,
     Grayscale,
     GroupNorm,
@@ -90,7 +93,11 @@ def intermediate(
     if isinstance(node.layer, (LayerNorm, GroupNorm)):
         size = np.hypot(_centring(node.layer, inputs[0]) * weights.get("gamma", 1.0), values)
         return size * _growth(_terms(node))
-    if isinstance(node.layer, (*PRODUCTS, *MEANS, Grayscale)):
+    if isinstance(node.layer, (Add, Average)):
+        return sum(map(np.abs, inputs)) / (len(inputs) if isinstance(node.layer, Average) else 1)
+    if isinstance(node.layer, Dot) and node.layer.normalize:
+        return 1.0
+    if isinstance(node.layer, (*PRODUCTS, *MEANS, Grayscale, Dot)):
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))

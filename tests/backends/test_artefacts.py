@@ -450,11 +450,11 @@ REFUSED = {
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_artefacts_need_their_framework_alone(workers, backend, path, tmp_path):
     network = compile_spec(load_spec(path))
-    weights, inputs = draw(network, 5), hard_inputs(network.input_type, 1, seed=2)
+    weights, inputs = draw(network, 5), hard_inputs(network, 1, seed=2)
     folder = tmp_path / backend
     folder.mkdir()
     workers[backend].call("export", network=network, weights=weights, folder=folder, settings=ExportSettings())
-    np.save(tmp_path / "inputs.npy", inputs)
+    np.save(tmp_path / "inputs.npy", inputs["input"])
     names = {"name": network.name, "module": module_name(network.name), "class_name": class_name(network.name)}
     text = ALONE.format(refused=REFUSED[backend], program=PROGRAMS[backend].format(**names))
     (tmp_path / "program.py").write_text(text, encoding="utf-8")

@@ -62,7 +62,7 @@ def probing():
 
 def awkward():
     network = compiled(AWKWARD)
-    inputs = np.random.default_rng(3).normal(size=(3, *network.input_type.shape)).astype(np.float32)
+    inputs = {"input": np.random.default_rng(3).normal(size=(3, *network.input_type.shape)).astype(np.float32)}
     return network, biting_weights(network, seed=5), inputs
 
 
@@ -94,10 +94,12 @@ def test_rows_after_a_fed_one_read_what_is_fed(keras):
     fed = {name: whole[name] * 2 + 1 for name in rows[::2]}
     values = keras.call("run", network=network, weights=weights, inputs=inputs, precision="float64", feed=fed)
     for before, row in zip((None, *network.rows), network.rows, strict=False):
-        given = inputs if before is None else fed.get(before.name, values[before.name])
+        given = inputs["input"] if before is None else fed.get(before.name, values[before.name])
         first = row.nodes[0]
-        alone = replace(network, inputs={first.inputs[0]: first.input_type}, nodes=row.nodes, outputs={"output": row.result})
-        expected = evaluate(alone, weights, given)[row.name]
+        alone = replace(
+            network, inputs={first.inputs[0]: first.input_type}, nodes=row.nodes, outputs={"output": row.result}
+        )
+        expected = evaluate(alone, weights, {first.inputs[0]: given})[row.name]
         assert relative(values[row.name], expected) < 1e-12, row.name
     assert relative(values[rows[0]], whole[rows[0]]) < 1e-12
 
@@ -105,7 +107,7 @@ def test_rows_after_a_fed_one_read_what_is_fed(keras):
 def test_a_fed_row_with_two_readers(keras):
     network = branched()
     weights = biting_weights(network, seed=5)
-    inputs = np.random.default_rng(3).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    inputs = {"input": np.random.default_rng(3).normal(size=(2, 6, 5, 3)).astype(np.float32)}
     fed = np.random.default_rng(4).normal(size=(2, 4, 3, 4))
     values = keras.call("run", network=network, weights=weights, inputs=inputs, precision="float64", feed={"stem": fed})
     assert relative(values["left"], fed.mean((1, 2))) < 1e-12
@@ -126,7 +128,7 @@ def test_a_fed_row_with_two_readers(keras):
 def test_transposed_convolutions_that_keras_cannot_say(keras, layer, shape):
     network = chain("n", shape, layer)
     weights = biting_weights(network, seed=5)
-    inputs = np.random.default_rng(3).normal(size=(2, *shape)).astype(np.float32)
+    inputs = {"input": np.random.default_rng(3).normal(size=(2, *shape)).astype(np.float32)}
     values = keras.call("run", network=network, weights=weights, inputs=inputs, precision="float64")
     assert relative(values["conv_transpose_1"], evaluate(network, weights, inputs)["conv_transpose_1"]) < 1e-12
 
@@ -142,9 +144,9 @@ def test_prediction_in_pieces_is_the_whole(keras):
     network = chain("n", (5, 4, 3), Conv(filters=2, kernel=3), Flatten(), Dense(units=3))
     weights = biting_weights(network, seed=1)
     images = np.random.default_rng(1).integers(0, 256, size=(2500, 5, 4, 3), dtype=np.uint8)
-    found = keras.call("predict", network=network, weights=weights, inputs=images)
+    found = keras.call("predict", network=network, weights=weights, inputs={"input": images})["output"]
     assert found.dtype == np.float32
-    assert relative(found, evaluate(network, weights, images.astype(np.float32))["dense_1"]) < 1e-5
+    assert relative(found, evaluate(network, weights, {"input": images.astype(np.float32)})["dense_1"]) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ assert not [name for name in sys.modules if name.startswith("netspec")]
 
 def test_artefacts_load_where_netspec_is_not(exported, tmp_path):
     network, weights, inputs = awkward()
-    np.save(tmp_path / "inputs.npy", inputs)
+    np.save(tmp_path / "inputs.npy", inputs["input"])
     files = [exported / "awkward_cnn.py", exported / "awkward-cnn.keras", tmp_path / "inputs.npy", tmp_path / "out.npz"]
     subprocess.run([sys.executable, "-c", ALONE, *files], check=True, capture_output=True, cwd=tmp_path)
     reference = evaluate(network, weights, inputs)[network.rows[-1].name]
@@ -211,7 +213,7 @@ def test_artefacts_run_in_the_worker(keras, exported):
     outputs = keras.call("run_artefact", folder=exported, network=network, inputs=inputs)
     assert set(outputs) == {"awkward_cnn.py", "awkward-cnn.keras"}
     reference = evaluate(network, weights, inputs)[network.rows[-1].name]
-    assert all(relative(value, reference) < 1e-4 for value in outputs.values())
+    assert all(relative(value["output"], reference) < 1e-4 for value in outputs.values())
 
 
 def config_of(archive: Path) -> dict:
@@ -266,13 +268,11 @@ def test_rows_named_like_operations(keras, tmp_path):
     rows = ("pad: MaxPool | 3 | - | padding=1, stride=3", "get_item: CNN | 2, 2 | ReLU | stride=2, dilation=2")
     network = compiled(source + "".join(f"  - {row}\n" for row in rows))
     weights = biting_weights(network, seed=1)
-    inputs = np.random.default_rng(1).normal(size=(2, 9, 9, 2)).astype(np.float32)
+    inputs = {"input": np.random.default_rng(1).normal(size=(2, 9, 9, 2)).astype(np.float32)}
     keras.call("export", network=network, weights=weights, folder=tmp_path, settings=ExportSettings())
     expected = evaluate(network, weights, inputs)["get_item"]
-    assert (
-        relative(keras.call("run_artefact", folder=tmp_path, network=network, inputs=inputs)["n.keras"], expected)
-        < 1e-5
-    )
+    found = keras.call("run_artefact", folder=tmp_path, network=network, inputs=inputs)["n.keras"]
+    assert relative(found["output"], expected) < 1e-5
     assert keras.call("counts", folder=tmp_path, network=network) == {"get_item": (2 * 2 * 2 * 2 + 2, 0)}
 
 

@@ -327,7 +327,7 @@ def test_digits_are_learnt(keras, trained):
     assert [set(row) for row in history] == [set(COLUMNS)] * 5
     assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5]
     test = digits().test
-    outputs = keras.call("predict", network=network, weights=weights, inputs=test.images)
+    outputs = keras.call("predict", network=network, weights=weights, inputs={"input": test.images})["output"]
     assert (outputs.argmax(1) == test.labels).mean() > 0.95
     assert [values["epoch"] for event, values in events if event == "epoch"] == [1, 2, 3, 4, 5]
     steps = [values for event, values in events if event == "step"]
@@ -337,7 +337,7 @@ def test_digits_are_learnt(keras, trained):
 def test_the_best_epoch_is_kept(keras, trained):
     network, weights, history, _, _ = trained
     validation = digits().validation
-    outputs = keras.call("predict", network=network, weights=weights, inputs=validation.images)
+    outputs = keras.call("predict", network=network, weights=weights, inputs={"input": validation.images})["output"]
     loss = -np.log(outputs[np.arange(len(validation)), validation.labels]).mean()
     assert loss == pytest.approx(min(row["val_loss"] for row in history), rel=1e-4)
     best = min(history, key=lambda row: row["val_loss"])

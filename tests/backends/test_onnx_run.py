@@ -48,7 +48,7 @@ LAYOUTS = pytest.mark.parametrize("layout", ["nchw", "nhwc"])
 def problem(text=SPEC):
     """A network with weights and inputs that bite, and what the reference says."""
     network = compile_spec(parse_spec(text, "spec.yaml"))
-    weights, inputs = biting_weights(network, seed=5), hard_inputs(network.input_type, 2, seed=6)
+    weights, inputs = biting_weights(network, seed=5), hard_inputs(network, 2, seed=6)
     reference = evaluate(network, weights, inputs)
     return network, weights, inputs, reference, predict(network, weights, inputs, reference)
 
@@ -103,9 +103,9 @@ def test_the_file_runs_optimised(text, layout, tmp_path):
     outputs = backend.run_artefact(tmp_path, network, inputs)
     assert list(outputs) == [name]
     row = network.rows[-1].name
-    assert compare(reference[row], outputs[name], budget(reference[row], predicted[row])).symptom is None
+    assert compare(reference[row], outputs[name]["output"], budget(reference[row], predicted[row])).symptom is None
     plain = backend.run(network, weights, inputs, "float32")[row]
-    assert compare(plain, outputs[name], budget(reference[row], predicted[row])).symptom is None
+    assert compare(plain, outputs[name]["output"], budget(reference[row], predicted[row])).symptom is None
 
 
 def test_layouts_differ_in_the_file_only(tmp_path):
@@ -114,7 +114,7 @@ def test_layouts_differ_in_the_file_only(tmp_path):
     for layout in ("nchw", "nhwc"):
         [name] = export(network, weights, tmp_path / layout, layout)
         session = onnxruntime.InferenceSession(tmp_path / layout / name, providers=["CPUExecutionProvider"])
-        given = inputs.transpose(0, 3, 1, 2) if layout == "nchw" else inputs
+        given = inputs["input"].transpose(0, 3, 1, 2) if layout == "nchw" else inputs["input"]
         [results[layout]] = session.run(None, {"input": np.ascontiguousarray(given, np.float32)})
     assert results["nchw"].shape[1:] == (4, 8, 6)
     np.testing.assert_allclose(results["nchw"].transpose(0, 2, 3, 1), results["nhwc"], rtol=1e-5, atol=1e-6)
@@ -126,7 +126,7 @@ def test_the_batch_is_dynamic(batch, tmp_path):
     [name] = export(network, weights, tmp_path)
     session = onnxruntime.InferenceSession(tmp_path / name, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, 11, 9]
-    given = np.repeat(inputs[:1], batch, axis=0).transpose(0, 3, 1, 2).astype(np.float32)
+    given = np.repeat(inputs["input"][:1], batch, axis=0).transpose(0, 3, 1, 2).astype(np.float32)
     [result] = session.run(None, {"input": given})
     assert result.shape == (batch, 3)
     np.testing.assert_allclose(result, np.repeat(result[:1], batch, axis=0), rtol=1e-5)
@@ -174,7 +174,10 @@ def test_large_weights_go_to_a_file_of_their_own(tmp_path, monkeypatch):
     found = backend.read_weights(tmp_path, network)
     assert all(found[name].tobytes() == array.tobytes() for name, array in weights.items())
     [output] = backend.run_artefact(tmp_path, network, inputs).values()
-    assert compare(reference["dense_2"], output, budget(reference["dense_2"], predicted["dense_2"])).symptom is None
+    assert (
+        compare(reference["dense_2"], output["output"], budget(reference["dense_2"], predicted["dense_2"])).symptom
+        is None
+    )
     rows = backend.run(network, weights, inputs, "float32")
     assert (
         compare(reference["dense_2"], rows["dense_2"], budget(reference["dense_2"], predicted["dense_2"])).symptom
@@ -187,8 +190,8 @@ def test_large_weights_go_to_a_file_of_their_own(tmp_path, monkeypatch):
 def test_predict_goes_piece_by_piece(count, monkeypatch):
     network, weights, inputs, _, _ = problem(IMAGES)
     monkeypatch.setattr("netspec.backend.PIECE_BYTES", 1)
-    given = inputs[:1].repeat(count, axis=0) + np.arange(count).reshape(-1, 1, 1, 1)
-    found = backend.predict(network, weights, given)
+    given = {"input": inputs["input"][:1].repeat(count, axis=0) + np.arange(count).reshape(-1, 1, 1, 1)}
+    found = backend.predict(network, weights, given)["output"]
     assert found.shape == (count, 8, 6, 4)
     assert found.dtype == np.float32
     if count:
@@ -214,7 +217,7 @@ def test_a_group_norm_keeps_its_digits_far_from_zero():
     """ONNX Runtime's own GroupNormalization loses them: a mean of 1000 and a deviation of 1."""
     network = compile_spec(parse_spec("{name: x, input: 5x4x6, layers: ['GroupNorm | 2']}", "x.yaml"))
     weights = biting_weights(network, seed=1)
-    inputs = 1000 + np.random.default_rng(2).normal(size=(2, 5, 4, 6))
+    inputs = {"input": 1000 + np.random.default_rng(2).normal(size=(2, 5, 4, 6))}
     values = backend.run(network, weights, inputs, "float32")["group_norm_1"]
     expected = evaluate(network, weights, inputs)["group_norm_1"]
     assert np.linalg.norm(values - expected) <= 1e-3 * np.linalg.norm(expected)
@@ -227,7 +230,7 @@ def test_nearest_takes_the_nearest_pixel_exactly(old, new):
         parse_spec(f"{{name: x, input: {old}x2x1, layers: ['Resize | ({new},2) | - | mode=nearest']}}", "x")
     )
     inputs = np.arange(old * 2.0).reshape(1, old, 2, 1)
-    values = backend.run(network, {}, inputs, "float32")["resize_1"]
+    values = backend.run(network, {}, {"input": inputs}, "float32")["resize_1"]
     expected = [(2 * index + 1) * old // (2 * new) for index in range(new)]
     np.testing.assert_array_equal(values[0, :, :, 0], inputs[0, expected, :, 0])
 
@@ -236,7 +239,7 @@ def test_the_file_needs_nothing_but_its_runtime(tmp_path):
     """It runs without netspec or onnx, and without a word on standard output or error."""
     network, weights, inputs, _, _ = problem()
     [name] = export(network, weights, tmp_path)
-    np.save(tmp_path / "inputs.npy", inputs.transpose(0, 3, 1, 2).astype(np.float32))
+    np.save(tmp_path / "inputs.npy", inputs["input"].transpose(0, 3, 1, 2).astype(np.float32))
     script = (
         "import sys, numpy, onnxruntime\n"
         f"session = onnxruntime.InferenceSession({str(tmp_path / name)!r}, providers=['CPUExecutionProvider'])\n"
@@ -247,7 +250,7 @@ def test_the_file_needs_nothing_but_its_runtime(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     [ours] = backend.run_artefact(tmp_path, network, inputs).values()
-    np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), ours)
+    np.testing.assert_array_equal(np.load(tmp_path / "result.npy"), ours["output"])
 
 
 def test_devices_end_with_the_cpu_and_say_nothing():

@@ -75,7 +75,7 @@ def granted(reference: np.ndarray, predicted: np.ndarray, leak: float) -> np.nda
 def differences(library: str, case: Case, answer: np.ndarray) -> Iterator[str]:
     """What the library says otherwise."""
     network = case.network()
-    weights, inputs = biting_weights(network, seed=3), hard_inputs(network.input_type, 2, seed=5)
+    weights, inputs = biting_weights(network, seed=3), hard_inputs(network, 2, seed=5)
     reference = evaluate(network, weights, inputs)
     predicted = predict(network, weights, inputs, reference)
     [row] = network.rows

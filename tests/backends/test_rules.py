@@ -14,7 +14,7 @@ from netspec.reference import evaluate
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
-from tests.cases import LAYER_CASES, Case
+from tests.cases import LAYER_CASES, Case, first
 
 ORDINARY = 2
 CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=[case.id for case in LAYER_CASES])
@@ -24,7 +24,7 @@ CASES = pytest.mark.parametrize("case", LAYER_CASES, ids=[case.id for case in LA
 def _problem(case: Case):
     """The case as a network, its weights and inputs, and what the reference says to them."""
     network = case.network()
-    weights, inputs = biting_weights(network, seed=7), hard_inputs(network.input_type, ORDINARY, seed=11)
+    weights, inputs = biting_weights(network, seed=7), hard_inputs(network, ORDINARY, seed=11)
     reference = evaluate(network, weights, inputs)
     return network, weights, inputs, reference, predict(network, weights, inputs, reference)
 
@@ -58,7 +58,9 @@ def test_value(workers, backend, case, precision):
 def test_one_sample(workers, backend, case):
     network, weights, inputs, reference, predicted = _problem(case)
     [row] = network.rows
-    values = workers[backend].call("run", network=network, weights=weights, inputs=inputs[:1], precision="float32")
+    values = workers[backend].call(
+        "run", network=network, weights=weights, inputs=first(inputs, 1), precision="float32"
+    )
     _agrees(compare(reference[row.name][:1], values[row.name], budget(reference[row.name], predicted[row.name])[:1]))
 
 
@@ -86,7 +88,7 @@ def test_artefacts(workers, backend, case, tmp_path: Path):
     outputs = worker.call("run_artefact", folder=tmp_path, network=network, inputs=inputs)
     assert outputs, "no artefact was run"
     for values in outputs.values():
-        _agrees(compare(reference[row.name], values, budget(reference[row.name], predicted[row.name])))
+        _agrees(compare(reference[row.name], values["output"], budget(reference[row.name], predicted[row.name])))
 
 
 def _same_weights(network: Network, given, found) -> None:

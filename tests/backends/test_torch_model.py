@@ -18,7 +18,7 @@ from netspec.verify.budget import budget, predict
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.backends.test_torch_render import CROOKED, ROOT, branched, compiled
-from tests.cases import chain
+from tests.cases import chain, first
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")
 
@@ -42,7 +42,7 @@ EXCHANGES = [
 )
 def test_every_row_of_a_chain(workers, network):
     weights = biting_weights(network, seed=3)
-    inputs = hard_inputs(network.input_type, ordinary=3, seed=4)[:3]
+    inputs = first(hard_inputs(network, ordinary=3, seed=4), 3)
     expected = evaluate(network, weights, inputs)
     rows = workers["torch"].call("run", network=network, weights=weights, inputs=inputs, precision="float64")
     assert list(rows) == [row.name for row in network.rows]
@@ -63,7 +63,7 @@ CHANNELS_LAST = [
 def test_a_group_norm_keeps_its_digits_where_channels_lie_last(workers, network):
     """torch's own kernel for that memory loses them at a mean of 1000."""
     weights = biting_weights(network, seed=3)
-    inputs = hard_inputs(network.input_type, ordinary=2, seed=4)
+    inputs = hard_inputs(network, ordinary=2, seed=4)
     expected = evaluate(network, weights, inputs)
     predicted = predict(network, weights, inputs, expected)
     rows = workers["torch"].call("run", network=network, weights=weights, inputs=inputs, precision="float32")
@@ -75,7 +75,7 @@ def test_a_group_norm_keeps_its_digits_where_channels_lie_last(workers, network)
 def test_a_fed_value_replaces_the_row(workers):
     network = CROOKED
     weights = biting_weights(network, seed=3)
-    inputs = hard_inputs(network.input_type, ordinary=2, seed=4)[:2]
+    inputs = first(hard_inputs(network, ordinary=2, seed=4), 2)
     call = {"network": network, "weights": weights, "inputs": inputs, "precision": "float64"}
     plain = workers["torch"].call("run", **call)
     names = list(plain)
@@ -111,11 +111,11 @@ numpy.save("{folder}/output.npy", out.numpy())
 @pytest.mark.parametrize("network", [CROOKED, compiled("digits-cnn")], ids=lambda network: network.name)
 def test_artefacts_run_where_netspec_is_not(workers, network, tmp_path: Path):
     weights = biting_weights(network, seed=3)
-    inputs = hard_inputs(network.input_type, ordinary=3, seed=4)[:3]
+    inputs = first(hard_inputs(network, ordinary=3, seed=4), 3)
     worker = workers["torch"]
     source, state = worker.call("export", network=network, weights=weights, folder=tmp_path, settings=ExportSettings())
     assert (source, state) == (f"{network.name.replace('-', '_')}.py", "weights.safetensors")
-    np.save(tmp_path / "input.npy", np.ascontiguousarray(np.moveaxis(inputs, -1, 1)))
+    np.save(tmp_path / "input.npy", np.ascontiguousarray(np.moveaxis(inputs["input"], -1, 1)))
     name = "".join(part.capitalize() for part in network.name.split("-"))
     program = STOCK.format(folder=tmp_path, module=source.removesuffix(".py"), name=name)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd="/", check=False)
@@ -125,7 +125,7 @@ def test_artefacts_run_where_netspec_is_not(workers, network, tmp_path: Path):
     assert error(np.load(tmp_path / "output.npy"), expected) < 1e-4
     [(name, values)] = worker.call("run_artefact", folder=tmp_path, network=network, inputs=inputs).items()
     assert name == source
-    assert error(values, np.load(tmp_path / "output.npy")) < 1e-6
+    assert error(values["output"], np.load(tmp_path / "output.npy")) < 1e-6
 
 
 def test_predict_is_the_whole_output_in_pieces(workers):
@@ -135,9 +135,9 @@ def test_predict_is_the_whole_output_in_pieces(workers):
     weights = biting_weights(network, seed=3)
     inputs = np.random.default_rng(6).integers(0, 255, (300, 64, 64, 8), dtype=np.uint8)
     worker = workers["torch"]
-    found = worker.call("predict", network=network, weights=weights, inputs=inputs)
+    found = worker.call("predict", network=network, weights=weights, inputs={"input": inputs})["output"]
     assert (found.shape, found.dtype) == ((300, 3), np.float32)
-    last = inputs[297:].astype(np.float32)
+    last = {"input": inputs[297:].astype(np.float32)}
     expected = worker.call("run", network=network, weights=weights, inputs=last, precision="float64")["dense_1"]
     assert error(found[297:], expected) < 1e-5
 
@@ -170,7 +170,7 @@ def test_model_is_a_module_in_evaluation_mode():
         "import numpy, torch\n"
         "from netspec_torch import backend\n"
         "from netspec.layers import Dense, Dropout\n"
-        "from tests.cases import chain\n"
+        "from tests.cases import chain, first\n"
         "network = chain('m', (3,), Dropout(rate=0.9), Dense(units=2))\n"
         "weights = {'dense_1.kernel': numpy.arange(6, dtype='f4').reshape(3, 2), 'dense_1.bias': numpy.ones(2, 'f4')}\n"
         "model = backend.model(network, weights)\n"

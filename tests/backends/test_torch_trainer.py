@@ -145,7 +145,11 @@ def test_loss_and_accuracy(workers, loss, rows):
     settings = {"loss": loss, "optimizer": {"adam": {"learning_rate": 0.05}}, "epochs": 30, "batch_size": 8}
     found, history, _ = trained(workers, network, weights, dataset(images, labels), settings)
     assert history[-1]["loss"] < history[0]["loss"]
-    outputs = workers["torch"].call("predict", network=network, weights=found, inputs=images).astype(np.float64)
+    outputs = (
+        workers["torch"]
+        .call("predict", network=network, weights=found, inputs={"input": images})["output"]
+        .astype(np.float64)
+    )
     if len(rows) == 1:
         outputs = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True)
     both = np.concatenate([1 - outputs, outputs], 1) if outputs.shape[1] == 1 else outputs
@@ -195,7 +199,9 @@ def test_digits_are_learnt(workers, digits):
     assert max(row["val_accuracy"] for row in history) > 0.85
     assert [tuple(row) for row in history] == [COLUMNS] * 4
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
-    outputs = workers["torch"].call("predict", network=network, weights=found, inputs=digits.validation.images)
+    outputs = workers["torch"].call(
+        "predict", network=network, weights=found, inputs={"input": digits.validation.images}
+    )["output"]
     accuracy = (outputs.argmax(1) == digits.validation.labels).mean()
     assert accuracy == pytest.approx(history[best_epoch(history, "val_accuracy") - 1]["val_accuracy"])
     epochs = [values for event, values in events if event == "epoch"]

@@ -39,7 +39,7 @@ def value(layer, x, **weights):
     network = chain("one", x.shape, layer)
     [node] = network.nodes
     given = {f"{node.name}.{name}": np.asarray(w, np.float32) for name, w in weights.items()}
-    [found] = evaluate(network, given, x[None]).values()
+    [found] = evaluate(network, given, {"input": x[None]}).values()
     assert found.shape[1:] == network.output_type.shape
     return found[0]
 
@@ -49,7 +49,11 @@ def test_value_has_the_inferred_shape_and_is_float64(case):
     network = case.network()
     weights = {weight.name: np.full(weight.shape, 0.5, np.float32) for weight in network.weights()}
     for batch in (1, 3):
-        [found] = evaluate(network, weights, np.ones((batch, *case.shape), np.float32)).values()
+        [found] = evaluate(
+            network,
+            weights,
+            {given: np.ones((batch, *kind.shape), np.float32) for given, kind in network.inputs.items()},
+        ).values()
         assert found.shape == (batch, *network.output_type.shape)
         assert found.dtype == np.float64
 
@@ -210,7 +214,7 @@ def test_values_that_nobody_reads_any_more_are_let_go():
     network = chain("deep", (3,), *[Dense(units=3) for _ in range(4)])
     weights = {weight.name: np.ones(weight.shape, np.float32) for weight in network.weights()}
     seen = []
-    for _, found in interpret(network, weights, np.ones((1, 3))):
+    for _, found in interpret(network, weights, {"input": np.ones((1, 3))}):
         seen.append(weakref.ref(found))
         del found
         assert [reference() is None for reference in seen[:-2]] == [True] * len(seen[:-2])

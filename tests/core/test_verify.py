@@ -50,10 +50,10 @@ class Exact:
         return {name: values.copy() for name, values in WEIGHTS.items()}
 
     def run_artefact(self, folder, network, inputs):
-        return {"net.bin": evaluate(network, WEIGHTS, inputs)[network.rows[-1].name].astype(np.float32)}
+        return {"net.bin": {"output": evaluate(network, WEIGHTS, inputs)[network.rows[-1].name].astype(np.float32)}}
 
     def run(self, network, weights, inputs, precision, feed=None):
-        values, results = {"input": np.asarray(inputs, float)}, {}
+        values, results = {name: np.asarray(given, float) for name, given in inputs.items()}, {}
         for row in network.rows:
             for node in row.nodes:
                 values[node.name] = evaluate_node(node, weights, *(values[name] for name in node.inputs))
@@ -185,7 +185,8 @@ def test_an_error_that_is_only_carried_on_is_told_from_a_wrong_row():
             return draw(network, 1)
 
         def run_artefact(self, folder, network, inputs):
-            return {"ill.bin": evaluate(network, draw(network, 1), inputs)["layer_norm_1"].astype(np.float32)}
+            found = evaluate(network, draw(network, 1), inputs)["layer_norm_1"].astype(np.float32)
+            return {"ill.bin": {"output": found}}
 
     verdict = verdict_of(Off(), draw(network, 1), network)
     assert (verdict.first_row, verdict.alone) == ("layer_norm_1", False)
@@ -290,7 +291,7 @@ def test_a_wrong_artefact_is_found():
     class Off(Exact):
         def run_artefact(self, folder, network, inputs):
             [(name, output)] = super().run_artefact(folder, network, inputs).items()
-            return {name: output, "other.bin": output[:, ::-1]}
+            return {name: output, "other.bin": {"output": output["output"][:, ::-1]}}
 
     verdict = verdict_of(Off())
     failure = only_failure(verdict)

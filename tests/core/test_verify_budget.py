@@ -24,7 +24,7 @@ from netspec.verify.compare import compare
 from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_GATE, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
 from netspec.verify.settings import HARD, VerifySettings
-from tests.cases import LAYER_CASES, chain
+from tests.cases import LAYER_CASES, chain, first
 
 RELU = Activation(function="relu")
 NETWORKS = {
@@ -44,7 +44,7 @@ NETWORKS = {
 
 def rounded(network, weights, inputs):
     """The network in float32: matrices and means summed there, everything else computed exactly and rounded."""
-    values, results = {"input": inputs.astype(np.float32)}, {}
+    values, results = {"input": inputs["input"].astype(np.float32)}, {}
     for node in network.nodes:
         given = values[node.inputs[0]]
         if isinstance(node.layer, Dense):
@@ -66,7 +66,7 @@ def rounded(network, weights, inputs):
 def test_rounding_is_granted_for_every_seed(name):
     network = NETWORKS[name]
     for seed in range(20):
-        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 2, seed)
+        weights, inputs = biting_weights(network, seed), hard_inputs(network, 2, seed)
         reference = evaluate(network, weights, inputs)
         predicted = predict(network, weights, inputs, reference, seed)
         for row, value in rounded(network, weights, inputs).items():
@@ -79,7 +79,7 @@ def test_the_budget_is_no_free_ticket(name):
     # On ordinary inputs what is granted stays near float32: a fault of a thousandth is far outside.
     network = NETWORKS[name]
     for seed in range(5):
-        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 8, seed)
+        weights, inputs = biting_weights(network, seed), hard_inputs(network, 8, seed)
         reference = evaluate(network, weights, inputs)
         predicted = predict(network, weights, inputs, reference, seed)
         for row, value in reference.items():
@@ -92,7 +92,7 @@ def test_the_prediction_is_of_the_size_of_the_real_error():
     network = chain("sums", (64,), *[Dense(units=64) for _ in range(6)])
     ratios = []
     for seed in range(10):
-        weights, inputs = biting_weights(network, seed), hard_inputs(network.input_type, 4, seed)
+        weights, inputs = biting_weights(network, seed), hard_inputs(network, 4, seed)
         reference = evaluate(network, weights, inputs)
         predicted = predict(network, weights, inputs, reference, seed)
         for row, value in rounded(network, weights, inputs).items():
@@ -107,7 +107,7 @@ def test_cancelling_results_are_granted_what_their_terms_round():
         "dense_1.kernel": np.array([[1e3], [-1e3], [0], [0], [0]], np.float32),
         "dense_1.bias": np.zeros(1, np.float32),
     }
-    inputs = np.array([[1.0, 1.0 - 2**-20, 0, 0, 0]], np.float32)
+    inputs = {"input": np.array([[1.0, 1.0 - 2**-20, 0, 0, 0]], np.float32)}
     reference = evaluate(network, weights, inputs)
     predicted = predict(network, weights, inputs, reference)["dense_1"]
     # 1000 - 999.999 = 0.001: its terms round by 1000 u = 6e-5, six percent of the result.
@@ -134,14 +134,14 @@ def test_a_zero_reference_must_be_met_exactly():
 
 
 def test_inputs_are_seeded_and_named():
-    given = LAYER_CASES[0].network().input_type
-    first, again, other = (hard_inputs(given, 3, seed) for seed in (1, 1, 2))
-    assert first.tobytes() == again.tobytes() != other.tobytes()
+    network = LAYER_CASES[0].network()
+    one, again, other = (hard_inputs(network, 3, seed)["input"] for seed in (1, 1, 2))
+    assert one.tobytes() == again.tobytes() != other.tobytes()
     names = sample_names(3)
-    assert len(first) == len(names) == 3 + len(HARD) == VerifySettings(inputs=3).samples
-    assert first.dtype == np.float32
-    sample = dict(zip(names, first, strict=True))
-    assert len(np.unique(sample["ramp"])) == given.size, "every coordinate has its own value"
+    assert len(one) == len(names) == 3 + len(HARD) == VerifySettings(inputs=3).samples
+    assert one.dtype == np.float32
+    sample = dict(zip(names, one, strict=True))
+    assert len(np.unique(sample["ramp"])) == network.input_type.size, "every coordinate has its own value"
     assert not sample["zeros"].any()
     assert len(np.unique(sample["constant"])) == 1
     assert np.abs(sample["large"]).min() >= 500
@@ -166,7 +166,7 @@ def test_signals_neither_explode_nor_vanish():
     blocks = [Conv(filters=6, kernel=3, padding="same"), (BatchNorm(), RELU)] * 30
     network = chain("deep", (7, 6, 3), Rescale(), *blocks, GlobalAvgPool(), Dense(units=3))
     weights = biting_weights(network, 4)
-    for node, values in interpret(network, weights, hard_inputs(network.input_type, 4, 4)[:4]):
+    for node, values in interpret(network, weights, first(hard_inputs(network, 4, 4), 4)):
         if node.row != "rescale_1":
             assert 0.02 < np.sqrt(np.square(values).mean()) < 50, node.name
     variances = [values for name, values in weights.items() if name.endswith(".var")]

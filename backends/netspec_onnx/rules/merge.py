@@ -1,0 +1,69 @@
+"""Merges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
+from netspec.layers.base import Layer
+from netspec.network import Node
+from netspec_onnx.graph import Emission, Scope, Value, rules
+
+LEAST_NORM = 1e-7
+
+
+def _operator(two: str, several: str | None = None) -> Callable[[Layer, Node], Emission]:
+    """The rule that applies an operator of two inputs, or one of as many as there are."""
+
+    def rule(layer: Layer, node: Node) -> Emission:
+        def build(scope: Scope, first: Value, *others: Value) -> Value:
+            if several is not None and (len(others) > 1 or several == two):
+                return scope.op(several, first, *(value.ir for value in others))
+            *between, last = others
+            for index, value in enumerate(between, 1):
+                first = scope.op(two, first, value.ir, part=f"{two.lower()}_{index}", type=node.output)
+            return scope.op(two, first, last.ir)
+
+        return Emission(build)
+
+    return rule
+
+
+rules(Add)(_operator("Add", "Sum"))
+rules(Subtract)(_operator("Sub"))
+rules(Multiply)(_operator("Mul"))
+rules(Average)(_operator("Mean", "Mean"))
+rules(Maximum)(_operator("Max", "Max"))
+rules(Minimum)(_operator("Min", "Min"))
+
+
+@rules(Concat)
+def concat(layer: Concat, node: Node) -> Emission:
+    """One behind the other, wherever the channels stand."""
+
+    def build(scope: Scope, first: Value, *others: Value) -> Value:
+        return scope.op("Concat", first, *(value.ir for value in others), axis=first.axis(layer.axis))
+
+    return Emission(build)
+
+
+@rules(Dot)
+def dot(layer: Dot, node: Node) -> Emission:
+    """A product of matrices; of vectors, the sum of their product."""
+    sequence = node.output.rank == 2
+
+    def unit(scope: Scope, given: Value, side: str) -> Value:
+        length = scope.op("ReduceL2", given, scope.integers(f"{side}_axis", [-1]), part=f"{side}_norm", keepdims=1)
+        least = scope.op("Max", length, scope.constant(f"{side}_least", LEAST_NORM), part=f"{side}_length")
+        return scope.op("Div", given, least.ir, part=f"{side}_unit")
+
+    def build(scope: Scope, left: Value, right: Value) -> Value:
+        if layer.normalize:
+            left, right = unit(scope, left, "left"), unit(scope, right, "right")
+        if not sequence:
+            product = scope.op("Mul", left, right.ir, part="product")
+            return scope.op("ReduceSum", product, scope.integers("axis", [1]), keepdims=1)
+        turned = scope.emit("Transpose", [right.ir], f"{node.name}/turned", perm=(0, 2, 1))
+        return scope.op("MatMul", left, turned)
+
+    return Emission(build, "last")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from netspec.backend import Order, Placement, channels_first, channels_last
-from netspec.errors import UnsupportedError
 from netspec.layers import Activation
 from netspec.network import Network, Node, Row
 from netspec.source import (
@@ -65,8 +64,6 @@ def render(network: Network, *, taps: bool = False) -> Rendering:
     With `taps`, `forward` takes a function that every row's value goes through, by the row's name, and whose result
     the rows after it read.
     """
-    if len(network.inputs) != 1 or len(network.outputs) != 1:
-        raise UnsupportedError("torch renders networks with one input and one output")
     plan = _Plan(network)
     body = _Body(plan, taps=taps)
     methods = body.methods()
@@ -143,41 +140,41 @@ class _Body:
         self.written: list[str] = []
         self.row_orders: dict[str, Order] = {}
         self.head = None if taps else head(self.network)
-        [given] = self.network.inputs
         self._readers = self.network.consumers
         self._after = {
             before.name: node.name for before, node in zip(self.network.nodes, self.network.nodes[1:], strict=False)
         }
-        if self.network.nodes:
-            self._after[given] = self.network.nodes[0].name
-        self._code: dict[str, str] = {given: self._variable(given, given)}
-        self._order: dict[str, Order] = {given: "first"}
+        if self.network.nodes and len(self.network.inputs) == 1:
+            self._after[next(iter(self.network.inputs))] = self.network.nodes[0].name
+        self._code: dict[str, str] = {given: self._variable(given, given) for given in self.network.inputs}
+        self._order: dict[str, Order] = dict.fromkeys(self.network.inputs, "first")
 
     def methods(self) -> str:
         """The methods that compute the network."""
-        [given] = self.network.inputs
-        argument = self._code[given]
+        arguments = [self._code[given] for given in self.network.inputs]
+        declared = ", ".join(f"{argument}: Tensor" for argument in arguments)
         for row in self.network.rows:
             self._write(row)
-        result = self._read(self._result(), "first")
-        self._return(result)
+        results = [self._read(value, "first") for value in self._results()]
+        self._return(", ".join(results))
+        gives = "Tensor" if len(results) == 1 else f"tuple[{', '.join(['Tensor'] * len(results))}]"
         statements = "\n".join(f"        {line}" for line in self.written)
         if self.taps:
             tap = "tap: Callable[[str, Tensor], Tensor]"
-            return f"    def forward(self, {argument}: Tensor, {tap}) -> Tensor:\n{statements}\n"
+            return f"    def forward(self, {declared}, {tap}) -> {gives}:\n{statements}\n"
         if self.head is None:
-            return f"    def forward(self, {argument}: Tensor) -> Tensor:\n{statements}\n"
-        final = self.plan.lines[self.head.name].code["first"].format(x=f"self.logits({argument})")
+            return f"    def forward(self, {declared}) -> {gives}:\n{statements}\n"
+        final = self.plan.lines[self.head.name].code["first"].format(x=f"self.logits({', '.join(arguments)})")
         return (
-            f"    def logits(self, {argument}: Tensor) -> Tensor:\n"
+            f"    def logits(self, {declared}) -> Tensor:\n"
             f'        """What comes before the final {_function(self.head)}; losses are computed from here."""\n'
             f"{statements}\n\n"
-            f"    def forward(self, {argument}: Tensor) -> Tensor:\n"
+            f"    def forward(self, {declared}) -> Tensor:\n"
             f"        return {final}\n"
         )
 
-    def _result(self) -> str:
-        return self.head.inputs[0] if self.head else self.network.output
+    def _results(self) -> list[str]:
+        return [self.head.inputs[0]] if self.head else list(self.network.outputs.values())
 
     def _return(self, result: str) -> None:
         """Return the result; the assignment just above it is folded in."""

@@ -61,13 +61,15 @@ def dot(layer: Dot, node: Node) -> Function:
 
     def unit(x: Values) -> Values:
         length: Values = np.sqrt(np.square(x).sum(-1, keepdims=True))
-        return x / np.maximum(length, LEAST_NORM)
+        scaled: Values = x / np.maximum(length, LEAST_NORM)
+        return scaled
 
     def value(left: Values, right: Values) -> Values:
         if layer.normalize:
             left, right = unit(left), unit(right)
         if left.ndim == 2:
             return np.sum(left * right, axis=1, keepdims=True)
-        return left @ right.transpose(0, 2, 1)
+        products: Values = left @ right.transpose(0, 2, 1)
+        return products
 
     return value

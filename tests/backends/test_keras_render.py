@@ -143,7 +143,7 @@ def branched() -> Network:
     stem = make_node("stem", Conv(filters=4, kernel=3), "input", type_, "stem")
     left = make_node("left", GlobalAvgPool(), "stem", stem.output, "left")
     right = make_node("right", Flatten(), "stem", stem.output, "right")
-    return Network("branched", {"input": type_}, (stem, left, right), ("left", "right"))
+    return Network("branched", {"input": type_}, (stem, left, right), {"left": "left", "right": "right"})
 
 
 def test_a_value_with_several_readers_has_a_variable_of_its_own():
@@ -159,7 +159,7 @@ def test_variables_are_in_lower_case_and_keep_apart():
     stem = make_node("Stem", Conv(filters=4, kernel=3), "input", type_, "Stem")
     left = make_node("IF", GlobalAvgPool(), "Stem", stem.output, "IF")
     right = make_node("stem", Flatten(), "Stem", stem.output, "stem")
-    lines = lines_of(Network("n", {"input": type_}, (stem, left, right), ("IF", "stem")))
+    lines = lines_of(Network("n", {"input": type_}, (stem, left, right), {"IF": "IF", "stem": "stem"}))
     assert 'stem = layers.Conv2D(4, 3, name="Stem")(inputs)' in lines
     assert 'if_ = layers.GlobalAveragePooling2D(name="IF")(stem)' in lines
     assert 'stem_ = layers.Flatten(name="stem")(stem)' in lines
@@ -189,7 +189,7 @@ def test_names_that_keras_gives_itself_are_left_to_it():
     type_ = TensorType((9, 9, 2))
     conv = make_node("get_item_1", Conv(filters=2, kernel=2, stride=2, dilation=2), "input", type_, "get_item_1")
     relu = make_node("get_item_1_layer", Activation(function="relu"), "get_item_1", conv.output, "get_item_1_layer")
-    network = Network("n", {"input": type_}, (conv, relu), ("get_item_1_layer",))
+    network = Network("n", {"input": type_}, (conv, relu), {"output": "get_item_1_layer"})
     assert dict(Rendering(network).names) == {
         "get_item_1": "get_item_1_layer_",
         "get_item_1_layer": "get_item_1_layer",
@@ -201,7 +201,7 @@ def test_a_helping_layer_takes_no_name_of_a_row():
     type_ = TensorType((9, 9, 2))
     conv = make_node("a", Conv(filters=2, kernel=2, padding=((2, 0), (0, 0))), "input", type_, "a")
     pool = make_node("a_pad", MaxPool(), "a", conv.output, "a_pad")
-    source = render(Network("n", {"input": type_}, (conv, pool), ("a_pad",)))
+    source = render(Network("n", {"input": type_}, (conv, pool), {"output": "a_pad"}))
     assert 'name="a_pad_"' in source
     assert source.count('name="a_pad"') == 1
 

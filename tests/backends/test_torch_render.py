@@ -189,7 +189,7 @@ def branched() -> Network:
     conv = make_node("stem", Conv(filters=4, kernel=3), "input", given, "stem")
     side = make_node("side", MaxPool(), "stem", conv.output, "side")
     norm = make_node("norm", LayerNorm(), "stem", conv.output, "norm")
-    return Network("branched", {"input": given}, (conv, side, norm), ("norm",))
+    return Network("branched", {"input": given}, (conv, side, norm), {"output": "norm"})
 
 
 def test_a_value_with_several_readers_has_its_own_variable():
@@ -229,7 +229,7 @@ def test_an_attribute_that_is_taken_gets_another_name():
     given = TensorType((6, 6, 2))
     dense = make_node("a_depthwise", Conv(filters=2, kernel=1), "input", given, "a_depthwise")
     separable = make_node("a", SeparableConv(filters=2, kernel=3), "a_depthwise", dense.output, "a")
-    rendering = render(Network("clash", {"input": given}, (dense, separable), ("a",)))
+    rendering = render(Network("clash", {"input": given}, (dense, separable), {"output": "a"}))
     assert rendering.placements["a_depthwise.kernel"].name == "a_depthwise.weight"
     assert rendering.placements["a.depthwise"].name == "a__depthwise.weight"
     assert rendering.attributes == {"a_depthwise": "a_depthwise", "a__depthwise": "a", "a__pointwise": "a"}

@@ -49,7 +49,7 @@ def test_cell(text, arguments, options):
         ("1/0", 1),
         ("1e999", 0),
         ("'x", 0),
-        ("x*2", 1),
+        ("true*2", 4),
         (",", 0),
     ],
 )

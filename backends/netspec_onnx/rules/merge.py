@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.layers.base import Layer
-from netspec.network import Node
+from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
 LEAST_NORM = 1e-7
@@ -53,8 +53,10 @@ def dot(layer: Dot, node: Node) -> Emission:
     sequence = node.output.rank == 2
 
     def unit(scope: Scope, given: Value, side: str) -> Value:
-        length = scope.op("ReduceL2", given, scope.integers(f"{side}_axis", [-1]), part=f"{side}_norm", keepdims=1)
-        least = scope.op("Max", length, scope.constant(f"{side}_least", LEAST_NORM), part=f"{side}_length")
+        kind = TensorType((*given.type.spatial, 1))
+        axis, floor = scope.integers(f"{side}_axis", [-1]), scope.constant(f"{side}_least", LEAST_NORM)
+        length = scope.op("ReduceL2", given, axis, part=f"{side}_norm", type=kind, keepdims=1)
+        least = scope.op("Max", length, floor, part=f"{side}_length", type=kind)
         return scope.op("Div", given, least.ir, part=f"{side}_unit")
 
     def build(scope: Scope, left: Value, right: Value) -> Value:
@@ -63,7 +65,8 @@ def dot(layer: Dot, node: Node) -> Emission:
         if not sequence:
             product = scope.op("Mul", left, right.ir, part="product")
             return scope.op("ReduceSum", product, scope.integers("axis", [1]), keepdims=1)
-        turned = scope.emit("Transpose", [right.ir], f"{node.name}/turned", perm=(0, 2, 1))
+        shape = right.type.shape[::-1]
+        turned = scope.emit("Transpose", [right.ir], f"{node.name}/turned", shape, perm=(0, 2, 1))
         return scope.op("MatMul", left, turned)
 
     return Emission(build, "last")

@@ -46,7 +46,7 @@ def operator(layer: Layer, w):  # noqa: C901 - a table of kinds
         case "MaxPool" if len(set(layer.size)) == 1 or not any(map(any, layer.pads)):  # else of a wrong shape in 1.23.2
             own = {"pads": pads(layer.pads), "strides": layer.stride, "kernel_shape": layer.size}
             return "MaxPool", {**own, "ceil_mode": int(layer.ceil)}, []
-        case "AvgPool" if not layer.ceil:  # else of a wrong value for unequal windows in 1.23.2
+        case "AvgPool" if not layer.ceil:  # else wrong for unequal windows or pads in 1.23.2
             own = {"pads": pads(layer.pads), "strides": layer.stride, "kernel_shape": layer.size}
             return "AveragePool", {**own, "count_include_pad": int(layer.count_include_pad)}, []
         case "BatchNorm":

@@ -91,6 +91,8 @@ def adaptive(layer: AdaptiveMaxPool | AdaptiveAvgPool, node: Node, kind: str, fu
     regular = layer.regular(spatial)
     if regular:
         size, stride = regular
+        if max(size) == 1:
+            return one("Identity")
         return one(f"{kind}Pooling{rank}D", alike(size), strides=None if stride == size else alike(stride))
     steps = tuple(
         Compute(windows_along(axis, size, parts, function), ("get_item", function, "concatenate"))

@@ -53,6 +53,14 @@ def section(layer: type[Layer]) -> Iterator[str]:
     others = [name for name in names if name != layer.kind and not name[-2:-1].isdigit()]
     if others:
         yield f"Also written {', '.join(f'`{name}`' for name in others)}.\n"
+    presets: dict[str, list[str]] = {}
+    for folded, alias in ALIASES.items():
+        if alias.layer is layer and alias.fields and alias.rank is None and layer is not Activation:
+            said = ", ".join(f"{field}={write_value(value)}" for field, value in alias.fields.items())
+            presets.setdefault(said, []).append(f"`{NAMES[folded]}`")
+    if presets:
+        meanings = (f"{' and '.join(names)} with `{said}`" for said, names in presets.items())
+        yield f"Names that set options: {'; '.join(meanings)}.\n"
     if layer.positional:
         yield f"Size cell: {', '.join(f'`{name}`' for name in layer.positional)}.\n"
     if layer.defaults:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from netspec.compile.network import make_node as compiled_node
 from netspec.layers import (
+    LRN,
     Activation,
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
     Add,
     Average,
     AvgPool,
@@ -32,23 +35,30 @@ from netspec.layers import (
     GlobalMaxPool,
     Grayscale,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LayerNorm,
+    LayerScale,
     Maximum,
     MaxPool,
     Minimum,
     Multiply,
     Normalize,
+    Pad,
     Permute,
+    PixelShuffle,
     PReLU,
     Rescale,
     Reshape,
     Resize,
+    RMSNorm,
     SeparableConv,
+    Slice,
     SpatialDropout,
+    Split,
+    StochasticDepth,
     Subtract,
     Upsample,
-    ZeroPad,
     snake,
 )
 from netspec.layers.activation import FUNCTIONS
@@ -217,6 +227,7 @@ def _max_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "1d-same", MaxPool(size=4, padding="same"), SEQUENCE
     yield "3d", MaxPool(size=(2, 1, 3)), VOLUME
     yield "3d-same", MaxPool(size=2, stride=(2, 1, 2), padding="same"), VOLUME
+    yield from _ceil(MaxPool)
 
 
 def _avg_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
@@ -237,6 +248,44 @@ def _avg_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "3d", AvgPool(size=(2, 1, 3)), VOLUME
     yield "3d-same", AvgPool(size=2, stride=(2, 1, 2), padding="same"), VOLUME
     yield "3d-include-pad", AvgPool(size=2, padding=((1, 0), (0, 1), (1, 1)), count_include_pad=True), VOLUME
+    yield from _ceil(AvgPool)
+    include: dict[str, Any] = {"count_include_pad": True, "ceil": True}
+    yield "ceil-include-nothing", AvgPool(size=3, stride=2, **include), (8, 7, 3)
+    yield "ceil-include-pad", AvgPool(size=(3, 4), stride=(3, 2), padding=1, **include), (8, 7, 3)
+    yield "ceil-include-asymmetric", AvgPool(size=3, stride=3, padding=((0, 1), (2, 0)), **include), (6, 8, 3)
+    yield "ceil-include-1d", AvgPool(size=4, stride=3, padding=((1, 2),), **include), SEQUENCE
+    yield "ceil-include-3d", AvgPool(size=3, stride=2, padding=((1, 1), (0, 1), (1, 0)), **include), VOLUME
+
+
+def _ceil(pool: type[MaxPool | AvgPool]) -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "ceil", pool(size=3, stride=2, ceil=True), (8, 6, 3)
+    yield "ceil-one-axis", pool(size=3, stride=2, ceil=True), (8, 7, 3)
+    yield "ceil-nothing", pool(size=3, stride=2, ceil=True), (7, 5, 3)
+    yield "ceil-far", pool(size=(4, 5), stride=(4, 3), ceil=True), (9, 7, 3)
+    yield "ceil-padded", pool(size=3, stride=2, padding=1, ceil=True), (8, 6, 3)
+    yield "ceil-asymmetric", pool(size=3, stride=2, padding=((0, 1), (2, 1)), ceil=True), (8, 7, 3)
+    yield "ceil-past-half", pool(size=3, stride=3, padding=2, ceil=True), (8, 7, 3)
+    # A window that would begin in the padding at the end is none: along the first axis there is one, not two.
+    yield "ceil-dropped", pool(size=2, stride=2, padding=((0, 1), (1, 1)), ceil=True), (2, 6, 3)
+    yield "ceil-gaps", pool(size=2, stride=3, ceil=True), (7, 8, 3)
+    yield "ceil-1d", pool(size=4, stride=3, ceil=True), (9, 3)
+    yield "ceil-3d", pool(size=(2, 3, 4), stride=(2, 2, 3), ceil=True), VOLUME
+
+
+def _adaptive_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    for pool in (AdaptiveMaxPool, AdaptiveAvgPool):
+        yield "unequal", pool(size=(3, 4)), (7, 11, 3)
+        yield "overlapping", pool(size=(3, 2)), IMAGE
+        yield "divides", pool(size=(3, 2)), (9, 10, 3)
+        yield "regular", pool(size=3), (7, 10, 2)
+        yield "one", pool(size=1), IMAGE
+        yield "one-axis", pool(size=(1, 3)), (6, 5, 3)
+        yield "same", pool(size=(7, 5)), IMAGE
+        yield "same-axis", pool(size=(7, 3)), IMAGE
+        yield "1d", pool(size=4), SEQUENCE
+        yield "1d-divides", pool(size=5), (10, 3)
+        yield "3d", pool(size=(2, 3, 4)), VOLUME
+        yield "3d-divides", pool(size=(5, 2, 3)), VOLUME
 
 
 def _global_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
@@ -264,17 +313,54 @@ def _shape() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "1d", Permute(order=(2, 1)), SEQUENCE
     yield "flat", Permute(order=(1,)), (6,)
     yield "3d", Permute(order=(3, 1, 4, 2)), VOLUME
-    yield "default", ZeroPad(), IMAGE
-    yield "asymmetric", ZeroPad(padding=((0, 2), (3, 1))), IMAGE
-    yield "none", ZeroPad(padding=0), IMAGE
-    yield "1d", ZeroPad(padding=((2, 1),)), SEQUENCE
-    yield "3d", ZeroPad(padding=((1, 0), (0, 2), (1, 1))), VOLUME
     yield "default", Crop(), IMAGE
     yield "asymmetric", Crop(crop=((0, 2), (3, 1))), IMAGE
     yield "begin-only", Crop(crop=((2, 0), (1, 0))), IMAGE
     yield "none", Crop(crop=0), IMAGE
     yield "1d", Crop(crop=((2, 1),)), SEQUENCE
     yield "3d", Crop(crop=((1, 0), (0, 2), (1, 1))), VOLUME
+
+
+def _pad() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    for mode in ("constant", "reflect", "edge", "symmetric"):
+        yield mode, Pad(mode=mode), IMAGE
+        yield f"{mode}-asymmetric", Pad(padding=((0, 2), (3, 1)), mode=mode), IMAGE
+        yield f"{mode}-one-axis", Pad(padding=((0, 0), (2, 0)), mode=mode), IMAGE
+        yield f"{mode}-none", Pad(padding=0, mode=mode), IMAGE
+        yield f"{mode}-far", Pad(padding=((6, 5), (4, 3)), mode=mode), IMAGE
+        yield f"{mode}-1d", Pad(padding=((2, 1),), mode=mode), SEQUENCE
+        yield f"{mode}-3d", Pad(padding=((1, 0), (0, 2), (1, 3)), mode=mode), VOLUME
+    yield "value", Pad(padding=((0, 2), (3, 1)), value=-0.3), IMAGE
+    yield "value-1d", Pad(value=7.5), SEQUENCE
+    yield "value-3d", Pad(padding=((1, 0), (0, 2), (1, 3)), value=0.1), VOLUME
+    yield "edge-past-image", Pad(padding=((9, 0), (2, 7)), mode="edge"), IMAGE
+    yield "symmetric-whole", Pad(padding=((7, 7), (0, 5)), mode="symmetric"), IMAGE
+
+
+def _part() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "channels", Slice(begin=2, end=5), (7, 5, 11)
+    yield "to-the-end", Slice(begin=4), (7, 5, 11)
+    yield "negative", Slice(begin=-5, end=-2), (7, 5, 11)
+    yield "whole", Slice(), IMAGE
+    yield "height", Slice(begin=1, end=6, axis=1), IMAGE
+    yield "width", Slice(end=-1, axis=-2), IMAGE
+    yield "flat", Slice(begin=1, end=4), (6,)
+    yield "1d", Slice(begin=3, axis=1), SEQUENCE
+    yield "3d", Slice(begin=-3, end=5, axis=3), VOLUME
+    for index in range(3):
+        yield f"channels-{index}", Split(parts=3, index=index), (7, 5, 6)
+    yield "height", Split(parts=4, index=2, axis=1), (8, 5, 3)
+    yield "width", Split(parts=5, index=4, axis=2), IMAGE
+    yield "one", Split(parts=1, index=0), IMAGE
+    yield "flat", Split(parts=2, index=1), (6,)
+    yield "1d", Split(parts=11, index=3, axis=1), SEQUENCE
+    yield "3d", Split(parts=3, index=1, axis=-2), VOLUME
+
+
+def _pixel_shuffle() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "2", PixelShuffle(size=2), (7, 5, 12)
+    yield "3", PixelShuffle(size=3), (3, 5, 18)
+    yield "one", PixelShuffle(size=1), IMAGE
 
 
 def _upsample() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
@@ -327,6 +413,25 @@ def _norm() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "no-scale", GroupNorm(groups=2, scale=False), (7, 5, 6)
 
 
+def _more_norms() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "2d", InstanceNorm(), IMAGE
+    yield "1d", InstanceNorm(epsilon=1e-5), SEQUENCE
+    yield "3d", InstanceNorm(), VOLUME
+    yield "one-row", InstanceNorm(), (1, 13, 3)
+    yield "no-center", InstanceNorm(center=False), IMAGE
+    yield "no-scale", InstanceNorm(scale=False), IMAGE
+    yield "bare", InstanceNorm(center=False, scale=False), IMAGE
+    for name, shape in (("flat", (6,)), ("1d", (11, 5)), ("2d", IMAGE), ("3d", VOLUME), ("many", (2, 3, 67))):
+        yield name, RMSNorm(), shape
+        yield f"{name}-bare", RMSNorm(scale=False, epsilon=1e-3), shape
+        yield name, LayerScale(), shape
+        yield name, LRN(size=3, alpha=0.3, k=0.5), shape
+        yield f"{name}-defaults", LRN(), shape
+    yield "wide", LRN(size=9, alpha=2.0, beta=0.4, k=2.0), (5, 4, 11)
+    yield "itself", LRN(size=1, alpha=0.5), IMAGE
+    yield "past-channels", LRN(size=7, alpha=0.5, beta=1.25), IMAGE
+
+
 def _activation() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     for function in FUNCTIONS:
         argument = {"slope": 0.2} if function == "leaky_relu" else {}
@@ -352,6 +457,8 @@ def _dropout() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "zero", Dropout(rate=0.0), IMAGE
     for name, shape in (("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
         yield name, SpatialDropout(rate=0.3), shape
+    for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield name, StochasticDepth(rate=0.3), shape
 
 
 def _merge() -> Iterator[tuple[str, Layer, tuple[int, ...], tuple[tuple[int, ...], ...]]]:
@@ -403,8 +510,8 @@ def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
 
 def _all_cases() -> Iterator[Case]:
     families = (
-        _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _global_pool, _shape, _upsample, _dense, _norm,
-        _activation, _dropout, _image, _merge,
+        _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _adaptive_pool, _global_pool, _shape, _pad,
+        _part, _pixel_shuffle, _upsample, _dense, _norm, _more_norms, _activation, _dropout, _image, _merge,
     )  # fmt: skip
     for family in families:
         for name, layer, *shapes in family():

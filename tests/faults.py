@@ -14,6 +14,7 @@ from typing import Any
 
 from netspec.backend import Placement, Rules, find_backend, installed_backends
 from netspec.layers import (
+    LRN,
     Activation,
     AvgPool,
     BatchNorm,
@@ -22,11 +23,14 @@ from netspec.layers import (
     DepthwiseConv,
     Flatten,
     GroupNorm,
+    InstanceNorm,
     Layer,
     LayerNorm,
     MaxPool,
+    Pad,
     Permute,
     Rescale,
+    RMSNorm,
     Upsample,
 )
 from netspec.network import Network
@@ -47,6 +51,10 @@ def network(name: str = "everything") -> Network:
         Upsample(size=2, mode="bilinear"),
         Permute(order=(2, 1, 3)),
         GroupNorm(groups=2),
+        LRN(size=3, alpha=0.1),
+        InstanceNorm(),
+        RMSNorm(),
+        Pad(padding=((1, 1), (0, 2)), mode="reflect"),
         MaxPool(size=3, stride=2, padding="same"),
         Flatten(),
         (Dense(units=96), Activation(function="elu", alpha=0.7)),
@@ -87,6 +95,10 @@ FAULTS: Mapping[str, Fault] = {
     "nearest": Fault(Upsample, lambda layer: layer.replace(mode="nearest"), "upsample_1"),
     "axes not exchanged": Fault(Permute, lambda layer: layer.replace(order=(1, 2, 3)), "permute_1"),
     "groups": Fault(GroupNorm, lambda layer: layer.replace(groups=3), "group_norm_1"),
+    "alpha of the paper": Fault(LRN, lambda layer: layer.replace(alpha=layer.alpha * layer.size), "lrn_1"),
+    "instance norm's epsilon": Fault(InstanceNorm, lambda layer: layer.replace(epsilon=1e-5), "instance_norm_1"),
+    "epsilon of the precision": Fault(RMSNorm, lambda layer: layer.replace(epsilon=2.0**-23), "rms_norm_1"),
+    "border pixels twice": Fault(Pad, lambda layer: layer.replace(mode="symmetric"), "pad_1"),
     "max pads shifted": Fault(MaxPool, lambda layer: layer.replace(padding=((1, 0), (0, 1))), "max_pool_1"),
     "channels first": Fault(Flatten, lambda layer: layer.replace(order="chw"), "flatten_1"),
     "alpha": Fault(

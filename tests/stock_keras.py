@@ -37,7 +37,7 @@ def stock(layer: Layer, rank: int):  # noqa: C901 - a table of kinds
     def pool(name):
         if rank == 3:  # TensorFlow has none in float64
             return None
-        if not isinstance(layer.padding, str) or getattr(layer, "count_include_pad", False):
+        if not isinstance(layer.padding, str) or getattr(layer, "count_include_pad", False) or layer.ceil:
             return None
         sizes = [value if len(value) > 1 else value[0] for value in (layer.size, layer.stride)]
         return getattr(k, f"{name}{rank}D")(sizes[0], strides=sizes[1], padding=layer.padding)
@@ -90,8 +90,18 @@ def stock(layer: Layer, rank: int):  # noqa: C901 - a table of kinds
             return k.Reshape(layer.shape)
         case "Permute":
             return k.Permute(layer.order)
-        case "ZeroPad":
-            return pads("ZeroPadding", layer.padding, "padding")
+        case "Pad" if layer.mode != "edge":  # TensorFlow has none
+            if layer.mode == "constant" and layer.value == 0:
+                return pads("ZeroPadding", layer.padding, "padding")
+            value = {"constant_values": layer.value} if layer.mode == "constant" else {}
+            around = layer.padding * rank if len(layer.padding) == 1 else layer.padding
+            return k.Lambda(lambda x: keras.ops.pad(x, ((0, 0), *around, (0, 0)), mode=layer.mode, **value))
+        case "Split":
+            return k.Lambda(lambda x: keras.ops.split(x, layer.parts, axis=layer.axis)[layer.index])
+        case "AdaptiveMaxPool" if rank < 3:  # TensorFlow has none in float64
+            return getattr(k, f"AdaptiveMaxPooling{rank}D")(layer.size if len(layer.size) > 1 else layer.size[0])
+        case "AdaptiveAvgPool" if rank < 3:
+            return getattr(k, f"AdaptiveAveragePooling{rank}D")(layer.size if len(layer.size) > 1 else layer.size[0])
         case "Crop":
             return pads("Cropping", layer.crop, "cropping")
         case "Upsample":
@@ -106,12 +116,18 @@ def stock(layer: Layer, rank: int):  # noqa: C901 - a table of kinds
             return k.LayerNormalization(axis=list(layer.axis), **affine)
         case "GroupNorm":
             return k.GroupNormalization(groups=layer.groups, **affine)
+        case "InstanceNorm":
+            return k.GroupNormalization(groups=-1, **affine)
+        case "RMSNorm" if layer.scale:
+            return k.RMSNormalization(epsilon=layer.epsilon)
         case "Activation":
             return activation()
         case "PReLU":
             return k.PReLU(shared_axes=list(range(1, rank + 1)) or None)
         case "Dropout":
             return k.Dropout(layer.rate)
+        case "StochasticDepth":
+            return k.Dropout(layer.rate, noise_shape=(None, *(1 for _ in range(rank + 1))))
         case "SpatialDropout":
             return getattr(k, f"SpatialDropout{rank}D")(layer.rate)
         case "Rescale":

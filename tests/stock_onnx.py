@@ -14,7 +14,7 @@ from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.cases import LAYER_CASES
 
 
-def operator(layer: Layer, w):
+def operator(layer: Layer, w):  # noqa: C901 - a table of kinds
     """(operator, attributes, weights) for a resolved layer, channels first; None where there is none."""
 
     def out_in(kernel):
@@ -44,14 +44,23 @@ def operator(layer: Layer, w):
             own = {"pads": pads(layer.pads), "strides": layer.stride, "dilations": layer.dilation}
             return "ConvTranspose", own, [out_in(w["kernel"]), bias(layer.filters)]
         case "MaxPool" if len(set(layer.size)) == 1 or not any(map(any, layer.pads)):  # else of a wrong shape in 1.23.2
-            return "MaxPool", {"pads": pads(layer.pads), "strides": layer.stride, "kernel_shape": layer.size}, []
-        case "AvgPool":
+            own = {"pads": pads(layer.pads), "strides": layer.stride, "kernel_shape": layer.size}
+            return "MaxPool", {**own, "ceil_mode": int(layer.ceil)}, []
+        case "AvgPool" if not layer.ceil:  # else wrong for unequal windows or pads in 1.23.2
             own = {"pads": pads(layer.pads), "strides": layer.stride, "kernel_shape": layer.size}
             return "AveragePool", {**own, "count_include_pad": int(layer.count_include_pad)}, []
         case "BatchNorm":
             ones, zeros = np.ones_like(w["var"]), np.zeros_like(w["var"])
             parts = [w.get("gamma", ones), w.get("beta", zeros), w["mean"], w["var"]]
             return "BatchNormalization", {"epsilon": layer.epsilon}, parts
+        case "InstanceNorm" if layer.scale and layer.center:
+            return "InstanceNormalization", {"epsilon": layer.epsilon}, [w["gamma"], w["beta"]]
+        case "Pad" if layer.mode != "symmetric":
+            around = [0, 0, *(begin for begin, _ in layer.padding), 0, 0, *(end for _, end in layer.padding)]
+            fill = [np.array(layer.value)] if layer.mode == "constant" else []
+            return "Pad", {"mode": layer.mode}, [np.array(around), *fill]
+        case "PixelShuffle":
+            return "DepthToSpace", {"blocksize": layer.size, "mode": "CRD"}, []
         case "PReLU":
             return "PRelu", {}, [w["alpha"]]
     return None

@@ -37,11 +37,13 @@ def stock(layer: Layer, rank: int, x, w):  # noqa: C901 - a table of kinds
             return getattr(f, f"conv_transpose{rank}d")(x, out_in(w["kernel"]), w.get("bias"), *own)
         case "MaxPool" if (pads := symmetric(layer.pads)) is not None:
             if all(2 * pad <= size for pad, size in zip(pads, layer.size, strict=True)):
-                return getattr(f, f"max_pool{rank}d")(x, layer.size, layer.stride, pads)
+                return getattr(f, f"max_pool{rank}d")(x, layer.size, layer.stride, pads, ceil_mode=layer.ceil)
         case "AvgPool" if (pads := symmetric(layer.pads)) is not None:
             if all(2 * pad <= size for pad, size in zip(pads, layer.size, strict=True)):
-                own = {"count_include_pad": layer.count_include_pad}
+                own = {"count_include_pad": layer.count_include_pad, "ceil_mode": layer.ceil}
                 return getattr(f, f"avg_pool{rank}d")(x, layer.size, layer.stride, pads, **own)
+        case "AdaptiveMaxPool" | "AdaptiveAvgPool":
+            return getattr(f, f"adaptive_{layer.kind[8:11].lower()}_pool{rank}d")(x, layer.size)
         case "GlobalMaxPool" if layer.keepdims:
             return getattr(f, f"adaptive_max_pool{rank}d")(x, 1)
         case "GlobalAvgPool" if layer.keepdims:
@@ -54,8 +56,23 @@ def stock(layer: Layer, rank: int, x, w):  # noqa: C901 - a table of kinds
             return f.layer_norm(x, x.shape[1:], w.get("gamma"), w.get("beta"), layer.epsilon)
         case "GroupNorm":
             return f.group_norm(x, layer.groups, w.get("gamma"), w.get("beta"), layer.epsilon)
+        case "InstanceNorm":
+            return f.instance_norm(x, weight=w.get("gamma"), bias=w.get("beta"), eps=layer.epsilon)
+        case "RMSNorm" if rank == 0:
+            return f.rms_norm(x, x.shape[1:], w.get("gamma"), layer.epsilon)
+        case "LRN" if rank > 0:
+            return f.local_response_norm(x, layer.size, layer.alpha, layer.beta, layer.k)
         case "PReLU":
             return f.prelu(x, w["alpha"])
+        case "Pad" if layer.mode != "symmetric":
+            mode = {"edge": "replicate"}.get(layer.mode, layer.mode)
+            return f.pad(x, [pad for axis in reversed(layer.padding) for pad in axis], mode, layer.value)
+        case "Slice":
+            return x.narrow(1 if layer.axis == rank + 1 else layer.axis + 1, layer.begin, layer.end - layer.begin)
+        case "Split":
+            return x.tensor_split(layer.parts, 1 if layer.axis == rank + 1 else layer.axis + 1)[layer.index]
+        case "PixelShuffle":
+            return f.pixel_shuffle(x, layer.size)
         case "Upsample":
             return f.interpolate(x, scale_factor=tuple(map(float, layer.size)), mode=layer.mode)
         case "Resize":

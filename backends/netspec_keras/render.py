@@ -225,7 +225,7 @@ class _Writer:
             target = self.variables[fused[0]]
             self.variables[node.name] = target
         lines = [row_comment(node.row, node.text)] if len(steps) > 1 and node.text else []
-        aside = self._unused(f"{node.name}_share") if any(isinstance(step, Aside) for step in steps) else ""
+        aside = next((self._unused(f"{node.name}{step.suffix}") for step in steps if isinstance(step, Aside)), "")
         for step in steps:
             if step.why:
                 lines.append(f"# {step.why}")

@@ -58,9 +58,13 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """Steps that start from the value before them and put their result aside, while that value passes."""
+    """Steps that start from the value before them and put their result aside, while that value passes.
+
+    The result is named after the node, with `suffix`.
+    """
 
     steps: tuple[Apply | Compute, ...]
+    suffix: str = "_share"
     why: str = ""
 
 

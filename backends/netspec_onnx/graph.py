@@ -146,10 +146,17 @@ class GraphBuilder:
             self._reordered[name] = value
         return self._reordered[source]
 
+    def state(self, value: ir.Value, shape: tuple[int, ...]) -> ir.Value:
+        """Give a value its type: the graph's precision, and this shape without the batch."""
+        import onnx_ir as ir
+
+        value.shape, value.type = ir.Shape([BATCH, *shape]), ir.TensorType(self.dtype)
+        return value
+
     def _typed(self, name: str, shape: tuple[int, ...]) -> ir.Value:
         import onnx_ir as ir
 
-        return ir.Value(name=name, shape=ir.Shape([BATCH, *shape]), type=ir.TensorType(self.dtype))
+        return self.state(ir.Value(name=name), shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +205,12 @@ class Scope:
         name = self.node.name if part is None else f"{self.node.name}/{part}"
         kind = type or (self.node.output if part is None else given.type)
         primitive = PRIMITIVES.get(op_type) if self.graph.precision == "float64" else None
+        shape = ordered(kind, given.order)
         if primitive:
             result = primitive(self, name, [given.ir, *others], attributes)
+            self.graph.state(result, shape)
         else:
-            result = self.emit(op_type, [given.ir, *others], name, ordered(kind, given.order), **attributes)
+            result = self.emit(op_type, [given.ir, *others], name, shape, **attributes)
         return Value(result, kind, given.order)
 
     def emit(

@@ -13,9 +13,10 @@ from netspec.backend import Order, Placement, Rules
 class Attribute:
     """Something that keeps weights: an attribute of the module, named after its node.
 
-    `code` makes it. `weights` says where in it each canonical weight of the node lives, by the weight's short name;
-    `counters` are integers that torch keeps in its state for itself, which are no weights. In `then`, statements
-    that complete it, `{self}` is the attribute. A `constant` is a tensor that is neither trained, saved nor counted.
+    `code` makes it. `weights` says where in it each canonical weight of the node lives, by the weight's short name; one
+    that is the attribute itself, a parameter, lives under the empty name. `counters` are integers that torch keeps in
+    its state for itself, which are no weights. In `then`, statements that complete it, `{self}` is the attribute. A
+    `constant` is a tensor that is neither trained, saved nor counted.
     """
 
     code: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netspec.backend import Order, Placement, channels_first, channels_last
@@ -26,7 +26,7 @@ from netspec_torch.rules import rules
 METHODS = frozenset({"logits", "forward", "training"})
 """Attributes that mean something else in the emitted module, beside those that no row may be named after."""
 
-VARIABLES = frozenset({"x", "self", "tap", "F", "nn", "torch", "Tensor", "inside", "rows", "columns"})
+VARIABLES = frozenset({"x", "self", "tap", "F", "nn", "torch", "Tensor", "inside", "padded", "rows", "columns"})
 """Names that mean something else in the emitted methods."""
 
 IMPORTED = frozenset({"F", "Tensor", "Callable"})
@@ -111,7 +111,7 @@ class _Plan:
     @cached_property
     def placements(self) -> dict[str, Placement]:
         return {
-            f"{node.name}.{weight}": Placement(f"{name}.{placement.name}", placement.axes, placement.shape)
+            f"{node.name}.{weight}": replace(placement, name=f"{name}.{placement.name}".rstrip("."))
             for node, name, attribute in self.named()
             for weight, placement in attribute.weights.items()
         }

@@ -14,8 +14,8 @@ ATTENTION = "attention is not a kind of netspec yet"
 TOKENS = "the input is numbers; looking tokens up is not a kind of netspec yet"
 AUGMENT = "a network holds what it also does after training; augment the images before they reach it"
 CONTAINER = "the rows stand directly below `layers:`"
-ONLY_ZEROS = "ZeroPad, which pads with zeros alone"
-NORM = "BatchNorm, LayerNorm or GroupNorm"
+PART = "Slice, or Split for one of several equal parts"
+NORM = "BatchNorm, LayerNorm, GroupNorm, InstanceNorm, RMSNorm or LRN"
 
 # By the folded name without a rank: what to write, or why there is nothing.
 INSTEAD: Mapping[str, str] = {
@@ -27,22 +27,19 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("randomflip", "randomcrop", "randomrotation", "randomzoom", "randomtranslation"), AUGMENT),
     **dict.fromkeys(("randombrightness", "randomcontrast", "augment", "augmentation"), AUGMENT),
     **dict.fromkeys(("sequential", "model", "module", "modulelist", "functional", "block"), CONTAINER),
-    **dict.fromkeys(("reflectionpad", "replicationpad", "circularpad", "constantpad", "pad", "padding"), ONLY_ZEROS),
-    **dict.fromkeys(("instancenorm", "instancenormalization"), "GroupNorm with as many groups as there are channels"),
-    **dict.fromkeys(("localresponsenorm", "lrn", "localresponsenormalization", "unitnormalization", "rmsnorm"), NORM),
-    **dict.fromkeys(("rmsnormalization", "spectralnormalization", "weightnorm"), NORM),
+    **dict.fromkeys(("chunk", "narrow", "select", "stridedslice"), PART),
+    **dict.fromkeys(("unitnormalization", "spectralnormalization", "spectralnorm", "weightnorm"), NORM),
     **dict.fromkeys(("input", "inputlayer", "inputs"), "the shape of the input stands above: `input: 32x32x3`"),
     **dict.fromkeys(("output", "outputlayer", "outputs"), "the last row is the output, such as FNN | 10 | Softmax"),
     **dict.fromkeys(("identity", "none", "noop"), "leave the row out"),
     **dict.fromkeys(("gaussiannoise", "gaussiandropout", "alphadropout", "featurealphadropout"), "Dropout"),
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
-    **dict.fromkeys(("pixelshuffle", "depthtospace", "maxunpool"), "Upsample, or ConvTranspose"),
-    "fractionalmaxpool": "MaxPool",
-    "adaptiveavgpool": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
-    "adaptiveaveragepool": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
-    "adaptiveaveragepooling": "GlobalAvgPool for an output size of 1 (keepdims=true keeps the axes), or AvgPool",
-    "adaptivemaxpool": "GlobalMaxPool for an output size of 1 (keepdims=true keeps the axes), or MaxPool",
-    "adaptivemaxpooling": "GlobalMaxPool for an output size of 1 (keepdims=true keeps the axes), or MaxPool",
+    **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),
+    "depthtospace": "PixelShuffle, where the channels of one result lie side by side as in torch, not as in TensorFlow",
+    "maxunpool": "Upsample, or ConvTranspose",
+    "circularpad": "Pad | ... | - | mode=constant, reflect, edge or symmetric",
+    "scale": "LayerScale, or Rescale for one number that is not learnt",
+    "fractionalmaxpool": "AdaptiveMaxPool",
     "timedistributed": "Dense | ... | - | every_position=true; convolutions and pools keep positions by themselves",
     "unflatten": "Reshape",
     "centercrop": "Crop",

@@ -4,19 +4,22 @@ from netspec.layers.activation import Activation, PReLU
 from netspec.layers.base import ALIASES, KINDS, NAMES, Alias, Layer, fold, snake
 from netspec.layers.conv import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.layers.dense import Dense
-from netspec.layers.dropout import Dropout, SpatialDropout
+from netspec.layers.dropout import Dropout, SpatialDropout, StochasticDepth
 from netspec.layers.image import Grayscale, Normalize, Rescale, Resize
 from netspec.layers.initializer import Initializer
 from netspec.layers.merge import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
-from netspec.layers.norm import BatchNorm, GroupNorm, LayerNorm
-from netspec.layers.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
-from netspec.layers.shape import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
+from netspec.layers.norm import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
+from netspec.layers.pool import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers.shape import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 
 __all__ = [
     "ALIASES",
     "KINDS",
+    "LRN",
     "NAMES",
     "Activation",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "Add",
     "Alias",
     "Average",
@@ -36,23 +39,30 @@ __all__ = [
     "Grayscale",
     "GroupNorm",
     "Initializer",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "MaxPool",
     "Maximum",
     "Minimum",
     "Multiply",
     "Normalize",
     "PReLU",
+    "Pad",
     "Permute",
+    "PixelShuffle",
+    "RMSNorm",
     "Rescale",
     "Reshape",
     "Resize",
     "SeparableConv",
+    "Slice",
     "SpatialDropout",
+    "Split",
+    "StochasticDepth",
     "Subtract",
     "Upsample",
-    "ZeroPad",
     "fold",
     "snake",
 ]

@@ -62,6 +62,7 @@ SYNONYMS: Mapping[str, str] = {
     "pool_size": "size",
     "factor": "size",
     "scale_factor": "size",
+    "upscale_factor": "size",
     "interpolation": "mode",
     "out_channels": "filters",
     "out_features": "units",
@@ -79,9 +80,9 @@ class Layer:
     """A kind of layer with its arguments: a frozen record, whose fields pydantic reads and validates.
 
     A subclass states its canonical name as the class keyword `kind`, other names as `aliases`, and as `size` the
-    fields that the positional cell fills, in order. `inputs` says how many inputs it takes. `ranks` are the spatial
-    ranks that the kind accepts; each gives an alias that asserts it (`Conv2D`), and so do the patterns in `ranked`
-    (`Conv{}DTranspose`).
+    fields that the positional cell fills, in order. `inputs` says how many inputs it takes. `presets` are names that
+    set fields as well (`ReflectionPad`). `ranks` are the spatial ranks that the kind accepts; each gives every name an
+    alias that asserts it (`Conv2D`), and so do the patterns in `ranked` (`Conv{}DTranspose`).
 
     The pydantic model of a kind is made when its first layer is read: there are many kinds, a spec has few of them,
     and `netspec check` should start at once.
@@ -120,15 +121,13 @@ class Layer:
         if kind in KINDS:
             raise TypeError(f"two layers claim the kind {kind!r}: {KINDS[kind].__name__} and {cls.__name__}")
         KINDS[kind] = cls
-        for name in (kind, *aliases):
-            _claim(name, Alias(cls))
+        for name, fields in {**dict.fromkeys((kind, *aliases)), **(presets or {})}.items():
+            _claim(name, Alias(cls, fields=fields))
             for rank in ranks:
-                _claim(f"{name}{rank}D", Alias(cls, rank=rank))
+                _claim(f"{name}{rank}D", Alias(cls, rank=rank, fields=fields))
         for pattern in ranked:
             for rank in ranks:
                 _claim(pattern.format(rank), Alias(cls, rank=rank))
-        for name, fields in (presets or {}).items():
-            _claim(name, Alias(cls, fields=fields))
 
     @classmethod
     def form(cls) -> type[BaseModel]:
@@ -239,10 +238,10 @@ def _claim(name: str, alias: Alias) -> None:
 def snake(kind: str) -> str:
     """A kind as it begins the name of an unnamed row.
 
-    >>> snake("BatchNorm"), snake("PReLU")
-    ('batch_norm', 'prelu')
+    >>> snake("BatchNorm"), snake("PReLU"), snake("RMSNorm")
+    ('batch_norm', 'prelu', 'rms_norm')
     """
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", kind).lower()
+    return re.sub(r"((?<=[a-z0-9])|(?<=[A-Z]{2}))(?=[A-Z][a-z])", "_", kind).lower()
 
 
 AXES: Mapping[int, str] = {

@@ -38,3 +38,13 @@ class SpatialDropout(
     def resolve(self, inputs: Inputs) -> Self:
         spatial_input(self, inputs)
         return self
+
+
+class StochasticDepth(Layer, kind="StochasticDepth", aliases=("DropPath",), size=("rate",)):
+    """In training, zero a whole sample with probability `rate` and scale the others by 1 / (1 - rate).
+
+    The shape stays (Huang et al. 2016). Before the Add of a residual branch, it leaves the branch out of a sample.
+    """
+
+    rate: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """The probability that a sample is zeroed."""

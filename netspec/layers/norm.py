@@ -1,14 +1,15 @@
-"""Normalisation: shift and scale values by their own statistics; every variance is the biased one."""
+"""Normalisation: shift and scale values by their own statistics or by learnt numbers; variances are the biased ones."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field
 
 from netspec.errors import LayerError, ShapeError
-from netspec.layers.base import Inputs, Layer, Size, axis_index
-from netspec.layers.initializer import ONES, ZEROS, Init
+from netspec.layers.base import Inputs, Layer, Size, axis_index, spatial_input
+from netspec.layers.initializer import ONES, ZEROS, Init, Initializer
 from netspec.network import Weight
 
 Epsilon = Annotated[float, Field(gt=0, lt=1)]
@@ -118,3 +119,80 @@ class GroupNorm(_Norm, kind="GroupNorm", aliases=("GroupNormalization",), size=(
 
     def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
         return self._affine((inputs[0].channels,))
+
+
+class InstanceNorm(_Norm, kind="InstanceNorm", aliases=("InstanceNormalization",), ranks=(1, 2, 3)):
+    """Normalise every channel of every sample over its positions, without running statistics (Ulyanov et al. 2016).
+
+    y = gamma * (x - mean) / sqrt(var + epsilon) + beta, the shape stays
+    weights: gamma [c], beta [c]
+    """
+
+    def resolve(self, inputs: Inputs) -> Self:
+        given = spatial_input(self, inputs)
+        if given.size == given.channels:
+            raise ShapeError(
+                f"InstanceNorm normalises every channel over its positions, but its input {given} has only one",
+                hint="which is its own mean; LayerNorm normalises over the channels",
+            )
+        return self
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        return self._affine((inputs[0].channels,))
+
+
+class RMSNorm(Layer, kind="RMSNorm", aliases=("RMSNormalization",)):
+    """Divide the channels at every position by the root of their mean square (Zhang and Sennrich 2019).
+
+    y = gamma * x / sqrt(mean(x^2) + epsilon), the shape stays
+    weights: gamma [c]
+    """
+
+    epsilon: Epsilon = 1e-6
+    """Added to the mean square before its square root."""
+    scale: bool = True
+    """Whether the result is multiplied by a learnt `gamma`."""
+    gamma_init: Init = ONES
+    """Initial values of gamma."""
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        return (Weight("gamma", (inputs[0].channels,), self.gamma_init),) if self.scale else ()
+
+
+class LRN(Layer, kind="LRN", aliases=("LocalResponseNorm", "LocalResponseNormalization"), size=("size",)):
+    """Divide every value by a power of the squares of its neighbouring channels (Krizhevsky et al. 2012).
+
+    y = x / (k + alpha / size * sum of x^2 over the `size` channels around it)^beta, the shape stays. Channels that are
+    not there count as zero. As in torch, Caffe and ONNX; the paper and TensorFlow call alpha what is alpha / size here.
+    """
+
+    synonyms: ClassVar[Mapping[str, str]] = {"bias": "k"}
+
+    size: Size = 5
+    """How many channels are summed, itself and as many on either side: an odd number."""
+    alpha: Annotated[float, Field(gt=0)] = 1e-4
+    """How much the mean square of these channels counts."""
+    beta: Annotated[float, Field(gt=0)] = 0.75
+    """The power."""
+    k: Annotated[float, Field(gt=0)] = 1.0
+    """What is added to the sum; the paper has 2."""
+
+    def check(self) -> None:
+        if self.size % 2 == 0:
+            raise LayerError(
+                f"size={self.size} has no channel in its middle", f"{self.size - 1} or {self.size + 1}", "size"
+            )
+
+
+class LayerScale(Layer, kind="LayerScale"):
+    """Multiply every channel by a learnt gamma, which is small at first (Touvron et al. 2021).
+
+    y = gamma * x, the shape stays
+    weights: gamma [c]
+    """
+
+    init: Init = Initializer.model_construct(scheme="constant", value=1e-5)
+    """Initial values of gamma."""
+
+    def weights(self, inputs: Inputs) -> tuple[Weight, ...]:
+        return (Weight("gamma", (inputs[0].channels,), self.init),)

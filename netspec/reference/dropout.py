@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.layers import Dropout, SpatialDropout
+from netspec.layers import Dropout, SpatialDropout, StochasticDepth
 from netspec.network import Node
 from netspec.reference.table import Function, rules
 
@@ -15,5 +15,11 @@ def dropout(layer: Dropout, node: Node) -> Function:
 
 @rules(SpatialDropout)
 def spatial_dropout(layer: SpatialDropout, node: Node) -> Function:
+    """The input."""
+    return lambda x: x
+
+
+@rules(StochasticDepth)
+def stochastic_depth(layer: StochasticDepth, node: Node) -> Function:
     """The input."""
     return lambda x: x

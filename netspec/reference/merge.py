@@ -67,9 +67,7 @@ def dot(layer: Dot, node: Node) -> Function:
     def value(left: Values, right: Values) -> Values:
         if layer.normalize:
             left, right = unit(left), unit(right)
-        if left.ndim == 2:
-            return np.sum(left * right, axis=1, keepdims=True)
-        products: Values = left @ right.transpose(0, 2, 1)
+        products: Values = (left * right).sum(1, keepdims=True) if left.ndim == 2 else left @ right.transpose(0, 2, 1)
         return products
 
     return value

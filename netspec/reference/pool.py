@@ -1,19 +1,23 @@
-"""The values of poolings, over windows and over the whole image."""
+"""The values of poolings, over windows of one size, over a number of windows, and over the whole image."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node
 from netspec.reference.conv import pad_spatial
 from netspec.reference.table import Function, Values, rules
 
 
-def windows(layer: MaxPool | AvgPool, x: Values, fill: float) -> Values:
-    """What each window sees: [n, spatial'..., c, size...], where pads hold `fill`."""
-    views: Values = sliding_window_view(pad_spatial(x, layer.pads, fill), layer.size, _spatial_axes(x))
+def windows(layer: MaxPool | AvgPool, x: Values, fill: float, beyond: float) -> Values:
+    """What each window sees: [n, spatial'..., c, size...]; pads hold `fill`, `beyond` is what `ceil` reaches over."""
+    padded = pad_spatial(x, layer.pads, fill)
+    padded = pad_spatial(padded, [(0, over) for over in layer.overhang(x.shape[1:-1])], beyond)
+    views: Values = sliding_window_view(padded, layer.size, _spatial_axes(x))
     steps = (slice(None), *(slice(None, None, step) for step in layer.stride))
     return views[steps]
 
@@ -29,7 +33,7 @@ def _window_axes(layer: MaxPool | AvgPool) -> tuple[int, ...]:
 @rules(MaxPool)
 def max_pool(layer: MaxPool, node: Node) -> Function:
     """The largest value of each window; pads are minus infinity."""
-    return lambda x: windows(layer, x, -np.inf).max(_window_axes(layer))
+    return lambda x: windows(layer, x, -np.inf, -np.inf).max(_window_axes(layer))
 
 
 @rules(AvgPool)
@@ -38,11 +42,33 @@ def avg_pool(layer: AvgPool, node: Node) -> Function:
 
     def value(x: Values) -> Values:
         ones = np.ones((1, *x.shape[1:-1], 1))
-        counted = windows(layer, ones, fill=float(layer.count_include_pad)).sum(_window_axes(layer))
-        mean: Values = windows(layer, x, 0.0).sum(_window_axes(layer)) / counted
+        counted = windows(layer, ones, float(layer.count_include_pad), 0.0).sum(_window_axes(layer))
+        mean: Values = windows(layer, x, 0.0, 0.0).sum(_window_axes(layer)) / counted
         return mean
 
     return value
+
+
+def _adaptive(layer: AdaptiveMaxPool | AdaptiveAvgPool, x: Values, reduce: Callable[..., Values]) -> Values:
+    """Every window, which is one along each axis, reduced to one value."""
+    along = layer.windows(x.shape[1:-1])
+    result = np.empty((len(x), *layer.size, x.shape[-1]))
+    for place in np.ndindex(layer.size):
+        spans = [slice(*windows[index]) for windows, index in zip(along, place, strict=True)]
+        result[:, *place] = reduce(x[:, *spans], axis=_spatial_axes(x))
+    return result
+
+
+@rules(AdaptiveMaxPool)
+def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Function:
+    """The largest value of each window."""
+    return lambda x: _adaptive(layer, x, np.max)
+
+
+@rules(AdaptiveAvgPool)
+def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Function:
+    """The mean of each window."""
+    return lambda x: _adaptive(layer, x, np.mean)
 
 
 @rules(GlobalMaxPool)

@@ -13,6 +13,8 @@ from netspec.layers.activation import SYNONYMS as FUNCTION_SYNONYMS
 from netspec.layers.base import SYNONYMS
 from netspec.layers.initializer import SYNONYMS as SCHEME_SYNONYMS
 from netspec.layers.initializer import Scheme
+from netspec.spec.graph import TYPES
+from netspec.spec.model import BaseSettings
 from netspec.spec.sections import MODELS, NAME, model_of
 
 Schema = dict[str, Any]
@@ -25,12 +27,37 @@ SHAPE: Schema = {
         {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 4},
     ]
 }
+INCLUDE: Schema = {"type": "object", "properties": {"$include": {"type": "string"}}, "required": ["$include"]}
+ANY: Schema = {"type": "object"}
+ROW_OPTIONS: dict[str, Schema] = {
+    "from": {
+        "description": "The row that it reads, or several; the row above when not given.",
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+    },
+    "repeat": {
+        "description": "How often it stands here, each time reading the one before.",
+        "anyOf": [{"type": "integer", "minimum": 1, "maximum": 10_000}, {"type": "string"}],
+    },
+    "when": {"description": "Keeps the row only where this holds: `stride>1`.", "type": ["string", "boolean"]},
+    "frozen": {"description": "Whether it is not trained.", "type": ["string", "boolean"]},
+}
+"""What every row may say, whatever its kind."""
+USE: Schema = {
+    "description": "A row that uses a block: the block's name as its type, and the values of its parameters.",
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {"type": "string", "pattern": rf"^(?!({'|'.join(NAMES)})$)[a-z]\w*$"}, **ROW_OPTIONS},
+}
 CALL: Schema = {"type": "object", "minProperties": 1, "maxProperties": 1}
 DEFINITIONS: dict[str, Schema] = {
     "notation": {
-        "description": "Numbers as cells write them: 3x3, (3,3), ((0,1),(0,1)), 1/255.",
+        "description": "Numbers as cells write them, and arithmetic with parameters: (3,3), 1/255, 4*growth.",
         "type": "string",
-        "pattern": r"^[-+*/().,x×\[\] 0-9eE]+$",
+        "pattern": r"^([-+*/().,x×\[\] 0-9eE]+|.*[-+*/].*)$",
+    },
+    "expression": {
+        "description": "The name of a parameter or a variable.",
+        "anyOf": [{"$ref": "#/$defs/notation"}, {"type": "string", "pattern": r"^[A-Za-z_]\w*$"}],
     },
     "activation": {
         "description": "A function applied to the row's result, with its argument in brackets: leaky_relu(0.2). "
@@ -64,13 +91,14 @@ def json_schema() -> Schema:
         definitions[kind] = _kind_schema(layer)
         definitions[f"{kind}Defaults"] = _defaults_schema(kind)
     definitions["row"] = _row_schema()
+    definitions["block"] = _block_schema()
     return {
         "$schema": DRAFT,
         "$id": "netspec.schema.json",
         "title": "A neural network as a table of layers (netspec)",
         "description": "What goes in, the rows of the table, and what is to be done with the network.",
         "type": "object",
-        "required": ["input", "layers"],
+        "anyOf": [{"required": ["input", "layers"]}, {"required": ["inputs", "layers"]}, {"required": ["base"]}],
         "additionalProperties": False,
         "properties": {**_own_sections(), **sections},
         "$defs": definitions,
@@ -87,6 +115,38 @@ def _own_sections() -> dict[str, Schema]:
         },
         "about": {"description": "What the network is and where it comes from.", "type": ["string", "null"]},
         "input": {"description": "The shape of one sample: height x width x channels, without the batch.", **SHAPE},
+        "inputs": {
+            "description": "Several inputs instead of one: the shape of each by its name.",
+            "type": "object",
+            "additionalProperties": SHAPE,
+            "minProperties": 1,
+        },
+        "outputs": {
+            "description": "The row that each output is, by the output's name; the last row when not given.",
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1},
+            ],
+        },
+        "variables": {
+            "description": "Values that cells may name: `{width: 1.0}` for `64*width`; `--set variables.width=0.5`.",
+            "type": "object",
+        },
+        "blocks": {
+            "description": "Rows under a name with parameters, which other rows use as if it were a kind.",
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"$ref": "#/$defs/block"}, INCLUDE]},
+        },
+        "uses": {"description": "Written by a build into the resolved spec: the blocks that its rows were.", **ANY},
+        "base": {
+            **describe(BaseSettings).model_json_schema(),
+            "description": "Another spec whose rows join this network: cut at a row, trained before, frozen.",
+        },
+        "variants": {
+            "description": "By name, what is said otherwise: `{small: {variables.width: 0.5, train.epochs: 3}}`.",
+            "type": "object",
+            "additionalProperties": {"type": "object"},
+        },
         "layers": {
             "description": "The table, a row a layer; or a pasted table as a block of text below `layers: |`.",
             "anyOf": [
@@ -109,6 +169,29 @@ def _own_sections() -> dict[str, Schema]:
     }
 
 
+def _block_schema() -> Schema:
+    return {
+        "description": "A block: its parameters, its inputs where there are several, and its rows.",
+        "type": "object",
+        "required": ["layers"],
+        "additionalProperties": False,
+        "properties": {
+            "about": {"description": "What the block is.", "type": "string"},
+            "parameters": {
+                "description": f"A type ({', '.join(TYPES)}), which makes it required, or a default that gives it.",
+                "type": ["object", "null"],
+            },
+            "inputs": {
+                "description": "The names by which its rows read what it is given; `input` when not given.",
+                "type": "array",
+                "items": {"type": "string"},
+                "minItems": 1,
+            },
+            "layers": {"$ref": "#/properties/layers", "description": "The rows; the last one is the result."},
+        },
+    }
+
+
 def _row_schema() -> Schema:
     kinds = [{"$ref": f"#/$defs/{kind}"} for kind in KINDS]
     return {
@@ -116,12 +199,13 @@ def _row_schema() -> Schema:
         "anyOf": [
             {"type": "string"},
             *kinds,
+            USE,
             {
                 "type": "object",
                 "minProperties": 1,
                 "maxProperties": 1,
                 "propertyNames": {"pattern": r"^(?!type$)[A-Za-z]\w*$"},
-                "additionalProperties": {"anyOf": [{"type": "string"}, *kinds]},
+                "additionalProperties": {"anyOf": [{"type": "string"}, *kinds, USE]},
             },
         ],
     }
@@ -162,7 +246,7 @@ def _kind_schema(layer: type[Layer]) -> Schema:
         "type": "object",
         "required": ["type"],
         "additionalProperties": False,
-        "properties": {**written, **_field_schemas(layer)},
+        "properties": {**written, **_field_schemas(layer), **ROW_OPTIONS},
     }
 
 
@@ -197,15 +281,18 @@ def _field_schema(schema: Schema) -> Schema:
     if isinstance(schema.get("default"), (int, float, str)):
         kept["default"] = schema["default"]
     options: list[Schema] = []
-    for member in schema.get("anyOf", [schema]):
+    members = schema.get("anyOf", [schema])
+    # Where words mean something, another word is more likely a slip than a parameter.
+    written = {"$ref": f"#/$defs/{'notation' if any('enum' in each for each in members) else 'expression'}"}
+    for member in members:
         model = member.get("$ref", "").rpartition("/")[2]
         if model in CALLED:
             options.append({"$ref": f"#/$defs/{CALLED[model]}"})
         elif member.get("type") == "array":
-            options += [{"type": "array"}, {"type": "number"}, {"$ref": "#/$defs/notation"}]
+            options += [{"type": "array"}, {"type": "number"}, written]
         elif member.get("type") in ("integer", "number"):
             bounds = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
-            options += [{key: member[key] for key in bounds if key in member}, {"$ref": "#/$defs/notation"}]
+            options += [{key: member[key] for key in bounds if key in member}, written]
         else:
             options.append(
                 {key: value for key, value in member.items() if key not in ("title", "description", "default")}

@@ -22,6 +22,7 @@ import numpy as np
 
 from netspec.layers import (
     Activation,
+    AdaptiveAvgPool,
     Add,
     Average,
     AvgPool,
@@ -34,8 +35,10 @@ from netspec.layers import (
     GlobalAvgPool,
     Grayscale,
     GroupNorm,
+    InstanceNorm,
     LayerNorm,
     Resize,
+    RMSNorm,
     SeparableConv,
     Upsample,
 )
@@ -47,8 +50,9 @@ from netspec.reference.table import Array, Values
 from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
-MEANS = (AvgPool, GlobalAvgPool)
-NORMS = (BatchNorm, LayerNorm, GroupNorm)
+MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
+CENTRED = (LayerNorm, GroupNorm, InstanceNorm)
+NORMS = (BatchNorm, RMSNorm, *CENTRED)
 MANY = 64
 THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
 ROUNDINGS_OF_A_SUM = 1 / 16
@@ -90,7 +94,9 @@ def intermediate(
         return 1.0
     if isinstance(node.layer, Activation) and node.layer.function in TIMES_SHARE:
         return inputs[0]
-    if isinstance(node.layer, (LayerNorm, GroupNorm)):
+    if isinstance(node.layer, RMSNorm):
+        return values * _growth(node.input_type.channels)
+    if isinstance(node.layer, CENTRED):
         size = np.hypot(_centring(node.layer, inputs[0]) * weights.get("gamma", 1.0), values)
         return size * _growth(_terms(node))
     if isinstance(node.layer, (Add, Average)):
@@ -129,6 +135,9 @@ def _terms(node: Node) -> int:
     """How many numbers each mean is taken of, that gives a result or is taken off it."""
     if isinstance(node.layer, AvgPool):
         return prod(node.layer.size)
+    if isinstance(node.layer, AdaptiveAvgPool):
+        windows = node.layer.windows(node.input_type.spatial)
+        return prod(max(end - begin for begin, end in along) for along in windows)
     if isinstance(node.layer, LayerNorm):
         return prod(node.input_type.shape[axis - 1] for axis in node.layer.axis)
     if isinstance(node.layer, GroupNorm):
@@ -136,7 +145,7 @@ def _terms(node: Node) -> int:
     return prod(node.input_type.spatial)
 
 
-def _centring(layer: LayerNorm | GroupNorm, x: Values) -> Values:
+def _centring(layer: LayerNorm | GroupNorm | InstanceNorm, x: Values) -> Values:
     """How large the numbers are whose mean is taken off, over the deviation that they are then divided by."""
     grouped, axes = in_groups(layer, x)
     deviation = np.sqrt(grouped.var(axes, keepdims=True) + layer.epsilon)

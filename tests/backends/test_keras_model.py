@@ -18,7 +18,7 @@ from netspec.layers import Activation, BatchNorm, Conv, ConvTranspose, Dense, Fl
 from netspec.reference import evaluate
 from netspec.verify.inputs import biting_weights
 from netspec.worker import Worker
-from tests.backends.test_keras_render import AWKWARD, branched, compiled
+from tests.backends.test_keras_render import AWKWARD, UNCOMMON, branched, compiled
 from tests.cases import chain
 
 
@@ -60,8 +60,8 @@ def probing():
         yield worker
 
 
-def awkward():
-    network = compiled(AWKWARD)
+def awkward(text: str = AWKWARD):
+    network = compiled(text)
     inputs = {"input": np.random.default_rng(3).normal(size=(3, *network.input_type.shape)).astype(np.float32)}
     return network, biting_weights(network, seed=5), inputs
 
@@ -71,8 +71,9 @@ def relative(value, reference) -> float:
     return float(np.linalg.norm(value - reference) / np.linalg.norm(reference))
 
 
-def test_every_row_in_both_precisions_in_turn(keras):
-    network, weights, inputs = awkward()
+@pytest.mark.parametrize("text", [AWKWARD, UNCOMMON], ids=["awkward", "uncommon"])
+def test_every_row_in_both_precisions_in_turn(keras, text):
+    network, weights, inputs = awkward(text)
     reference = evaluate(network, weights, inputs)
     for precision, granted in (("float32", 1e-4), ("float64", 1e-12), ("float32", 1e-4)):
         values = keras.call("run", network=network, weights=weights, inputs=inputs, precision=precision)

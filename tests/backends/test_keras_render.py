@@ -62,7 +62,10 @@ layers:
 """
 
 
-@pytest.mark.parametrize(("name", "spec"), [("plain", PLAIN), ("awkward", AWKWARD)])
+UNCOMMON = (GOLDEN / "uncommon.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("name", "spec"), [("plain", PLAIN), ("awkward", AWKWARD), ("uncommon", UNCOMMON)])
 def test_golden(name, spec):
     assert render(compiled(spec)) == (GOLDEN / f"keras_{name}.py.txt").read_text(encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -14,11 +15,13 @@ from netspec_onnx import backend
 from netspec.backend import ExportSettings, OnnxExport
 from netspec.compile import compile_spec
 from netspec.errors import BackendError
+from netspec.layers import KINDS
 from netspec.reference import evaluate
 from netspec.spec.load import parse_spec
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
+from tests.cases import chain
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -57,15 +60,24 @@ def export(network, weights, folder, layout="nchw"):
     return backend.export(network, weights, folder, ExportSettings(onnx=OnnxExport(layout=layout)))
 
 
+UNCOMMON = (Path(__file__).parents[1] / "golden" / "uncommon.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", [SPEC, UNCOMMON], ids=["small", "uncommon"])
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_every_row_is_read(precision):
-    network, weights, inputs, reference, predicted = problem()
+def test_every_row_is_read(precision, text):
+    network, weights, inputs, reference, predicted = problem(text)
     values = backend.run(network, weights, inputs, precision)
     assert list(values) == [row.name for row in network.rows]
     for row, value in values.items():
         assert value.dtype == precision
         granted = (gate if precision == "float64" else budget)(reference[row], predicted[row])
         assert compare(reference[row], value, granted).symptom is None, row
+
+
+def test_a_dropout_is_the_row_before_it():
+    network, weights, inputs, _, _ = problem()
+    values = backend.run(network, weights, inputs, "float32")
     np.testing.assert_array_equal(values["dropout_1"], values["dense_1"])
 
 
@@ -221,6 +233,48 @@ def test_a_group_norm_keeps_its_digits_far_from_zero():
     values = backend.run(network, weights, inputs, "float32")["group_norm_1"]
     expected = evaluate(network, weights, inputs)["group_norm_1"]
     assert np.linalg.norm(values - expected) <= 1e-3 * np.linalg.norm(expected)
+
+
+def test_a_small_channel_beside_large_ones_keeps_its_digits():
+    """ONNX Runtime's own LRN carries a sum along the channels, which is negative or nothing after a large one."""
+    network = compile_spec(
+        parse_spec("{name: x, input: 4x3x96, layers: ['LRN | 5 | - | alpha=1, beta=0.5, k=1e-3']}", "x")
+    )
+    random = np.random.default_rng(2)
+    inputs = np.where(random.random((2, 4, 3, 96)) < 0.1, 1e3, 1e-2 * random.standard_normal((2, 4, 3, 96)))
+    values = backend.run(network, {}, inputs.astype(np.float32), "float32")["lrn_1"]
+    np.testing.assert_allclose(values, evaluate(network, {}, inputs.astype(np.float32))["lrn_1"], rtol=1e-5)
+
+
+def test_ceil_means_what_onnx_runtime_means():
+    """Every window, stride and pads along one axis, where torch has no pads but equal ones."""
+    windows = itertools.product(range(1, 8), (2, 3, 4), (2, 3, 4), (0, 1, 2), (0, 1, 2))
+    fitting = [case for case in windows if max(case[3:]) < case[1] <= case[0] + sum(case[3:])]
+    added = 0
+    for size, window, stride, begin, end in fitting:
+        x = np.random.default_rng(size).standard_normal((2, size, 3)).astype(np.float32)
+        for kind, options in (("MaxPool", {}), ("AvgPool", {}), ("AvgPool", {"count_include_pad": True})):
+            layer = KINDS[kind](size=window, stride=stride, padding=((begin, end),), ceil=True, **options)
+            network = chain("ceil", (size, 3), layer)
+            added += network.nodes[0].layer.ceil
+            [expected] = evaluate(network, {}, x).values()
+            attributes = {"kernel_shape": [window], "strides": [stride], "pads": [begin, end], "ceil_mode": 1}
+            attributes |= {name: int(value) for name, value in options.items()}
+            found = one_operator(kind.replace("Avg", "Average"), x.transpose(0, 2, 1), attributes).transpose(0, 2, 1)
+            assert found.shape == expected.shape, layer
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=repr(layer))
+    assert added > len(fitting) / 2, "many of these add a window"
+
+
+def one_operator(name, x, attributes):
+    """What ONNX Runtime computes for one operator."""
+    values = [onnx.helper.make_tensor_value_info(each, onnx.TensorProto.FLOAT, None) for each in "xy"]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(name, ["x"], ["y"], **attributes)], "one", *([v] for v in values)
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 21)], ir_version=10)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": np.ascontiguousarray(x)})[0]
 
 
 @pytest.mark.parametrize(("old", "new"), [(30, 9), (36, 39), (40, 6), (7, 3)])

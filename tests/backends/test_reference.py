@@ -35,9 +35,10 @@ INEXACT = {
     ("torch", "activation-softplus"): 1e-8,  # linear above 20
     ("torch", "activation-mish"): 1e-8,
     ("onnx", "batch_norm"): 1e-7,  # epsilon is a float32 attribute
+    ("onnx", "instance_norm"): 1e-7,
 }
 # How many cases each library answers, so that a silent gap shows.
-ANSWERED = {"keras": 228, "torch": 144, "onnx": 96}
+ANSWERED = {"keras": 294, "torch": 253, "onnx": 144}
 
 
 @pytest.mark.parametrize("library", ANSWERED)

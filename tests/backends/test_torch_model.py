@@ -17,7 +17,7 @@ from netspec.reference import evaluate
 from netspec.verify.budget import budget, predict
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
-from tests.backends.test_torch_render import CROOKED, ROOT, branched, compiled
+from tests.backends.test_torch_render import CROOKED, ROOT, UNCOMMON, branched, compiled
 from tests.cases import chain, first
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")
@@ -38,7 +38,7 @@ EXCHANGES = [
 
 
 @pytest.mark.parametrize(
-    "network", [CROOKED, branched(), compiled("digits-cnn"), *EXCHANGES], ids=lambda network: network.name
+    "network", [CROOKED, UNCOMMON, branched(), compiled("digits-cnn"), *EXCHANGES], ids=lambda network: network.name
 )
 def test_every_row_of_a_chain(workers, network):
     weights = biting_weights(network, seed=3)

@@ -75,6 +75,9 @@ layers:
 )
 
 
+UNCOMMON = compile_spec(load_spec(GOLDEN / "uncommon.yaml"))
+
+
 def specs() -> list[Path]:
     found = sorted((ROOT / "specs").glob("*.yaml"))
     assert found
@@ -91,7 +94,7 @@ def ruff(command: str, source: str, *options: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-@pytest.mark.parametrize("network", [compiled("cifar10-cnn"), CROOKED], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [compiled("cifar10-cnn"), CROOKED, UNCOMMON], ids=lambda network: network.name)
 def test_golden(network):
     path = GOLDEN / f"torch_{network.name}.py.txt"
     source = render(network).source
@@ -115,7 +118,7 @@ def test_golden_adds_up():
 
 def test_tools_find_nothing(tmp_path):
     """Every spec and every case of every layer: ruff's default rules are content, and its formatter too."""
-    networks = [CROOKED, *(case.network() for case in LAYER_CASES)]
+    networks = [CROOKED, UNCOMMON, *(case.network() for case in LAYER_CASES)]
     networks += [compile_spec(load_spec(path)) for path in specs()]
     for network in networks:
         source = render(network).source

@@ -92,6 +92,38 @@ def test_pool_strides_by_its_size_unless_told() -> None:
     assert [layer.stride for layer in layers if isinstance(layer, MaxPool)] == [(3, 3), (1, 1)]
 
 
+def test_a_name_may_say_how_it_pads() -> None:
+    spellings = {
+        "constant": ("Pad", "ZeroPad", "ZeroPadding2D", "zero_pad", "Padding", "ConstantPad2d"),
+        "reflect": ("Pad | 1 | - | mode=reflect", "ReflectionPad2d", "reflection_pad"),
+        "edge": ("Pad | 1 | - | mode=replicate", "ReplicationPad2D", "Pad | 1 | - | mode=Edge"),
+    }
+    for mode, names in spellings.items():
+        networks = [network_of(name) for name in names]
+        assert [network.nodes[0].layer.plain()["mode"] for network in networks] == [mode] * len(names)
+        assert len({network.digest for network in networks}) == 1
+        assert networks[0].rows[0].name == "pad_1"
+
+
+def test_ceil_stays_where_it_adds_a_window() -> None:
+    sizes = {"valid": (14, True), "same": (14, False), "1": (15, True)}
+    for padding, (size, stays) in sizes.items():
+        network = network_of(f"MaxPool | 3 | - | stride=2, ceil_mode=true, padding={padding}")
+        assert network.output_type.shape == (size, size, 3)
+        assert network.nodes[0].layer.plain()["ceil"] is stays
+
+
+def test_parts_of_an_axis_resolve_to_numbers() -> None:
+    for written, begin, end, axis in (
+        ("Slice | 1", 1, 3, 3),
+        ("Slice | -2, -1", 1, 2, 3),
+        ("Slice | 4, 9 | - | axis=1", 4, 9, 1),
+        ("Slice | end=-3 | - | axis=-2", 0, 25, 2),
+    ):
+        fields = network_of(written).nodes[0].layer.plain()
+        assert (fields["begin"], fields["end"], fields["axis"]) == (begin, end, axis)
+
+
 def test_conv_transpose_resolves_to_a_crop() -> None:
     layer = network_of("ConvTranspose | 4, 3 | - | stride=2, padding=same").nodes[0].layer
     assert isinstance(layer, ConvTranspose)

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from netspec.layers import (
+    LRN,
     Activation,
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
     AvgPool,
     BatchNorm,
     Conv,
@@ -19,14 +22,21 @@ from netspec.layers import (
     Flatten,
     Grayscale,
     GroupNorm,
+    InstanceNorm,
     LayerNorm,
+    LayerScale,
     MaxPool,
     Normalize,
+    Pad,
     Permute,
+    PixelShuffle,
     Rescale,
     Reshape,
     Resize,
+    RMSNorm,
     SeparableConv,
+    Slice,
+    Split,
     Upsample,
 )
 from netspec.reference import evaluate, interpret
@@ -120,6 +130,61 @@ def test_max_pool_pads_with_minus_infinity():
 def test_avg_pool_counts_pads_only_when_asked():
     assert value(AvgPool(size=2, padding="same"), [[2], [4], [6]])[:, 0].tolist() == [3, 6]
     assert value(AvgPool(size=2, padding="same", count_include_pad=True), [[2], [4], [6]])[:, 0].tolist() == [3, 3]
+
+
+def test_ceil_adds_a_window_over_what_is_left():
+    x = [[1.0], [-2], [4], [5], [-9]]
+    assert value(MaxPool(size=2), x)[:, 0].tolist() == [1, 5]
+    assert value(MaxPool(size=2, ceil=True), x)[:, 0].tolist() == [1, 5, -9]
+    assert value(AvgPool(size=2, ceil=True), x)[:, 0].tolist() == [-0.5, 4.5, -9]
+    # Of four pixels and a pad, the second window has one pixel and a pad that counts; nothing beyond it does.
+    counted = AvgPool(size=3, padding=((0, 1),), ceil=True, count_include_pad=True)
+    assert value(counted, x[:4])[:, 0].tolist() == [1, 2.5]
+    # A third window would begin in the pad, and is none.
+    assert value(AvgPool(size=2, padding=((0, 1),), ceil=True), x[:4])[:, 0].tolist() == [-0.5, 4.5]
+
+
+def test_adaptive_windows_are_as_equal_as_can_be():
+    x = [[1.0], [-2], [4], [5], [-9]]
+    assert value(AdaptiveMaxPool(size=2), x)[:, 0].tolist() == [4, 5]  # 0 to 3 and 2 to 5
+    assert value(AdaptiveAvgPool(size=2), x)[:, 0].tolist() == [1, 0]
+    assert value(AdaptiveMaxPool(size=3), x)[:, 0].tolist() == [1, 5, 5]  # 0 to 2, 1 to 4, 3 to 5
+    plane = np.arange(15.0).reshape(3, 5, 1)
+    assert value(AdaptiveAvgPool(size=(1, 2)), plane)[0, :, 0].tolist() == [6, 8]
+
+
+def test_pads():
+    x = [[1.0], [2], [3]]
+    modes = {"reflect": [3, 2, 1, 2, 3, 2], "edge": [1, 1, 1, 2, 3, 3], "symmetric": [2, 1, 1, 2, 3, 3]}
+    for mode, expected in modes.items():
+        assert value(Pad(padding=((2, 1),), mode=mode), x)[:, 0].tolist() == expected
+    assert value(Pad(padding=((0, 1),), value=7), x)[:, 0].tolist() == [1, 2, 3, 7]
+
+
+def test_parts_of_an_axis():
+    x = np.arange(12.0).reshape(3, 4)
+    assert value(Slice(begin=1, end=-1), x).tolist() == [[1, 2], [5, 6], [9, 10]]
+    assert value(Slice(begin=-1, axis=1), x).tolist() == [[8, 9, 10, 11]]
+    assert value(Split(parts=2, index=1), x).tolist() == [[2, 3], [6, 7], [10, 11]]
+    assert value(Split(parts=3, index=0, axis=1), x).tolist() == [[0, 1, 2, 3]]
+
+
+def test_pixel_shuffle_takes_the_channels_of_a_result_side_by_side():
+    found = value(PixelShuffle(size=2), [[[0.0, 1, 2, 3, 10, 11, 12, 13]]])
+    assert found[..., 0].tolist() == [[0, 1], [2, 3]]
+    assert found[..., 1].tolist() == [[10, 11], [12, 13]]
+
+
+def test_scales():
+    assert value(InstanceNorm(epsilon=0.75), [[1.0, 5], [2, 5]], gamma=[1, 2], beta=[0, 3]).tolist() == [
+        [-0.5, 3],
+        [0.5, 3],
+    ]
+    assert value(RMSNorm(epsilon=0.5), [1.0, -4.0], gamma=[1, 2]).tolist() == [1 / 3, -8 / 3]  # the mean square is 8.5
+    assert value(LayerScale(), [[1.0, -4.0]], gamma=[2, 0.5]).tolist() == [[2, -2]]
+    # Sums of squares 1 + 4, 1 + 4 + 9 and 4 + 9; alpha / size is 1.
+    found = value(LRN(size=3, alpha=3, beta=0.5, k=2), [1.0, 2, 3])
+    np.testing.assert_allclose(found, [1 / sqrt(7), 2 / 4, 3 / sqrt(15)], rtol=1e-15)
 
 
 def test_norms():

@@ -57,6 +57,20 @@ def test_every_kind_survives() -> None:
   - SeparableConv | 8, 3 | prelu | padding=same
   - GroupNorm | 4
   - ZeroPad | ((1,2),(0,1))
+  - ReflectionPad2D | 1
+  - Pad | 1 | - | value=0.1
+  - MaxPool | 2 | - | ceil=true, stride=1
+  - LayerScale
+  - InstanceNorm | - | - | scale=false
+  - RMSNorm
+  - LRN | 3
+  - DropPath | 0.1
+  - Slice | -8
+  - Split | 2, 1
+  - PixelShuffle | 2
+  - AdaptiveAvgPool | (9,7)
+  - AdaptiveMaxPool | 7
+  - CNN | 8, 1
   - Crop | 1
   - Upsample | 2, mode=bilinear
   - Resize | (9,11)

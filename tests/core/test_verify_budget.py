@@ -7,6 +7,7 @@ import pytest
 
 from netspec.layers import (
     Activation,
+    AdaptiveAvgPool,
     BatchNorm,
     Conv,
     Dense,
@@ -17,6 +18,7 @@ from netspec.layers import (
     LayerNorm,
     MaxPool,
     Rescale,
+    RMSNorm,
 )
 from netspec.reference import evaluate, evaluate_node, interpret
 from netspec.verify.budget import budget, gate, norms, predict
@@ -112,6 +114,29 @@ def test_cancelling_results_are_granted_what_their_terms_round():
     predicted = predict(network, weights, inputs, reference)["dense_1"]
     # 1000 - 999.999 = 0.001: its terms round by 1000 u = 6e-5, six percent of the result.
     assert predicted[0] > 1e3 * UNIT
+
+
+LONG = {
+    "mean square": (chain("wide", (20_000,), RMSNorm(scale=False)), lambda x: x / np.sqrt(summed(x * x) / x.size)),
+    "mean": (chain("window", (200, 101, 1), AdaptiveAvgPool(size=1)), lambda x: summed(x) / x.size),
+}
+
+
+def summed(values):
+    """The sum in float32, one number after the other."""
+    return np.cumsum(values.ravel(), dtype=np.float32)[-1]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_sums_of_equal_numbers_are_granted_their_rounding(name):
+    network, compute = LONG[name]
+    [row] = [row.name for row in network.rows]
+    inputs = np.full((1, *network.input_type.shape), 0.7, np.float32)
+    reference = evaluate(network, {}, {"input": inputs})
+    predicted = predict(network, {}, {"input": inputs}, reference)
+    found = np.broadcast_to(compute(inputs), reference[row].shape)
+    assert compare(reference[row], found, budget(reference[row], np.zeros(1))).symptom == "value", "far from float32"
+    assert compare(reference[row], found, budget(reference[row], predicted[row])).symptom is None
 
 
 def test_gates_have_floors():

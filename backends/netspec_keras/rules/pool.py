@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
@@ -26,6 +26,7 @@ def padding_of(layer: MaxPool | AvgPool, node: Node) -> str | None:
 @rules(MaxPool)
 def max_pool(layer: MaxPool, node: Node) -> Realisation:
     """The largest value of each window; pads are minus infinity."""
+    layer = layer.floored(node.input_type.spatial)
     padding = padding_of(layer, node)
     if padding:
         return Realisation((pooling(layer, "Max", padding),))
@@ -37,12 +38,22 @@ def max_pool(layer: MaxPool, node: Node) -> Realisation:
 @rules(AvgPool)
 def avg_pool(layer: AvgPool, node: Node) -> Realisation:
     """The mean of each window, with or without its pads."""
+    spatial = node.input_type.spatial
+    if layer.ceil and layer.count_include_pad and any(map(any, layer.pads)):
+        # The pads become part of an image whose means then leave out what the last window reaches over.
+        beyond = tuple((0, over) for over in layer.overhang(spatial))
+        return Realisation((*zero_padding(layer.pads), *inside_means(layer.replace(padding=beyond))))
+    layer = layer.floored(spatial)
     padding = padding_of(layer, node)
     if padding == "valid" or (padding and not layer.count_include_pad):
         return Realisation((pooling(layer, "Average", padding),))
-    steps: tuple[Step, ...] = (*zero_padding(layer.pads), pooling(layer, "Average", "valid"))
     if layer.count_include_pad:
-        return Realisation(steps)
+        return Realisation((*zero_padding(layer.pads), pooling(layer, "Average", "valid")))
+    return Realisation(inside_means(layer))
+
+
+def inside_means(layer: AvgPool) -> tuple[Step, ...]:
+    """Means over zeros, divided by the share of each window that lies inside the image."""
     first_channel = ", ".join([*":" * (len(layer.size) + 1), ":1"])
     share = Aside(
         (
@@ -52,7 +63,52 @@ def avg_pool(layer: AvgPool, node: Node) -> Realisation:
         ),
         why="The share of each window that lies inside the image, for its pads do not count",
     )
-    return Realisation((share, *steps, Compute("{x} / {aside}", ("true_divide",))))
+    padded = zero_padding(layer.pads, "_beyond" if layer.ceil else "_pad")
+    return (share, *padded, pooling(layer, "Average", "valid"), Compute("{x} / {aside}", ("true_divide",)))
+
+
+@rules(AdaptiveMaxPool)
+def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Realisation:
+    """The largest value of each window."""
+    return adaptive(layer, node, "Max", "max")
+
+
+@rules(AdaptiveAvgPool)
+def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Realisation:
+    """The mean of each window."""
+    return adaptive(layer, node, "Average", "mean")
+
+
+def adaptive(layer: AdaptiveMaxPool | AdaptiveAvgPool, node: Node, kind: str, function: str) -> Realisation:
+    """The stock pool with the same windows, or else each window by itself, one axis after the other.
+
+    Keras' own adaptive layers compute their windows in floating point, which on JAX gives wrong ones (Keras 3.15).
+    """
+    spatial = node.input_type.spatial
+    rank = len(spatial)
+    if max(layer.size) == 1:
+        return one(f"Global{kind}Pooling{rank}D", keepdims=True)
+    regular = layer.regular(spatial)
+    if regular:
+        size, stride = regular
+        if max(size) == 1:
+            return one("Identity")
+        return one(f"{kind}Pooling{rank}D", alike(size), strides=None if stride == size else alike(stride))
+    steps = tuple(
+        Compute(windows_along(axis, size, parts, function), ("get_item", function, "concatenate"))
+        for axis, (size, parts) in enumerate(zip(spatial, layer.size, strict=True), start=1)
+        if size != parts
+    )
+    return Realisation(steps)
+
+
+def windows_along(axis: int, size: int, parts: int, function: str) -> str:
+    """The windows of one axis, each reduced, side by side."""
+    if parts == 1:
+        return f"ops.{function}({{x}}, axis={axis}, keepdims=True)"
+    window = f"{':, ' * axis}{size} * i // {parts} : -(-{size} * (i + 1) // {parts})"
+    reduced = f"ops.{function}({{x}}[{window}], axis={axis}, keepdims=True)"
+    return f"ops.concatenate([{reduced} for i in range({parts})], axis={axis})"
 
 
 @rules(GlobalMaxPool)

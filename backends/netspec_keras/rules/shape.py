@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from netspec.layers import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
+from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
 from netspec.source import alike, unless
-from netspec_keras.steps import Apply, Realisation, border, one, rules, written
+from netspec_keras.steps import Apply, Compute, Realisation, border, literal, one, rules, written
 
 
 @rules(Flatten)
@@ -31,10 +31,42 @@ def permute(layer: Permute, node: Node) -> Realisation:
     return one("Permute", layer.order)
 
 
-@rules(ZeroPad)
-def zero_pad(layer: ZeroPad, node: Node) -> Realisation:
-    """Zeros around the image."""
-    return one(f"ZeroPadding{len(layer.padding)}D", border(layer.padding))
+@rules(Pad)
+def pad(layer: Pad, node: Node) -> Realisation:
+    """The stock layer for zeros, an operation for other constants and for reflections of images.
+
+    TensorFlow has no edges, Keras on torch no volumes, and there it takes symmetric for edge (Keras 3.15).
+    """
+    if layer.mode == "constant" and layer.value == 0:
+        return one(f"ZeroPadding{len(layer.padding)}D", border(layer.padding))
+    pads = literal(((0, 0), *layer.padding, (0, 0)))
+    if layer.mode == "constant":
+        return Realisation((Compute(f"ops.pad({{x}}, {pads}, constant_values={literal(layer.value)})", ("pad",)),))
+    if not any(map(any, layer.padding)):
+        return one("Identity")
+    if layer.mode == "reflect" and len(layer.padding) < 3:
+        return Realisation((Compute(f'ops.pad({{x}}, {pads}, mode="reflect")', ("pad",)),))
+    return Realisation(
+        tuple(continued(layer.mode, *axis) for axis in enumerate(layer.padding, start=1) if any(axis[1]))
+    )
+
+
+def continued(mode: str, axis: int, pads: tuple[int, int]) -> Compute:
+    """One axis between pixels of its own."""
+    begin, end = pads
+    left, right = {
+        "edge": (":1", "-1:"),
+        "symmetric": (f":{begin}", f"-{end}:"),
+        "reflect": (f"1:{begin + 1}", f"-{end + 1}:-1"),
+    }[mode]
+
+    def pixels(span: str, count: int) -> list[str]:
+        found = f"{{x}}[{':, ' * axis}{span}]"
+        several = f"ops.repeat({found}, {count}, axis={axis})" if mode == "edge" else f"ops.flip({found}, axis={axis})"
+        return [several if count > 1 else found] if count else []
+
+    pieces = ", ".join([*pixels(left, begin), "{x}", *pixels(right, end)])
+    return Compute(f"ops.concatenate([{pieces}], axis={axis})", ("get_item", "repeat", "flip", "concatenate"))
 
 
 @rules(Crop)
@@ -43,7 +75,39 @@ def crop(layer: Crop, node: Node) -> Realisation:
     return one(f"Cropping{len(layer.crop)}D", border(layer.crop))
 
 
+@rules(Slice)
+def slice_(layer: Slice, node: Node) -> Realisation:
+    """A part of one axis."""
+    assert layer.end is not None, "the layer is not resolved"
+    return Realisation((part(layer.axis, layer.begin, layer.end),))
+
+
+@rules(Split)
+def split(layer: Split, node: Node) -> Realisation:
+    """One part alone: `ops.split` would compute them all."""
+    return Realisation((part(layer.axis, *layer.span(node.input_type)),))
+
+
+def part(axis: int, begin: int, end: int) -> Compute:
+    """What lies between two places of one axis."""
+    return Compute(f"{{x}}[{':, ' * axis}{begin or ''}:{end}]", ("get_item",))
+
+
 @rules(Upsample)
 def upsample(layer: Upsample, node: Node) -> Realisation:
     """Enlarged by whole factors."""
     return one(f"UpSampling{len(layer.size)}D", alike(layer.size), interpolation=unless(layer.mode, "nearest"))
+
+
+@rules(PixelShuffle)
+def pixel_shuffle(layer: PixelShuffle, node: Node) -> Realisation:
+    """The channels of a square as two axes of their own, which then join those of the image."""
+    height, width, _ = node.input_type.shape
+    apart = (height, width, node.output.channels, layer.size, layer.size)
+    return Realisation(
+        (
+            Apply("Reshape", written(apart), "_squares"),
+            Apply("Permute", written((1, 4, 2, 5, 3)), "_permute"),
+            Apply("Reshape", written(node.output.shape)),
+        )
+    )

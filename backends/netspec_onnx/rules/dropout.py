@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.layers import Dropout, SpatialDropout
+from netspec.layers import Dropout, SpatialDropout, StochasticDepth
 from netspec.network import Node
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
@@ -19,5 +19,11 @@ def dropout(layer: Dropout, node: Node) -> Emission:
 
 @rules(SpatialDropout)
 def spatial_dropout(layer: SpatialDropout, node: Node) -> Emission:
+    """Nothing."""
+    return Emission(_unchanged)
+
+
+@rules(StochasticDepth)
+def stochastic_depth(layer: StochasticDepth, node: Node) -> Emission:
     """Nothing."""
     return Emission(_unchanged)

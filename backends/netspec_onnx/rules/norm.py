@@ -1,12 +1,12 @@
-"""Normalisation; an epsilon is always stated."""
+"""Normalisation and learnt scales; an epsilon is always stated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Placement
-from netspec.layers import BatchNorm, GroupNorm, LayerNorm
+from netspec.backend import Order, Placement
+from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
 from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, place, rules
 
@@ -85,9 +85,84 @@ def group_norm(layer: GroupNorm, node: Node) -> Emission:
     return Emission(build, "first", placed)
 
 
-def _every_channel(layer: GroupNorm) -> Callable[[Scope, Value], Value]:
+def _every_channel(layer: GroupNorm | InstanceNorm) -> Callable[[Scope, Value], Value]:
     def build(scope: Scope, given: Value) -> Value:
         affine = _affine(scope, (given.type.channels,))
         return scope.op("InstanceNormalization", given, *affine, epsilon=layer.epsilon)
 
     return build
+
+
+@rules(InstanceNorm)
+def instance_norm(layer: InstanceNorm, node: Node) -> Emission:
+    """InstanceNormalization."""
+    return Emission(_every_channel(layer), "first")
+
+
+def _gamma(node: Node) -> tuple[Order, Mapping[str, Placement]]:
+    """The order in which a layer over single positions is written, and gamma shaped for it.
+
+    Sequences mostly come from and go to layers whose channels stand last, images to convolutions.
+    """
+    kind = node.input_type
+    if kind.rank < 3 or not node.weights:
+        return "last", {}
+    return "first", place(node, "gamma", shape=(kind.channels, *(1 for _ in kind.spatial)))
+
+
+@rules(RMSNorm)
+def rms_norm(layer: RMSNorm, node: Node) -> Emission:
+    """Primitives, for ONNX has RMSNormalization from opset 23 on."""
+    order, placed = _gamma(node)
+
+    def build(scope: Scope, given: Value) -> Value:
+        channels = scope.integers("channels", [given.axis(given.type.rank)])
+        one = TensorType((*given.type.spatial, 1))
+        squares = scope.op("Mul", given, given.ir, part="squares")
+        mean = scope.op("ReduceMean", squares, channels, part="mean", type=one, keepdims=1)
+        raised = scope.op("Add", mean, scope.constant("epsilon", layer.epsilon), part="raised", type=one)
+        root = scope.op("Sqrt", raised, part="root", type=one)
+        if not layer.scale:
+            return scope.op("Div", given, root.ir)
+        return scope.op("Mul", scope.op("Div", given, root.ir, part="normal"), scope.weight("gamma"))
+
+    return Emission(build, order, placed)
+
+
+@rules(LRN)
+def lrn(layer: LRN, node: Node) -> Emission:
+    """The mean of squares as an AveragePool along the channels, whose pads count, then the quotient.
+
+    ONNX Runtime's LRN takes images alone, and carries one sum along the channels to which it adds squares and takes
+    them off again: beside a channel of 1000 its results are wrong by a thousandth and more, or are no numbers.
+    """
+    kind, reach = node.input_type, layer.size // 2
+
+    def build(scope: Scope, given: Value) -> Value:
+        positions = kind.size // kind.channels
+        squares = scope.op("Mul", given, given.ir, part="squares")
+        plane = TensorType((kind.channels, positions, 1))
+        folded = scope.op(
+            "Reshape", squares, scope.integers("plane", (0, 1, kind.channels, -1)), part="folded", type=plane
+        )
+        window: dict[str, Any] = {"kernel_shape": (layer.size, 1), "strides": (1, 1), "ceil_mode": 0}
+        window |= {"pads": (reach, 0, reach, 0), "count_include_pad": 1}
+        means = scope.op("AveragePool", folded, part="means", **window)
+        near = scope.op("Reshape", means, scope.integers("shape", (0, *given.shape)), part="near", type=kind)
+        scaled = scope.op("Mul", near, scope.constant("alpha", layer.alpha), part="scaled")
+        raised = scope.op("Add", scaled, scope.constant("k", layer.k), part="raised")
+        power = scope.op("Pow", raised, scope.constant("beta", layer.beta), part="power")
+        return scope.op("Div", given, power.ir)
+
+    return Emission(build, "first")
+
+
+@rules(LayerScale)
+def layer_scale(layer: LayerScale, node: Node) -> Emission:
+    """Mul by a constant a channel."""
+    order, placed = _gamma(node)
+
+    def build(scope: Scope, given: Value) -> Value:
+        return scope.op("Mul", given, scope.weight("gamma"))
+
+    return Emission(build, order, placed)

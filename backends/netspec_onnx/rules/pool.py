@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 from netspec_onnx.rules.conv import begins_then_ends
+from netspec_onnx.rules.shape import padded
 
 
 def _window(layer: MaxPool | AvgPool) -> dict[str, Any]:
@@ -16,22 +17,83 @@ def _window(layer: MaxPool | AvgPool) -> dict[str, Any]:
 
 @rules(MaxPool)
 def max_pool(layer: MaxPool, node: Node) -> Emission:
-    """MaxPool; its pads count as minus infinity."""
+    """MaxPool; its pads count as minus infinity, and so does what `ceil` reaches over."""
+    window = _window(layer.floored(node.input_type.spatial))
 
     def build(scope: Scope, given: Value) -> Value:
-        return scope.op("MaxPool", given, **_window(layer))
+        return scope.op("MaxPool", given, **window)
 
     return Emission(build, "first")
 
 
 @rules(AvgPool)
 def avg_pool(layer: AvgPool, node: Node) -> Emission:
-    """AveragePool; whether its pads count is said."""
+    """AveragePool; whether its pads count is said. What `ceil` reaches over never counts, so pads that do are a Pad."""
+    spatial = node.input_type.spatial
+    apart = layer.ceil and layer.count_include_pad and any(map(any, layer.pads))
+    beyond = tuple((0, over) for over in layer.overhang(spatial))
+    floored = layer.floored(spatial)
+    window = _window(floored.replace(padding=beyond) if apart else floored)
 
     def build(scope: Scope, given: Value) -> Value:
-        return scope.op("AveragePool", given, count_include_pad=int(layer.count_include_pad), **_window(layer))
+        if apart:
+            given = padded(scope, given, layer.pads, part="padded")
+        return scope.op("AveragePool", given, count_include_pad=int(floored.count_include_pad), **window)
 
     return Emission(build, "first")
+
+
+@rules(AdaptiveMaxPool)
+def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Emission:
+    """The largest value of each window."""
+    return _adaptive(layer, node, "Max")
+
+
+@rules(AdaptiveAvgPool)
+def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Emission:
+    """The mean of each window."""
+    return _adaptive(layer, node, "Average")
+
+
+def _adaptive(layer: AdaptiveMaxPool | AdaptiveAvgPool, node: Node, kind: str) -> Emission:
+    """The pool with the same windows; where they differ, slices reduced and put together, one axis after the other."""
+    spatial = node.input_type.spatial
+    if max(layer.size) == 1:
+        return _global(f"Global{kind}Pool", keepdims=True)
+    regular = layer.regular(spatial)
+    if regular is None:
+        return Emission(
+            lambda scope, given: _by_slices(scope, given, layer, "ReduceMax" if kind == "Max" else "ReduceMean")
+        )
+    size, stride = regular
+    window: dict[str, Any] = {"kernel_shape": size, "strides": stride, "pads": (0,) * (2 * len(size)), "ceil_mode": 0}
+
+    def build(scope: Scope, given: Value) -> Value:
+        return given if max(size) == 1 else scope.op(f"{kind}Pool", given, **window)
+
+    return Emission(build, None if max(size) == 1 else "first")
+
+
+def _by_slices(scope: Scope, given: Value, layer: AdaptiveMaxPool | AdaptiveAvgPool, reduce: str) -> Value:
+    spatial = given.type.spatial
+    axes = [axis for axis, size in enumerate(layer.size) if size != spatial[axis]]
+    for axis in axes:
+        at = given.axis(axis + 1)
+        place, pieces = scope.integers(f"axis_{axis + 1}", [at]), []
+        for index, (begin, end) in enumerate(layer.windows(spatial)[axis]):
+            name = f"axis_{axis + 1}/window_{index}"
+            limits = scope.integers(f"{name}/begin", [begin]), scope.integers(f"{name}/end", [end])
+            window = scope.op("Slice", given, *limits, place, part=name, type=_resized(given.type, axis, end - begin))
+            type_ = _resized(given.type, axis, 1)
+            pieces.append(scope.op(reduce, window, place, part=f"{name}/value", type=type_, keepdims=1))
+        part = None if axis == axes[-1] else f"axis_{axis + 1}/values"
+        type_ = _resized(given.type, axis, len(pieces))
+        given = scope.op("Concat", pieces[0], *(piece.ir for piece in pieces[1:]), part=part, type=type_, axis=at)
+    return given
+
+
+def _resized(type_: TensorType, axis: int, size: int) -> TensorType:
+    return TensorType((*type_.shape[:axis], size, *type_.shape[axis + 1 :]))
 
 
 def _global(op_type: str, keepdims: bool) -> Emission:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from netspec.layers import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
-from netspec.network import Node
+from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
 
@@ -45,18 +46,48 @@ def permute(layer: Permute, node: Node) -> Emission:
     return Emission(build)
 
 
-@rules(ZeroPad)
-def zero_pad(layer: ZeroPad, node: Node) -> Emission:
-    """Pad with a constant."""
+@rules(Pad)
+def pad(layer: Pad, node: Node) -> Emission:
+    """Pad in the mode of this name; ONNX has no symmetric one, so there the pixels are gathered."""
 
     def build(scope: Scope, given: Value) -> Value:
-        rank = given.type.rank + 1
-        pads = [0] * (2 * rank)
-        for axis, (begin, end) in enumerate(layer.padding, start=1):
-            pads[given.axis(axis)], pads[given.axis(axis) + rank] = begin, end
-        return scope.op("Pad", given, scope.integers("pads", pads), scope.constant("zero", 0.0), mode="constant")
+        if layer.mode == "symmetric":
+            return _mirrored(scope, given, layer.padding)
+        return padded(scope, given, layer.padding, layer.mode, layer.value)
 
     return Emission(build)
+
+
+def padded(
+    scope: Scope,
+    given: Value,
+    padding: Sequence[tuple[int, int]],
+    mode: str = "constant",
+    value: float = 0.0,
+    part: str | None = None,
+) -> Value:
+    """The value with (begin, end) pads along its spatial axes, as a step of this name or as the node's result."""
+    rank = given.type.rank + 1
+    pads = [0] * (2 * rank)
+    for axis, (begin, end) in enumerate(padding, start=1):
+        pads[given.axis(axis)], pads[given.axis(axis) + rank] = begin, end
+    fill = (scope.constant("zero" if value == 0 else "value", value),) if mode == "constant" else ()
+    spatial = (size + sum(pad) for size, pad in zip(given.type.spatial, padding, strict=True))
+    type_ = TensorType((*spatial, given.type.channels))
+    return scope.op("Pad", given, scope.integers("pads", pads), *fill, part=part, type=type_, mode=mode)
+
+
+def _mirrored(scope: Scope, given: Value, padding: Sequence[tuple[int, int]]) -> Value:
+    """Every axis between its own first and last pixels in reverse."""
+    axes = [axis for axis, pads in enumerate(padding, start=1) if any(pads)]
+    for axis in axes:
+        (begin, end), size = padding[axis - 1], given.type.shape[axis - 1]
+        places = [*reversed(range(begin)), *range(size), *reversed(range(size - end, size))]
+        type_ = TensorType((*given.type.shape[: axis - 1], len(places), *given.type.shape[axis:]))
+        part = None if axis == axes[-1] else f"axis_{axis}"
+        pixels = scope.integers(f"pixels_{axis}", places)
+        given = scope.op("Gather", given, pixels, part=part, type=type_, axis=given.axis(axis))
+    return given
 
 
 @rules(Crop)
@@ -74,6 +105,27 @@ def crop(layer: Crop, node: Node) -> Emission:
     return Emission(build)
 
 
+@rules(Slice)
+def slice_(layer: Slice, node: Node) -> Emission:
+    """Slice along one axis."""
+    assert layer.end is not None, "the layer is not resolved"
+    return _part(layer.axis, layer.begin, layer.end)
+
+
+@rules(Split)
+def split(layer: Split, node: Node) -> Emission:
+    """Slice: ONNX' Split would compute every part."""
+    return _part(layer.axis, *layer.span(node.input_type))
+
+
+def _part(axis: int, begin: int, end: int) -> Emission:
+    def build(scope: Scope, given: Value) -> Value:
+        limits = scope.integers("begin", [begin]), scope.integers("end", [end])
+        return scope.op("Slice", given, *limits, scope.integers("axes", [given.axis(axis)]))
+
+    return Emission(build)
+
+
 @rules(Upsample)
 def upsample(layer: Upsample, node: Node) -> Emission:
     """Resize by whole factors."""
@@ -87,5 +139,15 @@ def upsample(layer: Upsample, node: Node) -> Emission:
         if layer.mode == "nearest":
             how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return scope.op("Resize", given, None, scales, **how)
+
+    return Emission(build, "first")
+
+
+@rules(PixelShuffle)
+def pixel_shuffle(layer: PixelShuffle, node: Node) -> Emission:
+    """DepthToSpace, in the mode that has torch's order of the channels."""
+
+    def build(scope: Scope, given: Value) -> Value:
+        return scope.op("DepthToSpace", given, blocksize=layer.size, mode="CRD")
 
     return Emission(build, "first")

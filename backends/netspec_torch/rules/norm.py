@@ -1,20 +1,22 @@
-"""Normalisation."""
+"""Normalisation and learnt scales."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 from netspec.backend import Placement
-from netspec.layers import BatchNorm, GroupNorm, LayerNorm
+from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
 from netspec.network import Node
 from netspec.source import alike, unless
-from netspec_torch.line import Attribute, Line, call, rules
+from netspec_torch.line import Attribute, Line, call, literal, rules
 
 TORCH_EPSILON = 1e-5
 TORCH_MOMENTUM = 0.1
 
 
-def affine(layer: BatchNorm | GroupNorm | LayerNorm) -> tuple[dict[str, Placement], bool | None, tuple[str, ...]]:
+def affine(
+    layer: BatchNorm | GroupNorm | LayerNorm | InstanceNorm,
+) -> tuple[dict[str, Placement], bool | None, tuple[str, ...]]:
     """Gamma and beta, torch's option when there is neither, and the statement that takes one of them away."""
     weights = {"gamma": Placement("weight")} if layer.scale else {}
     weights |= {"beta": Placement("bias")} if layer.center else {}
@@ -72,3 +74,45 @@ def group_norm(layer: GroupNorm, node: Node) -> Line:
     # at a mean of 1000, and its backward pass crashes when the images need no gradient (torch 2.13, on the CPU).
     why = ("# where the channels lie last in memory, GroupNorm is not exact",)
     return Line({"first": "{self}({x}.contiguous())"}, attributes=attributes, before=why)
+
+
+@rules(InstanceNorm)
+def instance_norm(layer: InstanceNorm, node: Node) -> Line:
+    """Over the positions of every channel; torch has no gamma and beta here unless they are asked for."""
+    weights, _, then = affine(layer)
+    code = call(
+        f"nn.InstanceNorm{node.input_type.rank - 1}d",
+        node.input_type.channels,
+        eps=unless(layer.epsilon, TORCH_EPSILON),
+        affine=unless(bool(weights), False),
+    )
+    return Line({"first": "{self}({x})"}, attributes=(Attribute(code, weights, then=then),))
+
+
+@rules(RMSNorm)
+def rms_norm(layer: RMSNorm, node: Node) -> Line:
+    """Over the channels, which stand last; torch's epsilon depends on the precision unless it is said."""
+    code = call("nn.RMSNorm", node.input_type.channels, eps=layer.epsilon, elementwise_affine=unless(layer.scale, True))
+    weights = {"gamma": Placement("weight")} if layer.scale else {}
+    return Line({"last": "{self}({x})"}, attributes=(Attribute(code, weights),))
+
+
+@rules(LRN)
+def lrn(layer: LRN, node: Node) -> Line:
+    """Torch's alpha is divided by the size as the meaning has it; a flat value needs an axis beside its channels."""
+    rank = node.input_type.rank
+    # Of volumes torch makes a view that only values have whose channels come first in memory too.
+    given = {1: "{x}[..., None]", 4: "{x}.contiguous()"}.get(rank, "{x}")
+    options = {"alpha": unless(layer.alpha, 1e-4), "beta": unless(layer.beta, 0.75), "k": unless(layer.k, 1.0)}
+    code = call("F.local_response_norm", given, layer.size, **options)
+    return Line({"first": f"{code}[..., 0]" if rank == 1 else code})
+
+
+@rules(LayerScale)
+def layer_scale(layer: LayerScale, node: Node) -> Line:
+    """A parameter with one number a channel."""
+    value = layer.init.value if layer.init.scheme == "constant" else 1.0
+    channels, spatial = node.input_type.channels, node.input_type.rank - 1
+    attribute = Attribute(f"nn.Parameter(torch.full(({channels},), {literal(value)}))", {"gamma": Placement("")})
+    view = f".view({', '.join(['-1', *'1' * spatial])})" if spatial else ""
+    return Line({"first": f"{{x}} * {{self}}{view}", "last": "{x} * {self}"}, attributes=(attribute,))

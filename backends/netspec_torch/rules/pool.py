@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.layers import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
@@ -26,26 +26,43 @@ def max_pool(layer: MaxPool, node: Node) -> Line:
     function, window = f"F.max_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
     if native_pads(layer):
         padding = unless(alike([begin for begin, _ in layer.pads]), 0)
-        return Line({"first": call(function, "{x}", *window, padding=padding)})
-    padded = call("F.pad", "{x}", pad_amounts(layer.pads), value='float("-inf")')
+        return Line({"first": call(function, "{x}", *window, padding=padding, ceil_mode=unless(layer.ceil, False))})
+    pads = layer.floored(node.input_type.spatial).pads
+    padded = call("F.pad", "{x}", pad_amounts(pads), value='float("-inf")')
     return Line({"first": call(function, padded, *window)}, quote=True)
 
 
 @rules(AvgPool)
 def avg_pool(layer: AvgPool, node: Node) -> Line:
-    """Where torch cannot pad by itself, the mean over zeros is divided by the share of the window inside the image."""
+    """Where torch cannot pad by itself, the mean over zeros is divided by the share of the window that counts."""
     function, window = f"F.avg_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
     if native_pads(layer):
         padding = unless(alike([begin for begin, _ in layer.pads]), 0)
         counted = None if layer.count_include_pad or padding is None else False
-        return Line({"first": call(function, "{x}", *window, padding=padding, count_include_pad=counted)})
-    padded = call("F.pad", "{x}", pad_amounts(layer.pads))
-    mean = call(function, padded, *window)
-    if layer.count_include_pad:
+        options = {"padding": padding, "ceil_mode": unless(layer.ceil, False), "count_include_pad": counted}
+        return Line({"first": call(function, "{x}", *window, **options)})
+    amounts = pad_amounts(layer.floored(node.input_type.spatial).pads)
+    mean = call(function, call("F.pad", "{x}", amounts), *window)
+    if layer.count_include_pad and not layer.ceil:
         return Line({"first": mean}, quote=True)
-    inside = call(function, call("F.pad", "torch.ones_like({x})", pad_amounts(layer.pads)), *window)
-    before = ("# the share of each window that is not padding", f"inside = {inside}")
-    return Line({"first": f"{mean} / inside"}, before=before, quote=True)
+    ones, why = call("F.pad", "torch.ones_like({x})", amounts), "# the share of each window that is not padding"
+    if layer.count_include_pad:
+        image = call("F.pad", "torch.ones_like({x})", pad_amounts(layer.pads), value=1.0)
+        beyond = pad_amounts([(0, over) for over in layer.overhang(node.input_type.spatial)])
+        ones, why = call("F.pad", image, beyond), "# the share of each window that lies on the padded image"
+    return Line({"first": f"{mean} / inside"}, before=(why, f"inside = {call(function, ones, *window)}"), quote=True)
+
+
+@rules(AdaptiveMaxPool)
+def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Line:
+    """The largest value of each window."""
+    return Line({"first": call(f"F.adaptive_max_pool{len(layer.size)}d", "{x}", alike(layer.size))})
+
+
+@rules(AdaptiveAvgPool)
+def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Line:
+    """The mean of each window."""
+    return Line({"first": call(f"F.adaptive_avg_pool{len(layer.size)}d", "{x}", alike(layer.size))})
 
 
 def reduced(function: str, node: Node, keepdims: bool) -> Line:

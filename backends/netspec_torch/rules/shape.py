@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netspec.backend import Order, channels_first, first_axis
-from netspec.layers import Crop, Flatten, Permute, Reshape, Upsample, ZeroPad
+from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
@@ -62,21 +62,71 @@ def exchanged(exchange: tuple[int, ...], given: Order, result: Order) -> tuple[i
     return tuple(first_axis(axis, rank) if given == "first" else axis for axis in axes)
 
 
-@rules(ZeroPad)
-def zero_pad(layer: ZeroPad, node: Node) -> Line:
-    """Zeros around the image."""
+@rules(Pad)
+def pad(layer: Pad, node: Node) -> Line:
+    """`F.pad`: constants at any axis, its other modes at the last ones alone, and none of them symmetric."""
+    if layer.mode == "symmetric":
+        return mirrored(layer, node)
+    amounts = pad_amounts(layer.padding)
+    if layer.mode == "constant":
+        value = unless(layer.value, 0.0)
+        last = call("F.pad", "{x}", pad_amounts(layer.padding, "last"), value=value)
+        return Line({"first": call("F.pad", "{x}", amounts, value=value), "last": last})
+    mode = '"replicate"' if layer.mode == "edge" else '"reflect"'
+    return Line({"first": call("F.pad", "{x}", amounts, mode=mode)})
+
+
+def mirrored(layer: Pad, node: Node) -> Line:
+    """Every axis between its own first and last pixels, in reverse; one axis after the other."""
+    steps = []
+    for axis, (begin, end) in enumerate(layer.padding, start=2):
+        if begin or end:
+            spans = ((begin, subscript(axis, 0, begin)), (end, subscript(axis, -end, 0)))
+            before, after = (
+                [f"{{x}}{span}" + (f".flip({axis})" if count > 1 else "")] if count else [] for count, span in spans
+            )
+            steps.append(call("torch.cat", f"[{', '.join([*before, '{x}', *after])}]", axis))
+    if not steps:
+        return either("{x}")
+    *earlier, last = (step if not place else step.replace("{x}", "padded") for place, step in enumerate(steps))
     return Line(
-        {
-            "first": call("F.pad", "{x}", pad_amounts(layer.padding)),
-            "last": call("F.pad", "{x}", pad_amounts(layer.padding, "last")),
-        }
+        {"first": last}, before=tuple(f"padded = {step}" for step in earlier), comment="mirrored at the borders"
     )
+
+
+def subscript(axis: int, begin: int, end: int) -> str:
+    """A subscript for part of one axis; an end of 0 is the end of the axis.
+
+    >>> subscript(1, 0, 16), subscript(2, -3, 0)
+    ('[:, :16]', '[:, :, -3:]')
+    """
+    return f"[{':, ' * axis}{begin or ''}:{end or ''}]"
 
 
 @rules(Crop)
 def crop(layer: Crop, node: Node) -> Line:
     """A slice."""
     return Line({"first": f"{{x}}{cut(layer.crop)}", "last": f"{{x}}{cut(layer.crop, 'last')}"})
+
+
+@rules(Slice)
+def slice_(layer: Slice, node: Node) -> Line:
+    """A subscript, unless it is the whole axis."""
+    rank, size = node.input_type.rank, node.input_type.shape[layer.axis - 1]
+    if node.output == node.input_type:
+        return either("{x}")
+    assert layer.end is not None, "the layer is not resolved"
+    end = layer.end % size
+    first = subscript(first_axis(layer.axis, rank), layer.begin, end)
+    return Line({"first": f"{{x}}{first}", "last": f"{{x}}{subscript(layer.axis, layer.begin, end)}"})
+
+
+@rules(Split)
+def split(layer: Split, node: Node) -> Line:
+    """A view of one part."""
+    axes = (first_axis(layer.axis, node.input_type.rank), layer.axis)
+    first, last = (f"{{x}}.chunk({layer.parts}, {axis})[{layer.index}]" for axis in axes)
+    return Line({"first": first, "last": last})
 
 
 @rules(Upsample)
@@ -88,3 +138,9 @@ def upsample(layer: Upsample, node: Node) -> Line:
     quoted = '"nearest-exact"' if mode == "nearest" and max(layer.size) > 40 else f'"{mode}"'
     code = call("F.interpolate", "{x}", scale_factor=alike(layer.size), mode=unless(quoted, '"nearest"'))
     return Line({"first": code})
+
+
+@rules(PixelShuffle)
+def pixel_shuffle(layer: PixelShuffle, node: Node) -> Line:
+    """Torch's order of the channels is the meaning."""
+    return Line({"first": call("F.pixel_shuffle", "{x}", layer.size)})

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from netspec.backend import Order
 
-Succession = Literal["made", "depth", "none"]
-"""What the order of a file's layers means: as they were made, as they lie from the input to the output, or nothing."""
+Succession = Literal["made", "depth", "kinds", "none"]
+"""What the order of a file's layers means: as they were made; as they lie from the input to the output; the same, but
+only among the layers of one kind; or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
 from netspec.importing.units import wanted_units
-from netspec.memory import check_memory, weights_bytes
+from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.weights import check_fit, load
@@ -76,12 +76,12 @@ def import_weights(
     if path.suffix == CANONICAL and mapping is None and not ignore and is_canonical(path, network):
         return _canonical(path, network)
     place, backend = known[path.suffix]
+    stored = _without(_read(path, place, backend, network), ignore, path)
     if path.suffix == CANONICAL and is_canonical(path, network):
         placements: Mapping[str, Placement] = {weight.name: Placement(weight.name) for weight in network.weights()}
-        flattened = "last"
+        stored = replace(stored, flattens="last")
     else:
         placements = backend.placements(network)
-    stored = _without(_read(path, place, backend, network), ignore, path)
     parts = [part for units in wanted_units(network, placements).values() for unit in units for part in unit.parts]
     given = read_mapping(mapping, parts, stored) if mapping else {}
     matched = match(str(path), network, placements, stored, given)
@@ -209,7 +209,7 @@ def _on_types(tensors: Iterable[StoredTensor]) -> Iterator[str]:
     for dtype, number in types.items():
         if number:
             rounded = "rounded" if dtype == "float64" else "widened"
-            yield f"{number} tensor{'s' * (number > 1)} of {dtype} {'was' if number == 1 else 'were'} {rounded} to float32"
+            yield f"{number} of the tensors {'was' if number == 1 else 'were'} {dtype}, {rounded} to float32"
 
 
 def _refused(path: Path, why: str, hint: str | None = None) -> SpecError:

@@ -1,4 +1,4 @@
-"""Which tensor of a file is which weight of a network: by a mapping file, by names, by the graph, by order and shape."""
+"""Which tensor of a file is which weight: by a mapping file, by names, by the graph, or by order and shape."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from netspec.importing.units import Part, role_of
 from netspec.stored import StoredTensor
@@ -64,7 +65,12 @@ def neutral(tensor: StoredTensor) -> bool:
     return value is not None and bool((tensor.array == value).all())
 
 
-def _paired(parts: Sequence[Part], tensors: Sequence[StoredTensor], keyed: Mapping, wanted: Mapping) -> Named:
+def _paired(
+    parts: Sequence[Part],
+    tensors: Sequence[StoredTensor],
+    keyed: Mapping[Any, StoredTensor],
+    wanted: Mapping[Part, Any],
+) -> Named:
     pairs = {part.weight.name: keyed[wanted[part]] for part in parts if wanted[part] in keyed}
     missing = [part for part in parts if part.weight.name not in pairs]
     used = {id(tensor) for tensor in pairs.values()}

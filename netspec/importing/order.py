@@ -30,13 +30,13 @@ def in_sequence(
 def by_colour(wanted: Mapping[Wanted, Hashable], found: Mapping[Found, Hashable]) -> Pairs | None:
     """The k-th wanted unit of every colour with the k-th found one, or None where a colour has not as many."""
     waiting: dict[Hashable, list[Found]] = defaultdict(list)
-    for unit, colour in found.items():
-        waiting[colour].append(unit)
+    for layer, colour in reversed(list(found.items())):
+        waiting[colour].append(layer)
     pairs: Pairs = []
     for unit, colour in wanted.items():
         if not waiting[colour]:
             return None
-        pairs.append((unit, waiting[colour].pop(0)))
+        pairs.append((unit, waiting[colour].pop()))
     return pairs if len(wanted) == len(found) else None
 
 

@@ -13,22 +13,24 @@ from netspec.importing.graph import Colours, Step, network_steps, paint, stored_
 from netspec.importing.misfit import (
     MAPPING,
     check_pairs,
-    refuse_names,
-    refuse_order,
-    refuse_orders,
-    refuse_undecided,
-    refuse_units,
+    names_error,
+    order_error,
+    orders_error,
+    undecided_error,
+    units_error,
 )
-from netspec.importing.names import by_name, neutral
+from netspec.importing.names import Named, by_name, neutral
 from netspec.importing.order import Pairs, as_made, by_colour, in_sequence, out_of_order, undecided
 from netspec.importing.tree import TooMany, orders
 from netspec.importing.units import (
     P,
+    Part,
     Signature,
     Unit,
     found_units,
     pairs_of,
     role_of,
+    shape_of,
     signature,
     wanted_units,
 )
@@ -68,12 +70,8 @@ def match(
         found, how, own = named.pairs, "by name" if open_parts else "as the mapping file says", named.exact
     else:
         matcher = _Matcher(source, network, placements, stored, given)
-        if len(named.pairs) * 2 > len(open_parts) and not matcher.fits:
-            check_pairs(
-                source,
-                [(part, named.pairs[part.weight.name]) for part in open_parts if part.weight.name in named.pairs],
-            )
-            refuse_names(source, named, network.name)
+        if len(named.pairs) * 2 > len(open_parts) and _same_shapes(open_parts, named) and not matcher.fits:
+            raise names_error(source, named, network.name)
         (pairs, how), own = matcher.match(), False
         found = dict(pair for wanted, unit in pairs for pair in pairs_of(wanted, unit, matcher.roles))
     if given and open_parts:
@@ -119,7 +117,7 @@ class _Matcher:
     def match(self) -> tuple[Pairs, str]:
         """The pairs, and how they were found."""
         if not self.fits:
-            refuse_units(self.source, self.wanted, self.found, self.sign, self.network.name)
+            raise units_error(self.source, self.wanted, self.found, self.sign, self.network.name)
         if pairs := self._by_graph():
             return pairs, "by the graph and the shapes"
         if self.stored.succession == "made" and (pairs := in_sequence(self.wanted, self.found, self.sign)):
@@ -141,18 +139,24 @@ class _Matcher:
         return by_colour(*painted)
 
     def _by_order(self) -> Pairs:
-        """The units of every kind and shape in the order in which the file has them, where that decides."""
-        made = as_made(self.found)
-        pairs = by_colour({unit: self.sign(unit) for unit in self.wanted}, {unit: self.sign(unit) for unit in made})
-        assert pairs is not None, "they fit"
-        if alike := undecided(pairs, self._steps(), self.sign):
-            refuse_undecided(self.source, alike)
-        kinds = self.stored.succession == "kinds"
-        place = {id(unit): index for index, unit in enumerate(made if kinds else self.found)}
-        wrong = out_of_order(sorted(pairs, key=lambda pair: place[id(pair[1])]), self._steps(), kinds=kinds)
-        if wrong:
-            refuse_order(self.source, *wrong)
-        return pairs
+        """The units of every kind and shape in the order of the file, or in that of its numbers, where that decides."""
+        refusal = SpecError([])
+        for numbers in (False, True):
+            found = as_made(self.found) if numbers else self.found
+            pairs = by_colour(self._signed(self.wanted), self._signed(found))
+            assert pairs is not None, "they fit"
+            place = {id(unit): index for index, unit in enumerate(self.found)}
+            following = sorted(pairs, key=lambda pair: place[id(pair[1])])
+            if alike := undecided(pairs, self._steps(), self.sign, numbers=numbers):
+                refusal = undecided_error(self.source, alike)
+            elif wrong := out_of_order(following, self._steps(), kinds=self.stored.succession == "kinds"):
+                refusal = order_error(self.source, *wrong)
+            else:
+                return pairs
+        raise refusal
+
+    def _signed(self, units: Sequence[Unit[P]]) -> dict[Unit[P], Signature]:
+        return {unit: self.sign(unit) for unit in units}
 
     def _by_tree(self) -> Pairs:
         try:
@@ -163,8 +167,15 @@ class _Matcher:
             message = f"{self.source}: the shapes fit, but in no order that the names allow"
             raise SpecError([Problem(message, MAPPING)])
         if len(found) > 1:
-            refuse_orders(self.source, self.wanted, *found)
+            raise orders_error(self.source, self.wanted, *found)
         return list(zip(self.wanted, found[0], strict=True))
+
+
+def _same_shapes(parts: Sequence[Part], named: Named) -> bool:
+    """Whether the names that were found are no coincidence."""
+    return all(
+        part.shape == shape_of(named.pairs[part.weight.name]) for part in parts if part.weight.name in named.pairs
+    )
 
 
 def _keep(units: Mapping[str, Sequence[Unit[P]]], keep: Callable[[P], bool]) -> dict[str, list[Unit[P]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import Any, NoReturn
+from typing import Any
 
 from netspec.backend import Placement
 from netspec.errors import Problem, SpecError, did_you_mean
@@ -37,8 +37,8 @@ def _misfit(source: str, part: Part, tensor: StoredTensor) -> Problem | None:
     return None
 
 
-def refuse_names(source: str, named: Named, network: str) -> NoReturn:
-    """Raise SpecError for the names that a file lacks or has too many of, where most others are right."""
+def names_error(source: str, named: Named, network: str) -> SpecError:
+    """The error for the names that a file lacks or has too many of, where most others are right."""
     unknown = [tensor.name for tensor in named.unknown]
     problems = [
         Problem(
@@ -48,13 +48,13 @@ def refuse_names(source: str, named: Named, network: str) -> NoReturn:
         for part in named.missing
     ]
     problems += [Problem(f"{source}: {name} belongs to no row of {network}") for name in unknown]
-    raise SpecError(_first(problems))
+    return SpecError(_first(problems))
 
 
-def refuse_units(
+def units_error(
     source: str, wanted: Sequence[Wanted], found: Sequence[Found], sign: Callable[[Unit[Any]], Hashable], network: str
-) -> NoReturn:
-    """Raise SpecError for the rows and the layers that have no partner, compared in order."""
+) -> SpecError:
+    """The error for the rows and the layers that have no partner, compared in order."""
     problems = []
     for place, (rows, layers) in enumerate(_differences(wanted, found, sign)):
         if place < FIRST:
@@ -65,20 +65,20 @@ def refuse_units(
         message = f"{source} holds {tensors} tensors, {difference}: {network} needs {parts}"
         hint = "is it of this network? --ignore leaves out what the network does not have" if tensors > parts else None
         problems.insert(0, Problem(message, hint or "is it of this network?"))
-    raise SpecError(_first(problems, FIRST + 1))
+    return SpecError(_first(problems, FIRST + 1))
 
 
-def refuse_order(source: str, wanted: Wanted, found: Found) -> NoReturn:
-    """Raise SpecError for a layer that stands before one from which the network computes it."""
+def order_error(source: str, wanted: Wanted, found: Found) -> SpecError:
+    """The error for a layer that stands before one from which the network computes it."""
     message = (
         f"{source}: the shapes fit, but not the order: {found.owner}, which would be row {_row(wanted)!r}, "
         "stands before layers from which that row is computed"
     )
-    raise SpecError([Problem(message, f"is it of this network? If so, {MAPPING}")])
+    return SpecError([Problem(message, f"is it of this network? If so, {MAPPING}")])
 
 
-def refuse_undecided(source: str, alike: Sequence[tuple[Wanted, Wanted]]) -> NoReturn:
-    """Raise SpecError for rows with the same shapes side by side, which the file's order does not tell apart."""
+def undecided_error(source: str, alike: Sequence[tuple[Wanted, Wanted]]) -> SpecError:
+    """The error for rows with the same shapes side by side, which the file's order does not tell apart."""
     problems = [
         Problem(
             f"{source}: rows {_row(one)!r} and {_row(other)!r} have the same shapes and stand side by side: "
@@ -87,17 +87,17 @@ def refuse_undecided(source: str, alike: Sequence[tuple[Wanted, Wanted]]) -> NoR
         )
         for one, other in alike
     ]
-    raise SpecError(_first(problems))
+    return SpecError(_first(problems))
 
 
-def refuse_orders(source: str, wanted: Sequence[Wanted], one: Sequence[Found], other: Sequence[Found]) -> NoReturn:
-    """Raise SpecError for names that fit the rows in more than one order."""
+def orders_error(source: str, wanted: Sequence[Wanted], one: Sequence[Found], other: Sequence[Found]) -> SpecError:
+    """The error for names that fit the rows in more than one order."""
     unlike = [(row, a, b) for row, a, b in zip(wanted, one, other, strict=True) if a is not b]
     problems = [
         Problem(f"{source}: {a.owner} and {b.owner} both fit row {_row(row)!r}, for the file keeps no order", MAPPING)
         for row, a, b in unlike
     ]
-    raise SpecError(_first(problems))
+    return SpecError(_first(problems))
 
 
 def _differences(

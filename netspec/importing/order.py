@@ -81,15 +81,15 @@ def out_of_order(pairs: Pairs, steps: Sequence[Step], *, kinds: bool) -> tuple[W
 
 
 def undecided(
-    pairs: Pairs, steps: Sequence[Step], sign: Callable[[Unit[Any]], Hashable]
+    pairs: Pairs, steps: Sequence[Step], sign: Callable[[Unit[Any]], Hashable], *, numbers: bool
 ) -> list[tuple[Wanted, Wanted]]:
     """Units that the file's order alone tells apart: alike, and neither of them computed from the other.
 
-    `pairs` are in the network's order. Layers that the file numbers are told apart where the numbers of their kind
-    rise through all of the network.
+    `pairs` are in the network's order. With `numbers` layers that the file numbers are told apart where the numbers
+    of their kind rise through all of the network.
     """
     places, above = _above(steps)
-    certain = _rising(pairs)
+    certain = _rising(pairs) if numbers else set()
     groups: dict[Hashable, list[tuple[Wanted, Found]]] = defaultdict(list)
     for wanted, found in pairs:
         groups[sign(wanted)].append((wanted, found))

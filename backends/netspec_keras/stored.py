@@ -233,12 +233,13 @@ def _listed(group: Any, attribute: str) -> list[str]:
 def _owner(name: str, path: str) -> str:
     """The layer that a weight belongs to: `name`, or one inside of it where that is a model itself.
 
-    >>> _owner("conv", "conv/kernel"), _owner("base", "base/conv/kernel"), _owner("base", "conv/kernel")
+    >>> _owner("conv", "model/conv/kernel"), _owner("base", "base/conv/kernel"), _owner("base", "conv/kernel")
     ('conv', 'base/conv', 'base/conv')
     """
-    inside = path.split("/")[:-1]
-    # Scopes of older files repeat the layer's name, with a number.
-    return "/".join([name, *(part for part in inside if not re.fullmatch(rf"{re.escape(name)}(_\d+)?", part))])
+    scopes = path.split("/")[:-1]
+    # Before its name there may be that of the model; older files write it with a number.
+    own = [place for place, scope in enumerate(scopes) if re.fullmatch(rf"{re.escape(name)}(_\d+)?", scope)]
+    return "/".join([name, *scopes[own[-1] + 1 if own else 0 :]])
 
 
 def _role(path: str) -> str:

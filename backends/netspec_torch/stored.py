@@ -60,7 +60,9 @@ def _safetensors(path: Path) -> Iterable[StoredTensor]:
         found = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError) as error:
         raise _refused(path, f"not a whole safetensors file ({error})") from error
-    for name, held in sorted(found):
+    for name, held in sorted(
+        found, key=lambda pair: [(part.isdecimal(), part.zfill(9)) for part in pair[0].split(".")]
+    ):
         kind, data = held["dtype"], held["data"]
         dtype = SAFE_TYPES.get(kind, kind.lower())
         if dtype == "bfloat16":  # the upper half of a float32

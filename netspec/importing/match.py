@@ -117,7 +117,8 @@ class _Matcher:
     def match(self) -> tuple[Pairs, str]:
         """The pairs, and how they were found."""
         if not self.fits:
-            raise units_error(self.source, self.wanted, self.found, self.sign, self.network.name)
+            kinds = self.stored.succession == "kinds"
+            raise units_error(self.source, self.wanted, self.found, self.sign, self.network.name, kinds=kinds)
         if pairs := self._by_graph():
             return pairs, "by the graph and the shapes"
         if self.stored.succession == "made" and (pairs := in_sequence(self.wanted, self.found, self.sign)):

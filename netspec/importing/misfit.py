@@ -52,13 +52,22 @@ def names_error(source: str, named: Named, network: str) -> SpecError:
 
 
 def units_error(
-    source: str, wanted: Sequence[Wanted], found: Sequence[Found], sign: Callable[[Unit[Any]], Hashable], network: str
+    source: str,
+    wanted: Sequence[Wanted],
+    found: Sequence[Found],
+    sign: Callable[[Unit[Any]], Hashable],
+    network: str,
+    *,
+    kinds: bool,
 ) -> SpecError:
-    """The error for the rows and the layers that have no partner, compared in order."""
-    problems = []
-    for place, (rows, layers) in enumerate(_differences(wanted, found, sign)):
-        if place < FIRST:
-            problems += list(_unlike(source, rows, layers))
+    """The error for the rows and the layers that have no partner, compared in order; kind by kind with `kinds`."""
+    forms = dict.fromkeys([*map(_form, wanted), *map(_form, found)]) if kinds else [None]
+    problems: list[Problem] = []
+    for form in forms:
+        rows = [unit for unit in wanted if form in (None, _form(unit))]
+        layers = [unit for unit in found if form in (None, _form(unit))]
+        for some_rows, some_layers in _differences(rows, layers, sign):
+            problems += _unlike(source, some_rows, some_layers)
     parts, tensors = _count(wanted), _count(found)
     if parts != tensors:
         difference = "too many" if tensors > parts else "too few"
@@ -100,11 +109,17 @@ def orders_error(source: str, wanted: Sequence[Wanted], one: Sequence[Found], ot
     return SpecError(_first(problems))
 
 
+def _form(unit: Unit[Any]) -> tuple[int, ...]:
+    """What layers of one kind have in common: how many axes each of their parts has."""
+    return tuple(len(shape_of(part)) for part in unit.parts)
+
+
 def _differences(
     wanted: Sequence[Wanted], found: Sequence[Found], sign: Callable[[Unit[Any]], Hashable]
 ) -> Iterator[tuple[Sequence[Wanted], Sequence[Found]]]:
-    """The stretches in which two sequences differ."""
-    compared = SequenceMatcher(None, [sign(unit) for unit in wanted], [sign(unit) for unit in found], autojunk=False)
+    """The stretches in which two sequences differ; long ones are compared less closely."""
+    many = len(found) > 1000
+    compared = SequenceMatcher(None, [sign(unit) for unit in wanted], [sign(unit) for unit in found], autojunk=many)
     for tag, start, end, begin, stop in compared.get_opcodes():
         if tag != "equal":
             yield wanted[start:end], found[begin:stop]

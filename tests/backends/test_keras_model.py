@@ -96,7 +96,9 @@ def test_rows_after_a_fed_one_read_what_is_fed(keras):
     for before, row in zip((None, *network.rows), network.rows, strict=False):
         given = inputs if before is None else fed.get(before.name, values[before.name])
         first = row.nodes[0]
-        alone = replace(network, inputs={first.inputs[0]: first.input_type}, nodes=row.nodes, outputs={"output": row.result})
+        alone = replace(
+            network, inputs={first.inputs[0]: first.input_type}, nodes=row.nodes, outputs={"output": row.result}
+        )
         expected = evaluate(alone, weights, given)[row.name]
         assert relative(values[row.name], expected) < 1e-12, row.name
     assert relative(values[rows[0]], whole[rows[0]]) < 1e-12

@@ -220,7 +220,7 @@ def test_what_a_size_cell_may_hold_comes_first_in_a_mapping(row, expected):
 def test_words_keep_their_quotes_in_a_mapping_for_such_words_are_no_names():
     text = "input: 3\nlayers:\n  - CNN | 3, 3 | - | padding = \"same\", a='b c', b=[\"x\", 'y']\n"
     written = format_spec(text, "f", "mapping")
-    assert "{type: CNN, filters: 3, kernel: 3, padding: \"\\\"same\\\"\", a: \"'b c'\", b: [\"\\\"x\\\"\", \"'y'\"]}" in written
+    assert '{type: CNN, filters: 3, kernel: 3, padding: "\\"same\\"", a: "\'b c\'", b: ["\\"x\\"", "\'y\'"]}' in written
     assert format_spec(written, "f", "mapping") == written
 
 

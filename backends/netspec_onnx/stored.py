@@ -119,11 +119,10 @@ class _Graph:
         self.read_bytes += 4 * prod(shape)
         if self.read_bytes > self.limit_bytes or min(shape, default=0) < 0:
             raise _refused(self.path, f"its tensors would take over {self.limit_bytes:,} bytes")
-        if kind not in FLOATS:
-            array: Array = np.zeros(shape, np.uint8)  # no weight: only its shape is ever told
-            return StoredTensor(tensor.name or name, array, kind.lower(), shape, role)
-        array = self._values(tensor).astype(np.float32)
-        return StoredTensor(tensor.name or name, array.T if transposed else array, FLOATS[kind], shape, role)
+        # Of what is no floating point number only the type and the shape are ever told.
+        array: Array = self._values(tensor).astype(np.float32) if kind in FLOATS else np.zeros(shape, np.uint8)
+        dtype = FLOATS.get(kind, kind.lower())
+        return StoredTensor(tensor.name or name, array.T if transposed else array, dtype, shape, role)
 
     def _values(self, tensor: Any) -> Array:
         """The numbers of a tensor; those in a file beside the model may be asked to be enormous."""

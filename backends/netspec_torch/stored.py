@@ -77,7 +77,7 @@ def _safetensors(path: Path) -> Iterable[StoredTensor]:
 
 def _pickled(path: Path, limit_bytes: int) -> tuple[list[StoredTensor], tuple[str, ...]]:
     """Every tensor of the state dict in a pickle, in the order in which its modules were made, and notes."""
-    name, state, beside = _state_dict(path, _unpickled(path))
+    name, state, beside = _state_dict(path, _unpickled(path, limit_bytes))
     notes = []
     if name:
         notes.append(f"the state dict is {name!r} in a checkpoint that also holds {', '.join(beside) or 'nothing'}")
@@ -101,13 +101,13 @@ def _tensor(path: Path, name: str, tensor: Tensor) -> StoredTensor:
     return _stored(name, tensor.detach().contiguous().numpy(), dtype)
 
 
-def _unpickled(path: Path) -> Any:
+def _unpickled(path: Path, limit_bytes: int) -> Any:
     """What a pickle holds, where that is tensors in plain containers; torch refuses everything else."""
     import pickle
 
     import torch
 
-    _check_archive(path)
+    _check_archive(path, limit_bytes)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -127,8 +127,8 @@ def _unpickled(path: Path) -> Any:
         raise _refused(path, f"not a whole PyTorch file ({reason[:120]})") from None
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse an archive that would unpack to more than the file has: torch compresses nothing."""
+def _check_archive(path: Path, limit_bytes: int) -> None:
+    """Refuse an archive that would unpack to far more than it is."""
     if not is_zipfile(path):
         return
     try:
@@ -136,8 +136,8 @@ def _check_archive(path: Path) -> None:
             size = sum(member.file_size for member in archive.infolist())
     except (BadZipFile, OSError) as error:
         raise _refused(path, f"not a whole PyTorch file ({error})") from None
-    if size > path.stat().st_size:
-        raise _refused(path, f"it would unpack to {size:,} bytes, but PyTorch compresses nothing")
+    if size > limit_bytes:
+        raise _refused(path, f"it would unpack to {size:,} bytes, far more than the network needs")
 
 
 def _state_dict(path: Path, found: Any) -> tuple[str, Mapping[str, Tensor], list[str]]:

@@ -35,15 +35,16 @@ class StoredTensor:
 class StoredLayer:
     """A layer, a module or an operator of a file, with or without weights.
 
-    `inputs` are the names of the layers that it reads, None where the file does not say; `joins` whether it puts them
-    side by side in their order. `kind` is the file's word for what it is, empty where there is none; `number` counts
-    the layers of this kind in the order in which they were made, None where the file does not say.
+    `inputs` are the names of the layers that it reads, None where the file does not say; `ordered` whether it matters
+    which is which, as where they are put side by side or subtracted. `kind` is the file's word for what it is, empty
+    where there is none; `number` counts the layers of this kind in the order in which they were made, None where the
+    file does not say.
     """
 
     name: str
     tensors: tuple[StoredTensor, ...] = ()
     inputs: tuple[str, ...] | None = None
-    joins: bool = False
+    ordered: bool = False
     kind: str = ""
     number: int | None = None
 

@@ -78,7 +78,7 @@ class Entry:
     def layer(self, tensors: tuple[StoredTensor, ...]) -> StoredLayer:
         """The layer with its weights."""
         _, number = numbered(self.path.rpartition("/")[2], self.kind)
-        return StoredLayer(self.path, tensors, self.inputs, self.kind == "Concatenate", self.kind, number)
+        return StoredLayer(self.path, tensors, self.inputs, self.kind in ("Concatenate", "Subtract"), self.kind, number)
 
 
 def entries(model: Any) -> list[Entry]:

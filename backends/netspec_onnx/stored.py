@@ -87,7 +87,7 @@ class _Graph:
         inputs = values if node.op_type in MERGES else values[:1]
         makers = [self._name(self.makers[name]) if name in self.makers else name for name in inputs]
         tensors = tuple(self._tensors(node))
-        return StoredLayer(self._name(node), tensors, tuple(makers), node.op_type == "Concat", node.op_type)
+        return StoredLayer(self._name(node), tensors, tuple(makers), node.op_type in ("Concat", "Sub"), node.op_type)
 
     def _name(self, node: Any) -> str:
         """Results are named in every file, operators only in some, and not always apart."""

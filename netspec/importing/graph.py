@@ -1,8 +1,8 @@
 """Matching by the graph: two units are the same where all that leads to them and all that follows is the same.
 
 Only units count, and how they are connected: layers without weights are looked through, so that an activation, a
-dropout or a padding may be written in another way on the other side. Where values are put side by side, their order
-counts; where they are added, multiplied, ..., it does not.
+dropout or a padding may be written in another way on the other side. Where values are put side by side or subtracted,
+their order counts; where they are added, multiplied, ..., it does not.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ from netspec.importing.units import Found, Signature, Unit, Wanted
 from netspec.network import Network
 from netspec.stored import StoredLayer
 
+ORDERED = frozenset({"Concat", "Subtract"})
+"""The kinds of rows that tell their inputs apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A node or a layer: its units, the values it reads, and whether it puts them side by side."""
+    """A node or a layer: its units, the values it reads, and whether it matters which is which."""
 
     name: str
     units: Sequence[Unit[Any]]
     inputs: tuple[str, ...]
-    joins: bool
+    ordered: bool
 
 
 def network_steps(network: Network, units: Mapping[str, Sequence[Wanted]]) -> list[Step]:
     """The network's nodes."""
     return [
-        Step(node.name, units.get(node.name, ()), node.inputs, node.layer.kind == "Concat") for node in network.nodes
+        Step(node.name, units.get(node.name, ()), node.inputs, node.layer.kind in ORDERED) for node in network.nodes
     ]
 
 
@@ -45,7 +48,9 @@ def stored_steps(layers: Sequence[StoredLayer], units: Mapping[str, Sequence[Fou
     except CycleError:  # a layer that is used twice
         return None
     return [
-        Step(name, units.get(name, ()), known[name].inputs or (), known[name].joins) for name in order if name in known
+        Step(name, units.get(name, ()), known[name].inputs or (), known[name].ordered)
+        for name in order
+        if name in known
     ]
 
 
@@ -76,7 +81,7 @@ def _forward(steps: Sequence[Step], sign: Callable[[Unit[Any]], Signature], colo
     for step in steps:
         given = [marks.get(name, -1) for name in step.inputs]
         if merges(step, marks):
-            here = colours.of("join", *given) if step.joins else colours.of("merge", *sorted(set(given), key=repr))
+            here = colours.of("join", *given) if step.ordered else colours.of("merge", *sorted(set(given), key=repr))
         else:
             here = given[0] if given and given[0] is not None else -1
         for unit in step.units:
@@ -99,10 +104,11 @@ def _backward(steps: Sequence[Step], sign: Callable[[Unit[Any]], Signature], col
             continue
         several = merges(step, leads)
         for place, name in enumerate(step.inputs):
-            contexts[name].add(colours.of("into", mark, step.joins and place) if several else mark)
+            contexts[name].add(colours.of("into", mark, step.ordered and place) if several else mark)
     return marks
 
 
 def merges(step: Step, leads: Marks) -> bool:
     """Whether a step brings different values together; x * sigmoid(x) does not."""
-    return len({leads.get(name, -1) for name in step.inputs}) > 1
+    different = len(step.inputs) if step.ordered else len({leads.get(name, -1) for name in step.inputs})
+    return different > 1

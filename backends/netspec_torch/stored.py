@@ -64,7 +64,7 @@ def _safetensors(path: Path) -> Iterable[StoredTensor]:
         found, key=lambda pair: [(part.isdecimal(), part.zfill(9)) for part in pair[0].split(".")]
     ):
         kind, data = held["dtype"], held["data"]
-        dtype = SAFE_TYPES.get(kind, kind.lower())
+        dtype = SAFE_TYPES.get(kind) or re.sub(r"^(u?)i?(?=\d)", r"\1int", kind.lower())
         if dtype == "bfloat16":  # the upper half of a float32
             array = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
         elif kind in SAFE_TYPES:

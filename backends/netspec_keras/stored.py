@@ -134,18 +134,22 @@ class _Hdf5:
     # Keras 3: a group a layer, named after its class; the layer's own name is an attribute.
 
     def _by_classes(self, known: Sequence[Entry]) -> Iterator[StoredLayer]:
-        groups = {place: (path, group) for place, path, group in self._walk(self.file, "", "", 0)}
-        for entry in known:
-            tensors: list[StoredTensor] = []
-            for place in [place for place in groups if f"{place}/".startswith(f"{entry.place}/")]:
-                inner = place[len(entry.place) :].replace("/", ".")
-                kind = "" if inner else entry.kind
-                tensors += self._variables(groups.pop(place)[1], f"{entry.path}{inner}", kind, entry.config)
-            yield entry.layer(tuple(tensors))
-        for place, (path, group) in groups.items():
-            kind, _ = numbered(place.rpartition("/")[2])
-            _, number = numbered(path.rpartition("/")[2], kind)
-            yield StoredLayer(path, tuple(self._variables(group, path, kind, {})), kind=kind, number=number)
+        entries = {entry.place: entry for entry in known}
+        tensors: dict[str, list[StoredTensor]] = {place: [] for place in entries}
+        others = []
+        for place, path, group in self._walk(self.file, "", "", 0):
+            owner = next((each for each in _upwards(place) if each in entries), None)
+            if owner is None:
+                kind, _ = numbered(place.rpartition("/")[2])
+                _, number = numbered(path.rpartition("/")[2], kind)
+                own = tuple(self._variables(group, path, kind, {}))
+                others.append(StoredLayer(path, own, kind=kind, number=number))
+                continue
+            entry, inner = entries[owner], place[len(owner) :].replace("/", ".")
+            kind = "" if inner else entry.kind
+            tensors[owner] += self._variables(group, f"{entry.path}{inner}", kind, entry.config)
+        yield from (entry.layer(tuple(tensors[entry.place])) for entry in known)
+        yield from others
 
     def _walk(self, group: Any, place: str, path: str, depth: int) -> Iterator[tuple[str, str, Any]]:
         """Every group of variables: its place in the file, and the names of the layers on the way to it."""
@@ -218,6 +222,13 @@ def _known(config: Any) -> list[Entry]:
         return entries(config) if config else []
     except (KeyError, TypeError, AttributeError):
         return []
+
+
+def _upwards(place: str) -> Iterator[str]:
+    """A place in a file, and all that it is inside of."""
+    while place:
+        yield place
+        place = place.rpartition("/")[0]
 
 
 def _listed(group: Any, attribute: str) -> list[str]:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from netspec.importing.units import Found, Unit, Wanted
 
-TRIES = 200_000
+TRIES = 100_000
 """Beyond this many places that modules were tried at, the search gives up."""
+WORDS = 150
+"""Beyond this many modules side by side that have words for names, it does not begin."""
 
 Order = tuple[Found, ...]
 
@@ -45,9 +49,11 @@ def orders(
     signs = [sign(unit) for unit in wanted]
     if root.size != len(signs):
         return []
-    free = _Search(signs, sign, counting=False).orders(root, 0)
-    if len(free) < 2:
-        return free
+    free: list[Order] = []
+    with suppress(TooMany):
+        free = _Search(signs, sign, counting=False).orders(root, 0)
+        if len(free) < 2:
+            return free
     return _Search(signs, sign, counting=True).orders(root, 0) or free
 
 
@@ -60,11 +66,16 @@ def _plant(branch: Branch, path: Sequence[str], units: list[Found]) -> None:
 
 
 class _Search:
-    """Tries the modules at places of the network, remembering what fitted where."""
+    """Tries the modules at places of the network, remembering what fitted where.
+
+    Names that have to follow one another stand in one queue: numbers, and with `counting` words that differ in their
+    numbers alone. Any queue may be the next to give a module.
+    """
 
     def __init__(self, signs: Sequence[Hashable], sign: Callable[[Unit[Any]], Hashable], *, counting: bool) -> None:
         self.signs, self.sign, self.counting = signs, sign, counting
-        self._found: dict[tuple[Branch, frozenset[str], int], list[Order]] = {}
+        self._queues: dict[Branch, list[list[str]]] = {}
+        self._found: dict[tuple[Branch, tuple[int, ...], int], list[Order]] = {}
 
     def orders(self, branch: Branch, start: int) -> list[Order]:
         """At most two orders in which a module fits the units from `start` on."""
@@ -72,36 +83,55 @@ class _Search:
         if [self.sign(unit) for unit in branch.own] != list(self.signs[start:place]):
             return []
         own = tuple(branch.own)
-        return [own + rest for rest in self._rest(branch, frozenset(branch.inside), place)]
+        return [own + rest for rest in self._rest(branch, (0,) * len(self._queues_of(branch)), place)]
 
-    def _rest(self, branch: Branch, names: frozenset[str], start: int) -> list[Order]:
-        if not names:
-            return [()]
-        key = branch, names, start
+    def _rest(self, branch: Branch, taken: tuple[int, ...], start: int) -> list[Order]:
+        """The orders of the modules that are left, where so many of every queue are taken."""
+        queues = self._queues_of(branch)
+        left = [place for place, queue in enumerate(queues) if taken[place] < len(queue)]
+        if len(left) < 2:
+            return self._queue(branch, [name for place in left for name in queues[place][taken[place] :]], start)
+        key = branch, taken, start
         if key not in self._found:
             if len(self._found) > TRIES:
                 raise TooMany
-            self._found[key] = []
-            for order in self._each(branch, names, start):
-                self._found[key].append(order)
-                if len(self._found[key]) == 2:
-                    break
+            self._found[key] = list(islice(self._each(branch, taken, start, left), 2))
         return self._found[key]
 
-    def _each(self, branch: Branch, names: frozenset[str], start: int) -> Iterator[Order]:
-        for name in self._next(names):
+    def _queue(self, branch: Branch, names: Sequence[str], start: int) -> list[Order]:
+        """The orders of modules that follow one another."""
+        found: list[list[Found]] = [[]]
+        for name in names:
             child = branch.inside[name]
+            orders = self.orders(child, start)
+            if not orders:
+                return []
+            if len(orders) == 1:
+                for before in found:
+                    before += orders[0]
+            else:
+                found = [[*before, *order] for before in found for order in orders][:2]
+            start += child.size
+        return [tuple(order) for order in found]
+
+    def _each(self, branch: Branch, taken: tuple[int, ...], start: int, left: Sequence[int]) -> Iterator[Order]:
+        for place in left:
+            child = branch.inside[self._queues_of(branch)[place][taken[place]]]
+            after = tuple(count + (place == index) for index, count in enumerate(taken))
             for first in self.orders(child, start):
-                for rest in self._rest(branch, names - {name}, start + child.size):
+                for rest in self._rest(branch, after, start + child.size):
                     yield first + rest
 
-    def _next(self, names: frozenset[str]) -> list[str]:
-        """The names that may come next: the smallest number, and every word (of words that count, the smallest)."""
-        smallest: dict[str, str] = {}
-        for name in sorted(names, key=_natural):
-            stem = "" if name.isdecimal() else re.sub(r"\d+", "#", name) if self.counting else name
-            smallest.setdefault(stem, name)
-        return list(smallest.values())
+    def _queues_of(self, branch: Branch) -> list[list[str]]:
+        if branch not in self._queues:
+            stems: dict[str, list[str]] = {}
+            for name in sorted(branch.inside, key=_natural):
+                stem = "" if name.isdecimal() else re.sub(r"\d+", "#", name) if self.counting else name
+                stems.setdefault(stem, []).append(name)
+            if len(stems) > 1 and len(branch.inside) - len(stems.get("", ())) > WORDS:
+                raise TooMany
+            self._queues[branch] = list(stems.values())
+        return self._queues[branch]
 
 
 def _natural(name: str) -> tuple[tuple[int, int | str], ...]:

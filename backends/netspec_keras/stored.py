@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from math import prod
@@ -120,10 +121,7 @@ class _Hdf5:
                 if not NOT_WEIGHTS.search(path):
                     owner, role = _owner(name, path), _role(path)
                     found.setdefault(owner, []).append(self._tensor(group, written, f"{owner}/{role}", role))
-        # Of a model in a model the older files give only the last part of the path.
-        paths = {entry.path.rpartition("/")[2]: entry.path for entry in known} | {
-            entry.path: entry.path for entry in known
-        }
+        paths = _paths(known)
         placed = {paths.get(name) or paths.get(name.rpartition("/")[2], name): own for name, own in found.items()}
         for entry in known:
             yield entry.layer(tuple(placed.pop(entry.path, ())))
@@ -222,6 +220,13 @@ def _known(config: Any) -> list[Entry]:
         return entries(config) if config else []
     except (KeyError, TypeError, AttributeError):
         return []
+
+
+def _paths(known: Sequence[Entry]) -> dict[str, str]:
+    """The path of every layer by itself, and by its last part, which is all that older files have of a deep one."""
+    last = Counter(entry.path.rpartition("/")[2] for entry in known)
+    short = {entry.path.rpartition("/")[2]: entry.path for entry in known}
+    return {name: path for name, path in short.items() if last[name] == 1} | {entry.path: entry.path for entry in known}
 
 
 def _upwards(place: str) -> Iterator[str]:

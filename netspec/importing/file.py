@@ -115,6 +115,8 @@ def _check_path(path: Path, known: Sequence[str], network: Network) -> None:
         siblings = [found.name for found in path.parent.iterdir()] if path.parent.is_dir() else []
         there = [name for name in siblings if Path(name).suffix in known]
         raise _refused(path, "there is no such file", did_you_mean(path.name, there))
+    if not path.is_file():
+        raise _refused(path, "it is no regular file")
     if path.suffix not in known:
         raise _refused(path, f"files ending in {path.suffix or 'nothing'!r} are not known", one_of(known))
     size, limit = path.stat().st_size, limit_bytes(network)

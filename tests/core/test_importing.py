@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -122,6 +123,11 @@ def test_files_that_are_not_there_or_not_known(tmp_path, file):
     (tmp_path / "weights.npz").write_bytes(b"x")
     said = refusal(tmp_path / "weights.npz")
     assert "files ending in '.npz' are not known\n  hint: one of '.bin', '.h5'" in said
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "endless.pt")
+    assert "it is no regular file" in refusal(tmp_path / "endless.pt")
 
 
 def test_a_file_far_larger_than_the_network_is_not_read(tmp_path):

@@ -15,6 +15,8 @@ from netspec.stored import StoredTensor
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 FIRST = 5
 """How many of a kind of problem are listed."""
+UNDECIDED = 20
+"""How many pairs of rows that have to be told apart are listed: a mapping file needs them all."""
 MAPPING = (
     "say what belongs together in a mapping file (--mapping): a row or a weight, a colon, the file's layer or tensor"
 )
@@ -86,17 +88,19 @@ def order_error(source: str, wanted: Wanted, found: Found) -> SpecError:
     return SpecError([Problem(message, f"is it of this network? If so, {MAPPING}")])
 
 
-def undecided_error(source: str, alike: Sequence[tuple[Wanted, Wanted]]) -> SpecError:
+def undecided_error(source: str, alike: Sequence[Sequence[tuple[Wanted, Found]]]) -> SpecError:
     """The error for rows with the same shapes side by side, which the file's order does not tell apart."""
-    problems = [
-        Problem(
-            f"{source}: rows {_row(one)!r} and {_row(other)!r} have the same shapes and stand side by side: "
-            "the file does not say which of its layers is which",
-            MAPPING,
+    problems = []
+    for (one, first), (other, second) in alike:
+        message = (
+            f"{source}: {first.owner} and {second.owner} have the shapes of rows {_row(one)!r} and {_row(other)!r}, "
+            "which stand side by side, and nothing says which is which"
         )
-        for one, other in alike
-    ]
-    return SpecError(_first(problems))
+        hint = (
+            f"a line in a mapping file (--mapping) does: `{_row(one)}: ...`; so does a file that holds the whole model"
+        )
+        problems.append(Problem(message, hint))
+    return SpecError(_first(problems, UNDECIDED))
 
 
 def orders_error(source: str, wanted: Sequence[Wanted], one: Sequence[Found], other: Sequence[Found]) -> SpecError:

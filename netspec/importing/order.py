@@ -82,19 +82,19 @@ def out_of_order(pairs: Pairs, steps: Sequence[Step], *, kinds: bool) -> tuple[W
 
 def undecided(
     pairs: Pairs, steps: Sequence[Step], sign: Callable[[Unit[Any]], Hashable], *, numbers: bool
-) -> list[tuple[Wanted, Wanted]]:
-    """Units that the file's order alone tells apart: alike, and neither of them computed from the other.
+) -> list[Pairs]:
+    """Two pairs each that the file's order alone tells apart: alike, and neither row computed from the other.
 
     `pairs` are in the network's order. With `numbers` layers that the file numbers are told apart where the numbers
     of their kind rise through all of the network.
     """
     places, above = _above(steps)
     certain = _rising(pairs) if numbers else set()
-    groups: dict[Hashable, list[tuple[Wanted, Found]]] = defaultdict(list)
+    groups: dict[Hashable, Pairs] = defaultdict(list)
     for wanted, found in pairs:
         groups[sign(wanted)].append((wanted, found))
     return [
-        (one, other)
+        [(one, first), (other, second)]
         for group in groups.values()
         for (one, first), (other, second) in pairwise(group)
         if not above[id(other)] >> places[id(one)] & 1

@@ -21,7 +21,7 @@ class Model:
         self.spec = spec
         self.network: Network = compile_spec(spec)
         if weights is not None:
-            from netspec.weights import load as load_weights
+            from netspec.importing import load_weights
 
             self.weights = load_weights(Path(weights), self.network)
 
@@ -64,7 +64,8 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, weights: str | Path
     """Read, check and compile a spec.
 
     `overrides` are `key=value` strings as `--set` takes them. `weights` is a file of canonical weights, as a build
-    folder has it (`build/<name>/weights.safetensors`); without it the weights are freshly drawn, not trained.
-    Raises SpecError for a spec that is wrong, and for weights that do not belong to its network.
+    folder has it (`build/<name>/weights.safetensors`), or one that `netspec import-weights` reads; without it the
+    weights are freshly drawn, not trained. Raises SpecError for a spec that is wrong, and for weights that do not
+    belong to its network.
     """
     return Model(load_spec(Path(path), overrides), weights)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.data.dataset import Dataset
+    from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
 
     Array = NDArray[Any]
@@ -248,6 +249,33 @@ class Trainable(Protocol):
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
         ...
+
+
+@runtime_checkable
+class Importable(Protocol):
+    """A backend that reads files of weights that others wrote with its framework."""
+
+    name: str
+    suffixes: Mapping[str, str]
+    """The endings of their names, and for each the module that reading such a file needs."""
+
+    def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
+        """What a file holds; it runs in a process of its own, and never runs what a file says.
+
+        Raises SpecError for a file that is not whole, is none of its kind, holds code, or would take more than
+        `limit_bytes` of memory.
+        """
+        ...
+
+    def placements(self, network: Network) -> Mapping[str, Placement]:
+        """Where each canonical weight stands in what `read_stored` gives, under the name that `export` gives it."""
+        ...
+
+
+def importers() -> dict[str, Importable]:
+    """The backends that read files of weights, installed or not, by where they are (`netspec_torch:backend`)."""
+    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {place: backend for place, backend in found.items() if isinstance(backend, Importable)}
 
 
 def installed_backends() -> list[str]:

@@ -211,6 +211,58 @@ def verify(
     _run(_load(spec, set_), options, format_)
 
 
+class Flattened(StrEnum):
+    """Where the channels stand while a network flattens an image."""
+
+    first = "first"
+    last = "last"
+
+
+@app.command("import-weights")
+def import_weights(
+    spec: SpecPath,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .keras, .h5 or .onnx file."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    mapping: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML: a row or a weight, a colon, its layer or tensor in the file."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out layers or tensors, e.g. 'AuxLogits.*'; several times."),
+    ] = None,
+    flattened: Annotated[
+        Flattened | None,
+        typer.Option(help="Where the file's network has channels when it flattens, if the file does not say."),
+    ] = None,
+    set_: Sets = None,
+    format_: Output = Format.text,
+) -> None:
+    """Turn weights that others trained into netspec's: matched by name, or by order and shape.
+
+    PyTorch state dicts, Keras archives and weight files, and ONNX files are
+    read as numbers; nothing in them is run. Without an error the output is
+    written, whole; with one it is not.
+    """
+    from netspec.compile import compile_spec
+    from netspec.importing import import_weights as run_import
+    from netspec.report.imported import imported_json, imported_text
+    from netspec.weights import save
+
+    network = compile_spec(_load(spec, set_))
+    found = run_import(
+        file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
+    )
+    save(output, found.weights, network)
+    if format_ is Format.json:
+        _say_json(imported_json(found, network, output))
+    else:
+        _say(imported_text(found, network, output))
+
+
 @app.command()
 def fmt(
     specs: SpecPaths,

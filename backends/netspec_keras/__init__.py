@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import ExportSettings, Precision, Progress
+from netspec.backend import ExportSettings, Placement, Precision, Progress
 from netspec.network import Network
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
+    from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
 
 
@@ -20,6 +21,19 @@ class KerasBackend:
 
     name = "keras"
     requires: tuple[str, ...] = ("keras", "tensorflow")
+    suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
+
+    def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
+        """What a file of weights holds, read without Keras."""
+        from netspec_keras.stored import read
+
+        return read(Path(path), limit_bytes)
+
+    def placements(self, network: Network) -> Mapping[str, Placement]:
+        """The path of the variable that each canonical weight is in the emitted model."""
+        from netspec_keras.render import Rendering
+
+        return Rendering(network).placements
 
     def versions(self) -> Mapping[str, str]:
         """The versions of Keras and TensorFlow, read without importing them."""

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.backend import Backend, ExportSettings, Precision
+from netspec.backend import Backend, ExportSettings, Placement, Precision
 from netspec.network import Network
 
 if TYPE_CHECKING:
     import onnx
 
     from netspec.backend import Array, Arrays, Weights
+    from netspec.stored import StoredWeights
 
 
 class OnnxBackend:
@@ -24,6 +25,17 @@ class OnnxBackend:
 
     name = "onnx"
     requires: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+    suffixes: Mapping[str, str] = {".onnx": "onnx"}
+
+    def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
+        from netspec_onnx import stored
+
+        return stored.read(Path(path), limit_bytes)
+
+    def placements(self, network: Network) -> Mapping[str, Placement]:
+        from netspec_onnx.render import stored_placements
+
+        return stored_placements(network)
 
     def versions(self) -> Mapping[str, str]:
         from netspec_onnx import model

@@ -9,8 +9,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from netspec import __version__
-from netspec.backend import Order, Precision
+from netspec.backend import Order, Placement, Precision
 from netspec.errors import BackendError
+from netspec.layers import Dense
 from netspec.network import Network, Node
 from netspec_onnx.graph import Emission, GraphBuilder, Scope, Value
 from netspec_onnx.rules import rules
@@ -67,6 +68,19 @@ def render(
     else:
         outputs = [_output(graph, values[value], name, order) for name, value in network.outputs.items()]
     return Rendering(_model(network, graph, outputs, order), inputs, rows)
+
+
+def stored_placements(network: Network) -> dict[str, Placement]:
+    """Where each canonical weight stands in what `netspec_onnx.stored` reads, which gives dense kernels as (in, out).
+
+    Gemm and MatMul keep them each in its own way, and others choose between the two otherwise than we do.
+    """
+    found: dict[str, Placement] = {}
+    for node in network.nodes:
+        found |= rules.apply(node).placements(node)
+        if isinstance(node.layer, Dense):
+            found |= {weight.name: Placement(weight.name) for weight in node.weights}
+    return found
 
 
 def _emit(graph: GraphBuilder, node: Node, values: Mapping[str, Value], weights: Weights) -> Value:

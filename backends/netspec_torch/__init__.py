@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.backend import Backend, ExportSettings, Precision, Progress
+from netspec.backend import Backend, ExportSettings, Placement, Precision, Progress
 from netspec.network import Network
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
+    from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
 
 
@@ -22,6 +23,17 @@ class TorchBackend:
 
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
+    suffixes: Mapping[str, str] = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
+
+    def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
+        from netspec_torch import stored
+
+        return stored.read(Path(path), limit_bytes)
+
+    def placements(self, network: Network) -> Mapping[str, Placement]:
+        from netspec_torch.render import render
+
+        return render(network).placements
 
     def versions(self) -> Mapping[str, str]:
         from importlib.metadata import version

@@ -1,0 +1,177 @@
+"""ONNX files that others wrote: the initializers that are weights, by the operators that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import external_data_helper, numpy_helper
+
+from netspec.backend import Order
+from netspec.errors import Problem, SpecError
+from netspec.stored import StoredLayer, StoredTensor, StoredWeights
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
+
+KERNEL = ("kernel", "bias")
+AFFINE = ("gamma", "beta")
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "Conv": KERNEL,
+    "ConvTranspose": KERNEL,
+    "Gemm": KERNEL,
+    "MatMul": KERNEL,
+    "BatchNormalization": (*AFFINE, "mean", "var"),
+    "InstanceNormalization": AFFINE,
+    "LayerNormalization": AFFINE,
+    "GroupNormalization": AFFINE,
+    "RMSNormalization": ("gamma",),
+    "PRelu": ("alpha",),
+}
+"""What each operator calls its inputs after the first."""
+MERGES = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum", "Concat", "MatMul", "Gemm", "Where", "Pow"}
+)
+"""Operators whose other inputs may be values too; of all others only the first is."""
+FLOATS = {"FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16"}
+
+
+def read(path: Path, limit_bytes: int) -> StoredWeights:
+    """What a file holds; see `Importable.read_stored`."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        if not model.graph.node:
+            raise _refused(path, "not a whole ONNX file (it has no operators)")
+    except (DecodeError, OSError) as error:
+        raise _refused(path, f"not a whole ONNX file ({str(error).strip()[:120]})") from None
+    return _Graph(path, model.graph, limit_bytes).stored()
+
+
+class _Graph:
+    """A graph that is read: who makes each value, and the constants in it."""
+
+    def __init__(self, path: Path, graph: Any, limit_bytes: int) -> None:
+        self.path, self.limit_bytes = path, limit_bytes
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.constants |= {node.output[0]: node.attribute[0].t for node in graph.node if _is_constant(node)}
+        # An initializer that several names share goes through Identity.
+        for node in graph.node:
+            if node.op_type == "Identity" and node.input[0] in self.constants:
+                self.constants[node.output[0]] = self.constants[node.input[0]]
+        self.nodes = [node for node in graph.node if node.output and node.output[0] not in self.constants]
+        self.makers = {name: node for node in self.nodes for name in node.output}
+        self.adders = {name: node for node in self.nodes if node.op_type == "Add" for name in node.input}
+        named = {node.name for node in self.nodes}
+        self.named = len(named) == len(self.nodes) and "" not in named
+        self.read_bytes = 0
+
+    def stored(self) -> StoredWeights:
+        layers = tuple(self._layer(node) for node in self.nodes)
+        used = {tensor.name for layer in layers for tensor in layer.tensors}
+        # Our own files have weights that stand beside an operator (a scale that Mul reads): found by their names.
+        rest = [self._tensor(name, "") for name in self._unread(used)]
+        return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens())
+
+    def _unread(self, used: set[str]) -> Iterator[str]:
+        """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads."""
+        for name, tensor in self.constants.items():
+            if "." in name and name == tensor.name and name not in used and tensor.data_type in _float_types():
+                yield name
+
+    def _layer(self, node: Any) -> StoredLayer:
+        values = [name for name in node.input if name and name not in self.constants]
+        inputs = values if node.op_type in MERGES else values[:1]
+        makers = [self._name(self.makers[name]) if name in self.makers else name for name in inputs]
+        tensors = tuple(self._tensors(node))
+        return StoredLayer(self._name(node), tensors, tuple(makers), node.op_type in ("Concat", "Sub"), node.op_type)
+
+    def _name(self, node: Any) -> str:
+        """Results are named in every file, operators only in some, and not always apart."""
+        return str(node.name if self.named else node.output[0])
+
+    def _tensors(self, node: Any) -> Iterator[StoredTensor]:
+        names = list(node.input[1:])
+        if node.op_type == "MatMul":
+            names += self._added(node)
+        if node.op_type == "Gemm" and any(each.name in ("alpha", "beta") and each.f != 1 for each in node.attribute):
+            raise _refused(self.path, f"the operator {self._name(node)} scales its kernel or its bias")
+        for name, role in zip(names, ROLES.get(node.op_type, ()), strict=False):
+            if name in self.constants:
+                transposed = node.op_type == "Gemm" and role == "kernel" and _flag(node, "transB")
+                yield self._tensor(name, role, transposed=transposed)
+
+    def _added(self, node: Any) -> list[str]:
+        """The vector that the operator after a MatMul adds, which is its bias."""
+        adder = self.adders.get(node.output[0])
+        vectors = [name for name in adder.input if name in self.constants] if adder else []
+        return [name for name in vectors if len(self.constants[name].dims) == 1]
+
+    def _tensor(self, name: str, role: str, *, transposed: bool = False) -> StoredTensor:
+        import numpy as np
+
+        tensor = self.constants[name]
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        shape = tuple(tensor.dims)
+        self.read_bytes += 4 * prod(shape)
+        if self.read_bytes > self.limit_bytes or min(shape, default=0) < 0:
+            raise _refused(self.path, f"its tensors would take over {self.limit_bytes:,} bytes")
+        # Of what is no floating point number only the type and the shape are ever told.
+        array: Array = self._values(tensor).astype(np.float32) if kind in FLOATS else np.zeros(shape, np.uint8)
+        dtype = FLOATS.get(kind, kind.lower())
+        return StoredTensor(tensor.name or name, array.T if transposed else array, dtype, shape, role)
+
+    def _values(self, tensor: Any) -> Array:
+        """The numbers of a tensor; those in a file beside the model may be asked to be enormous."""
+        import numpy as np
+
+        try:
+            if external_data_helper.uses_external_data(tensor):
+                external_data_helper.load_external_data_for_tensor(tensor, str(self.path.parent))
+            return np.asarray(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, OSError, onnx.checker.ValidationError) as error:
+            raise _refused(self.path, f"{tensor.name} is not whole ({str(error).strip()[:120]})") from None
+
+    def _flattens(self) -> Order | None:
+        """How the graph turns an image into a vector: what comes before the first kernel that reads one."""
+        for node in self.nodes:
+            if node.op_type in ("Gemm", "MatMul") and len(node.input) > 1 and node.input[1] in self.constants:
+                order = self._order_before(node)
+                if order:
+                    return order
+        return None
+
+    def _order_before(self, node: Any) -> Order | None:
+        """Back from a kernel through what keeps its values in their order to a Flatten, and to what made the image."""
+        flat = False
+        for _ in self.nodes:
+            if node.input[0] not in self.makers:
+                return None
+            node = self.makers[node.input[0]]
+            if node.op_type in ("Flatten", "Reshape"):
+                flat = True
+            elif node.op_type == "Transpose" and flat:
+                axes = next((list(each.ints) for each in node.attribute if each.name == "perm"), [])
+                return "first" if axes[1:] == [len(axes) - 1, *range(1, len(axes) - 1)] else "last"
+            elif node.op_type in ROLES and node.op_type not in ("BatchNormalization", "PRelu"):
+                return "first" if flat and "Conv" in node.op_type else None
+        return None
+
+
+def _is_constant(node: Any) -> bool:
+    return node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value"
+
+
+def _flag(node: Any, name: str) -> bool:
+    return any(attribute.name == name and attribute.i for attribute in node.attribute)
+
+
+def _float_types() -> set[int]:
+    return {onnx.TensorProto.DataType.Value(name) for name in FLOATS}
+
+
+def _refused(path: Path, why: str) -> SpecError:
+    return SpecError([Problem(f"{path}: the weights cannot be read: {why}")])

@@ -1,0 +1,8 @@
+"""Weights that others trained: a file of theirs in, the canonical weights of a network out.
+
+`load_weights` is what everything calls that is given a file of weights; `import_weights` also says how it was read.
+"""
+
+from netspec.importing.file import Imported, import_weights, load_weights
+
+__all__ = ["Imported", "import_weights", "load_weights"]

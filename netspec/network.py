@@ -215,6 +215,18 @@ class Network:
         return tuple(Row(name, tuple(nodes)) for name, nodes in gathered.items())
 
     @cached_property
+    def named(self) -> Mapping[str, tuple[Row, ...]]:
+        """By the name of every row, that row, and by that of every block at work, the rows in it; the last is the
+        result.
+        """
+        found: dict[str, tuple[Row, ...]] = {row.name: (row,) for row in self.rows}
+        by_result = {row.result: row for row in self.rows}
+        for use in self.uses:
+            inside = [row for row in self.rows if row.name in use and row.result != use.result]
+            found[use.name] = (*inside, by_result[use.result]) if use.result in by_result else tuple(inside)
+        return found
+
+    @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:
         """For every value, the nodes that read it, in order."""
         readers: dict[str, list[str]] = {name: [] for name in self.types}

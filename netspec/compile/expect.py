@@ -21,25 +21,25 @@ def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
             yield _missed(spec, name, f"{name} should be {wanted:,}, but the network has {found:,}")
     if expect.output is not None and expect.output != network.output_type.shape:
         yield _missed(spec, "output", f"output should be {_shape(expect.output)}, but it is {network.output_type}")
-    rows = {row.name: row for row in network.rows}
     for name, shape in expect.shapes.items():
-        if rows[name].output.shape != shape:
-            message = f"{name} should give {_shape(shape)}, but it gives {rows[name].output}"
+        output = network.named[name][-1].output
+        if output.shape != shape:
+            message = f"{name} should give {_shape(shape)}, but it gives {output}"
             yield _missed(spec, f"shapes.{name}", message)
     for name, count in expect.counts.items():
-        if rows[name].parameters != count:
-            message = f"{name} should have {count:,} parameters, but it has {rows[name].parameters:,}"
+        found = sum(row.parameters for row in network.named[name])
+        if found != count:
+            message = f"{name} should have {count:,} parameters, but it has {found:,}"
             yield _missed(spec, f"counts.{name}", message)
 
 
 def unknown_rows(spec: Spec, network: Network) -> Iterator[Problem]:
     """Every name in the expectations that no row has, which is an error of the spec and not of the network."""
-    rows = [row.name for row in network.rows]
     for section in ("shapes", "counts"):
         for name in getattr(spec.expect, section, ()):
-            if name not in rows:
+            if name not in network.named:
                 problem = _missed(spec, f"{section}.{name}", f"there is no row {name!r}")
-                yield problem.with_hint(did_you_mean(name, rows))
+                yield problem.with_hint(did_you_mean(name, network.named))
 
 
 def _missed(spec: Spec, path: str, message: str) -> Problem:

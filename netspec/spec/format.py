@@ -7,15 +7,17 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from netspec.errors import Problem, SpecError
 from netspec.notation import is_empty
+from netspec.spec.include import with_includes
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, anchored, read
 from netspec.spec.rows import COLUMNS, read_rows, row_problems
 from netspec.spec.table import COLUMNS as HEADINGS
 from netspec.spec.table import line_cells, split_table
-from netspec.spec.written import LINE_LENGTH, WrittenRow, from_node, to_mapping, to_pipes, yaml_text
+from netspec.spec.written import LINE_LENGTH, Blocks, WrittenRow, from_node, to_mapping, to_pipes, yaml_text
 
 Style = Literal["pipes", "mapping", "table"]
 BLOCK_COMMENT = re.compile(r"[|>][-+0-9]*[ \t]+(#[^\n]*)")
@@ -76,13 +78,24 @@ def _section(text: str, file: str) -> Section:
     end = text.find("\n", stop)
     end = len(text) if end < 0 else end - 1 if text[end - 1] == "\r" else end
     if isinstance(node, Scalar):
-        rows, headings, end = _table_rows(node, text)
+        rows, headings, end = _table_rows(node, text, _blocks(root, file))
         comment = BLOCK_COMMENT.match(text, node.start)
         return Section(key, node, rows, headings, comment[1].rstrip() if comment else "", end)
     assert isinstance(node, Sequence)
-    rows = [from_node(item) for item in node.items]
+    rows = [from_node(item, _blocks(root, file)) for item in node.items]
     comment_text = _attach(text, key, node, rows, end)
     return Section(key, node, rows, {}, comment_text, end)
+
+
+def _blocks(root: Mapping, file: str) -> Blocks:
+    """The parameters of every block of the spec, included ones among them."""
+    found = root.get("blocks")
+    if found is None:
+        return {}
+    blocks = with_includes(found, Path(file))
+    inside = {name: block for name, (_, block) in blocks.entries.items()} if isinstance(blocks, Mapping) else {}
+    parameters = {name: block.get("parameters") for name, block in inside.items() if isinstance(block, Mapping)}
+    return {name: tuple(each.entries) if isinstance(each, Mapping) else () for name, each in parameters.items()}
 
 
 def _refused(key: Scalar, message: str, hint: str) -> SpecError:
@@ -99,14 +112,14 @@ def _content_end(text: str, node: Node) -> int:
     return last.end
 
 
-def _table_rows(node: Scalar, text: str) -> tuple[list[WrittenRow], dict[str, str], int]:
+def _table_rows(node: Scalar, text: str, blocks: Blocks) -> tuple[list[WrittenRow], dict[str, str], int]:
     """The rows of a table, what heads its columns, and the index of the end of its last line that is no comment."""
     table = split_table(node, "layers")
     rows = []
     for line in table.lines:
         cells = {column: cell.strip() for column, (cell, _) in line_cells(table, line, node, "layers").items()}
         label = cells.pop("layer", "")
-        row = WrittenRow(cells, node.place(line.offset), leading=list(line.above))
+        row = WrittenRow(cells, node.place(line.offset), leading=list(line.above), blocks=blocks)
         if not is_empty(label):
             named = label.isascii() and label.isidentifier()
             row.name, row.label = (label, None) if named else (None, label)

@@ -85,9 +85,9 @@ class Expect(BaseModel):
     macs: Total | None = None
     """How many multiply-accumulate operations one sample takes."""
     shapes: Mapping[str, Shape] = {}
-    """The shape that each of these rows gives, by the row's name."""
+    """The shape that each of these rows or blocks gives, by its name."""
     counts: Mapping[str, Total] = {}
-    """How many weights each of these rows has, by the row's name."""
+    """How many weights each of these rows or blocks has, by its name."""
 
 
 class BaseSettings(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping as Named
 from dataclasses import dataclass, field
 
 from netspec.errors import Position, Problem, SpecError
@@ -16,6 +17,10 @@ from netspec.spec.rows import COLUMNS, RowError, read_value
 
 OPTION = re.compile(r"\s*([^\W\d][\w.]*)\s*=(.*)", re.DOTALL)
 LINE_LENGTH = 100
+
+
+Blocks = Named[str, tuple[str, ...]]
+"""The blocks of the spec: the parameters of each, which a row that uses it may give by position."""
 
 
 @dataclass(slots=True)
@@ -32,6 +37,7 @@ class WrittenRow:
     """The comment on its own line."""
     aligned: int | None = None
     """The column of that comment, which those of other rows may share."""
+    blocks: Blocks = field(default_factory=dict)
 
     def cell(self, column: str) -> str:
         """The text of a cell, empty where nothing stands."""
@@ -52,26 +58,26 @@ class WrittenRow:
         return SpecError([Problem(message, hint, "layers", self.position)])
 
 
-def from_node(node: Node) -> WrittenRow:
+def from_node(node: Node, blocks: Blocks) -> WrittenRow:
     """The text of a row that `read_row` accepts."""
     if isinstance(node, Mapping) and "type" not in node.entries:
         [(key, inside)] = node.entries.values()
-        row = from_node(inside)
+        row = from_node(inside, blocks)
         row.name, row.position = key.text, key.position
         return row
     if isinstance(node, Mapping):
-        return _from_mapping(node)
+        return _from_mapping(node, blocks)
     assert isinstance(node, Scalar)
     parts = [part.strip() for part, _ in split_outside(node.text, "|")]
-    return WrittenRow(dict(zip(COLUMNS, parts, strict=False)), node.position)
+    return WrittenRow(dict(zip(COLUMNS, parts, strict=False)), node.position, blocks=blocks)
 
 
-def _from_mapping(node: Mapping) -> WrittenRow:
+def _from_mapping(node: Mapping, blocks: Blocks) -> WrittenRow:
     """A mapping's values as cells: what the kind reads by position goes into the size cell."""
     values = {key: value for key, (_, value) in node.entries.items()}
     kind = values.pop("type")
     assert isinstance(kind, Scalar)
-    row = WrittenRow({"type": kind.text}, node.position)
+    row = WrittenRow({"type": kind.text}, node.position, blocks=blocks)
     name = values.pop("name", None)
     if isinstance(name, Scalar) and not name.empty:
         row.name = name.text
@@ -79,7 +85,7 @@ def _from_mapping(node: Mapping) -> WrittenRow:
     if activation is not None:
         row.cells["activation"] = "" if _is_null(activation) else notation_text(activation)
     size: list[str] = []
-    for wanted in positional(kind.text):
+    for wanted in positional(kind.text, blocks):
         written = next((key for key in values if _field(kind.text, key) == wanted), None)
         if written is None:
             break
@@ -118,8 +124,10 @@ def _numeric(value: Value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def positional(kind: str) -> tuple[str, ...]:
-    """The fields that the size cell of this kind fills, in order; none for a kind that is not known."""
+def positional(kind: str, blocks: Blocks) -> tuple[str, ...]:
+    """The fields that the size cell of this kind or block fills, in order; none for a kind that is not known."""
+    if kind in blocks:
+        return blocks[kind]
     alias = ALIASES.get(fold(kind))
     if alias is None:
         return ()
@@ -157,7 +165,7 @@ def to_mapping(row: WrittenRow) -> dict[str, str]:
                 options["activation"] = item.strip()
             elif item.strip():
                 size.append(item.strip())
-    names = positional(row.cell("type"))
+    names = positional(row.cell("type"), row.blocks)
     for name in names[len(size) :]:
         alias = next((written for written in options if _field(row.cell("type"), written) == name), None)
         if alias is None:

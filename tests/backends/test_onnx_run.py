@@ -242,8 +242,9 @@ def test_a_small_channel_beside_large_ones_keeps_its_digits():
     )
     random = np.random.default_rng(2)
     inputs = np.where(random.random((2, 4, 3, 96)) < 0.1, 1e3, 1e-2 * random.standard_normal((2, 4, 3, 96)))
-    values = backend.run(network, {}, inputs.astype(np.float32), "float32")["lrn_1"]
-    np.testing.assert_allclose(values, evaluate(network, {}, inputs.astype(np.float32))["lrn_1"], rtol=1e-5)
+    given = {"input": inputs.astype(np.float32)}
+    values = backend.run(network, {}, given, "float32")["lrn_1"]
+    np.testing.assert_allclose(values, evaluate(network, {}, given)["lrn_1"], rtol=1e-5)
 
 
 def test_ceil_means_what_onnx_runtime_means():
@@ -257,7 +258,7 @@ def test_ceil_means_what_onnx_runtime_means():
             layer = KINDS[kind](size=window, stride=stride, padding=((begin, end),), ceil=True, **options)
             network = chain("ceil", (size, 3), layer)
             added += network.nodes[0].layer.ceil
-            [expected] = evaluate(network, {}, x).values()
+            [expected] = evaluate(network, {}, {"input": x}).values()
             attributes = {"kernel_shape": [window], "strides": [stride], "pads": [begin, end], "ceil_mode": 1}
             attributes |= {name: int(value) for name, value in options.items()}
             found = one_operator(kind.replace("Avg", "Average"), x.transpose(0, 2, 1), attributes).transpose(0, 2, 1)

@@ -157,9 +157,9 @@ def accepts_object(root: dict[str, Any], schema: dict[str, Any], value: dict[str
 @pytest.mark.parametrize("style", ["pipes", "mapping", "table"])
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_the_schema_accepts_the_published_specs_in_every_notation(schema, path, style):
-    text = format_spec(path.read_text(encoding="utf-8"), path.name, style)
+    text = format_spec(path.read_text(encoding="utf-8"), str(path), style)
     assert accepts(schema, schema, plain(read(text, path.name)))
-    assert compile_spec(parse_spec(text, path.name)).digest == compile_spec(load_spec(path)).digest
+    assert compile_spec(parse_spec(text, str(path))).digest == compile_spec(load_spec(path)).digest
 
 
 def test_the_schema_accepts_what_its_documents_show(schema):

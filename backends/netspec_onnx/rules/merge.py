@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.layers.base import Layer
@@ -12,29 +12,37 @@ from netspec_onnx.graph import Emission, Scope, Value, rules
 LEAST_NORM = 1e-7
 
 
-def _operator(two: str, several: str | None = None) -> Callable[[Layer, Node], Emission]:
-    """The rule that applies an operator of two inputs, or one of as many as there are."""
+def _pairwise(scope: Scope, operator: str, given: Sequence[Value], part: str | None = None) -> Value:
+    """An operator of two inputs applied to several; operators that take them all fail to broadcast in places."""
+    first, *between, last = given
+    kind = scope.node.output
+    for index, value in enumerate(between, 1):
+        first = scope.op(operator, first, value.ir, part=f"{operator.lower()}_{index}", type=kind)
+    return scope.op(operator, first, last.ir, part=part, type=kind)
 
+
+def _rule(operator: str) -> Callable[[Layer, Node], Emission]:
     def rule(layer: Layer, node: Node) -> Emission:
-        def build(scope: Scope, first: Value, *others: Value) -> Value:
-            if several is not None and (len(others) > 1 or several == two):
-                return scope.op(several, first, *(value.ir for value in others))
-            *between, last = others
-            for index, value in enumerate(between, 1):
-                first = scope.op(two, first, value.ir, part=f"{two.lower()}_{index}", type=node.output)
-            return scope.op(two, first, last.ir)
-
-        return Emission(build)
+        return Emission(lambda scope, *given: _pairwise(scope, operator, given))
 
     return rule
 
 
-rules(Add)(_operator("Add", "Sum"))
-rules(Subtract)(_operator("Sub"))
-rules(Multiply)(_operator("Mul"))
-rules(Average)(_operator("Mean", "Mean"))
-rules(Maximum)(_operator("Max", "Max"))
-rules(Minimum)(_operator("Min", "Min"))
+rules(Add)(_rule("Add"))
+rules(Subtract)(_rule("Sub"))
+rules(Multiply)(_rule("Mul"))
+rules(Maximum)(_rule("Max"))
+rules(Minimum)(_rule("Min"))
+
+
+@rules(Average)
+def average(layer: Average, node: Node) -> Emission:
+    """The sum over how many there are."""
+
+    def build(scope: Scope, *given: Value) -> Value:
+        return scope.op("Div", _pairwise(scope, "Add", given, "sum"), scope.constant("count", len(given)))
+
+    return Emission(build)
 
 
 @rules(Concat)

@@ -84,7 +84,7 @@ classes: [ a, b ]
 
 def meaning(row: Row) -> tuple[object, ...]:
     """What a row says whatever the notation: its size cell by the names of the kind's fields."""
-    names = positional(row.type)
+    names = positional(row.type, {})
     fields: dict[str, Value] = dict(zip(names, row.size, strict=False)) | dict(row.options)
     extra = row.size[len(names) :]
     activation: Value = row.activation
@@ -305,7 +305,7 @@ def row_lines(draw: st.DrawFn) -> str:
     kind = draw(
         st.sampled_from(["Conv", "cnn", "Dense", "Flatten", "MaxPool2D", "leaky_relu", "Activation", "Nothing"])
     )
-    fields = positional(kind)
+    fields = positional(kind, {})
     size = draw(st.lists(values, max_size=len(fields)))
     activation = draw(st.none() | words | calls)
     options = draw(st.dictionaries(words.filter(lambda word: word not in (*fields, "activation")), values, max_size=3))

@@ -409,3 +409,8 @@ def evaluate(value: Value, names: Mapping[str, Value]) -> Value:
     if isinstance(value, Expression):
         return _computed(value.sign, evaluate(value.left, names), evaluate(value.right, names), 0, names)
     return value
+
+
+def as_tuples(value: Value) -> Value:
+    """The value with every list as a tuple: layers take either for the other."""
+    return tuple(map(as_tuples, value)) if isinstance(value, (list, tuple)) else value

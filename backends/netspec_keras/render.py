@@ -167,7 +167,7 @@ class _Writer:
 
     def _unused(self, name: str) -> str:
         """A variable of its own for what has this name: in lower case, as variables are written."""
-        variable = name.lower()
+        variable = re.sub(r"\W", "_", name.lower())
         while variable in self.taken or keyword.iskeyword(variable):
             variable += "_"
         self.taken.add(variable)

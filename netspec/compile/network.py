@@ -14,6 +14,7 @@ from netspec.errors import ExpectationError, LayerError, Position, Problem, Spec
 from netspec.layers import Layer
 from netspec.layers.base import AXES
 from netspec.network import Network, Node, TensorType, Use
+from netspec.notation import as_tuples
 from netspec.spec.model import Spec
 from netspec.spec.names import layer_name
 
@@ -102,7 +103,7 @@ def compile_spec(spec: Spec) -> Network:
             Use(
                 name=name,
                 block=group.block,
-                parameters=dict(group.parameters),
+                parameters={key: as_tuples(value) for key, value in group.parameters.items()},
                 inputs=tuple(walk.values[row] for row in group.inputs),
                 result=walk.values[group.result],
             )

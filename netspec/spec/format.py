@@ -166,7 +166,7 @@ def _attach(text: str, key: Scalar, node: Sequence, rows: list[WrittenRow], end:
             and not row.trailing
             and _on_first_or_last_line(text, starts[owner], index, stops[owner])
         ):
-            row.trailing, row.aligned = comment, index - text.rfind("\n", 0, index)
+            row.trailing, row.aligned = comment, _width(text[text.rfind("\n", 0, index) + 1 : index])
         else:
             row.leading.append(comment)
     return behind_key

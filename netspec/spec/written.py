@@ -11,7 +11,7 @@ from netspec.errors import Position, Problem, SpecError
 from netspec.layers import ALIASES, fold
 from netspec.layers.activation import ARGUMENTS
 from netspec.layers.base import field_named
-from netspec.notation import NotationError, Quoted, Value, is_empty, parse_value, split_outside, write_value
+from netspec.notation import NotationError, Quoted, Value, as_tuples, is_empty, parse_value, split_outside, write_value
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, read
 from netspec.spec.rows import COLUMNS, RowError, read_value
 
@@ -227,8 +227,3 @@ def _means(text: str, meant: Value) -> bool:
         return value is not None and as_tuples(read_value(value, "")) == as_tuples(meant)
     except (SpecError, RowError, NotationError):
         return False
-
-
-def as_tuples(value: Value) -> Value:
-    """The value with every list as a tuple: layers take either for the other."""
-    return tuple(map(as_tuples, value)) if isinstance(value, (list, tuple)) else value

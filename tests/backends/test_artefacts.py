@@ -474,5 +474,7 @@ def test_artefacts_need_their_framework_alone(workers, backend, path, tmp_path):
     granted = budget(reference[last], predict(network, weights, inputs, reference)[last])
     found = np.load(tmp_path / "output.npy")
     for output in found if backend == "keras" else [found]:
+        if output.ndim > 2 and backend != "keras":
+            output = np.moveaxis(output, 1, -1)  # as torch and the ONNX file have it
         agreed = compare(reference[last], output, granted)
         assert agreed.symptom is None, agreed

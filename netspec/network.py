@@ -149,14 +149,16 @@ class Row:
 class Use:
     """A block at work: the row of the table that used it became the rows whose names begin with `name` and a dot.
 
-    Those rows stand side by side in the network. They read `inputs`, values from outside, and of their values only
-    `result` is read outside. `parameters` are those of the block, in its order, with the values of this use.
+    Those rows stand side by side in the network. They read `inputs`, values from outside, which they call by `names`,
+    and of their values only `result` is read outside. `parameters` are those of the block, in its order, with the
+    values of this use.
     """
 
     name: str
     block: str
     parameters: Mapping[str, Any]
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
     result: str
 
     def __contains__(self, name: str) -> bool:
@@ -197,7 +199,10 @@ class Network:
                 for node in self.nodes
             ),
             dict(self.outputs),
-            *([use.name, use.block, repr(use.parameters), list(use.inputs), use.result] for use in self.uses),
+            *(
+                [use.name, use.block, repr(use.parameters), list(use.inputs), list(use.names), use.result]
+                for use in self.uses
+            ),
         ]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
@@ -225,6 +230,10 @@ class Network:
             inside = [row for row in self.rows if row.name in use and row.result != use.result]
             found[use.name] = (*inside, by_result[use.result]) if use.result in by_result else tuple(inside)
         return found
+
+    def around(self, row: str) -> Use | None:
+        """The outermost block at work that a row stands in, if any."""
+        return next((use for use in self.uses if row in use), None)
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:

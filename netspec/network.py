@@ -161,10 +161,6 @@ class Use:
     names: tuple[str, ...]
     result: str
 
-    def __contains__(self, name: str) -> bool:
-        """Whether a row, a node or another use of this name is inside."""
-        return name.startswith(f"{self.name}.")
-
 
 @dataclass(frozen=True)
 class Network:
@@ -224,16 +220,23 @@ class Network:
         """By the name of every row, that row, and by that of every block at work, the rows in it; the last is the
         result.
         """
+        inside: dict[str, list[Row]] = {use.name: [] for use in self.uses}
+        for row in self.rows:
+            for use in self.holding(row.name):
+                inside[use.name].append(row)
         found: dict[str, tuple[Row, ...]] = {row.name: (row,) for row in self.rows}
-        by_result = {row.result: row for row in self.rows}
         for use in self.uses:
-            inside = [row for row in self.rows if row.name in use and row.result != use.result]
-            found[use.name] = (*inside, by_result[use.result]) if use.result in by_result else tuple(inside)
+            found[use.name] = tuple(sorted(inside[use.name], key=lambda row: row.result == use.result))
         return found
 
-    def around(self, row: str) -> Use | None:
-        """The outermost block at work that a row stands in, if any."""
-        return next((use for use in self.uses if row in use), None)
+    @cached_property
+    def _uses(self) -> Mapping[str, Use]:
+        return {use.name: use for use in self.uses}
+
+    def holding(self, row: str) -> Iterator[Use]:
+        """The blocks at work that a row stands in, the outermost first."""
+        dots = (at for at, sign in enumerate(row) if sign == ".")
+        yield from (self._uses[row[:at]] for at in dots if row[:at] in self._uses)
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:

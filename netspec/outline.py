@@ -72,13 +72,10 @@ def outline(network: Network) -> Scope:
     scopes = {use.name: Scope(use) for use in network.uses}
     for row in network.rows:
         parent = whole
-        at = row.name.find(".")
-        while at >= 0:
-            inner = scopes.get(row.name[:at])
-            if inner is not None:
-                if not parent.items or parent.items[-1] is not inner:
-                    parent.items.append(inner)
-                parent = inner
-            at = row.name.find(".", at + 1)
+        for use in network.holding(row.name):
+            inner = scopes[use.name]
+            if not parent.items or parent.items[-1] is not inner:
+                parent.items.append(inner)
+            parent = inner
         parent.items.append(row)
     return whole

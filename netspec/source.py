@@ -81,7 +81,7 @@ def head(network: Network) -> Node | None:
     last = network.nodes[-1] if len(network.nodes) > 1 else None
     if last is None or network.results != {last.name} or not isinstance(last.layer, Activation):
         return None
-    if network.around(last.row) is not None:
+    if any(network.holding(last.row)):
         return None
     return last if last.layer.function in HEADS else None
 

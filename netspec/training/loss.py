@@ -40,7 +40,7 @@ def loss_input(network: Network, loss: LossName) -> str:
         return output
     function = last.layer.function
     if function == FUSED[loss]:
-        around = network.around(last.row)
+        around = next(network.holding(last.row), None)
         if around is not None:
             raise _unfit(
                 f"the final {function} stands in row {last.row!r}, inside of the block {around.block}",

@@ -47,7 +47,7 @@ def origin_text(origin: Mapping[str, Any]) -> str:
         return f"Initial weights, drawn from seed {origin.get('seed')}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
-    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
     return (
         f"Trained with {origin['trainer']} on {data['source']}: {train['epochs']} epochs, batches of "
         f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}; "

@@ -20,7 +20,8 @@ from netspec.training.settings import LossName, TrainSettings
 from netspec_keras.adapted import OPTIMIZERS, BatchNormalization
 from netspec_keras.exact import Layers
 from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
-from netspec_keras.render import Rendering, render
+from netspec_keras.realised import Rendering
+from netspec_keras.render import render
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights

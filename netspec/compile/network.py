@@ -105,6 +105,7 @@ def compile_spec(spec: Spec) -> Network:
                 block=group.block,
                 parameters={key: as_tuples(value) for key, value in group.parameters.items()},
                 inputs=tuple(walk.values[row] for row in group.inputs),
+                names=group.names,
                 result=walk.values[group.result],
             )
             for name, group in unrolled.uses.items()

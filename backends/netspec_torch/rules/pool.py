@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
-from netspec.source import alike, unless
+from netspec.source import Default, alike, unless
 from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
 
 
@@ -38,7 +38,7 @@ def avg_pool(layer: AvgPool, node: Node) -> Line:
     function, window = f"F.avg_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
     if native_pads(layer):
         padding = unless(alike([begin for begin, _ in layer.pads]), 0)
-        counted = None if layer.count_include_pad or padding is None else False
+        counted = None if layer.count_include_pad or isinstance(padding, Default) else False
         options = {"padding": padding, "ceil_mode": unless(layer.ceil, False), "count_include_pad": counted}
         return Line({"first": call(function, "{x}", *window, **options)})
     amounts = pad_amounts(layer.floored(node.input_type.spatial).pads)

@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.backend import find_backend
 from netspec.compile import compile_spec
+from netspec.compile.pixels import exported_network
 from netspec.network import Network
 from netspec.spec.load import load_spec
 from netspec.spec.model import Spec
@@ -51,7 +52,7 @@ class Model:
         return self._model("onnx")
 
     def _model(self, backend: str) -> Any:
-        return find_backend(backend).model(self.network, self.weights, self.spec.export)
+        return find_backend(backend).model(exported_network(self.spec, self.network), self.weights, self.spec.export)
 
     def summary(self, batch: int = 1) -> str:
         """The layer table: shapes, parameters, MACs and memory for a batch of this size."""

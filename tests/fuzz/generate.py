@@ -223,6 +223,8 @@ def _steps(body: Body, count: int, *, ends: bool = False) -> dict[str, str]:
             _gate(body)
         elif choice < 0.26 and body.rows:
             _dot(body)
+        elif choice < 0.28 and body.rows:
+            _unpool(body)
         elif choice < 0.4 and body.blocks:
             _use(body, r.choice(list(body.blocks.values())))
         elif choice < 0.44 and ends and body.rows and len(outputs) < 2:
@@ -373,6 +375,18 @@ def _dot(body: Body) -> None:
     if _any(body, {"name": body.name()}, ("BatchNorm", "Activation", "LayerScale", "Rescale")):
         options = {"normalize": True} if body.r.random() < 0.5 else {}
         body.add(Row("Dot", sources=(trunk, body.named()), options=options))
+
+
+def _unpool(body: Body) -> None:
+    """A pool, a change of what it gives, and its values where they were in the image."""
+    r, given = body.r, body.above.type
+    sizes = [[size for size in (1, 2, 3, 5) if length % size == 0] for length in given.spatial]
+    if not sizes:
+        return
+    size, trunk = tuple(r.choice(fitting) for fitting in sizes), body.named()
+    if body.add(Row("MaxPool", body.name(), (size,), positional=("size",))):
+        _any(body, {}, kinds.KEEPING)
+        body.add(Row("MaxUnpool", None, (size,), sources=(body.named(), trunk), positional=("size",)))
 
 
 def _block(

@@ -11,6 +11,7 @@ grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. A 
 float32 where each result lies in its input: the error is 2u of that place, times the step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
+Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
 What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
 constant image): there a run with float64's own noise shows it.
 """
@@ -50,7 +51,7 @@ from netspec.reference import evaluate_parts, interpret
 from netspec.reference.image import between, resample_bilinear
 from netspec.reference.norm import in_groups
 from netspec.reference.table import Array, Values
-from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, SMALLEST, UNIT
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
 MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
@@ -88,7 +89,8 @@ class Rounding:
 
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
-        return self._noise(values, np.hypot(values, intermediate(node, values, inputs, weights)))
+        size = np.hypot(values, intermediate(node, values, inputs, weights))
+        return self._noise(values, size + SMALLEST / UNIT)
 
 
 def intermediate(

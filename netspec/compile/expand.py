@@ -8,7 +8,7 @@ from typing import Any
 
 from netspec.compile.names import name_problem
 from netspec.errors import Problem, Used, did_you_mean, one_of
-from netspec.notation import NotationError, Value, evaluate, write_value
+from netspec.notation import MAX_PARTS, NotationError, Value, evaluate, parts, write_value
 from netspec.spec.graph import TYPES
 from netspec.spec.model import Block, Grouped, Parameter, Spec
 from netspec.spec.names import Namer, base_name
@@ -20,6 +20,11 @@ UNKNOWN = ""
 """The name of a row that could not be read: what reads it is checked by itself, but has no shape."""
 MAX_REPEAT = 10_000
 MAX_ROWS = 100_000
+MAX_WALKED = 2 * MAX_ROWS
+"""How many rows may be looked at, those that are left out among them; a long value counts as several."""
+PARTS_OF_A_ROW = 10
+MAX_SIZE = 100
+"""How many parts a parameter may have that is a size."""
 MAX_DEPTH = 32
 OWN_OPTIONS = ("from", "repeat", "when", "frozen")
 """The options that every row has, whatever its kind."""
@@ -86,7 +91,7 @@ class _Unroller:
         self.inputs = tuple(spec.inputs) if sources is None else tuple(sources)
         self.rows: list[Placed] = []
         self.uses: dict[str, Grouped] = {}
-        self.count = 0
+        self.count = self.walked = 0
         self.frozen = False
 
     def network(self) -> Unrolled:
@@ -170,6 +175,9 @@ class _Unroller:
         kept, frozen = self._flag(row, "when", scope, default=True), self._flag(row, "frozen", scope, default=False)
         # A row that is left out takes its name too, so that a row has the same one wherever its block is used.
         names = self._names(row, scope, namer)
+        self.walked += len(names)
+        if self.walked > MAX_WALKED:
+            raise self._too_many(f"{MAX_WALKED:,} rows, counting those that are left out", row, scope)
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
         result = sources
         for name in names if kept else ():
@@ -179,6 +187,11 @@ class _Unroller:
         scope.rows[row.name or names[-1]] = result[0] if len(result) == 1 else UNKNOWN
         if len(result) == 1:
             scope.above = result
+
+    def _too_many(self, what: str, row: Row, scope: _Scope) -> _TooManyRows:
+        outer = scope.used[-1].position if scope.used else row.position
+        self.problems.append(Problem(f"the spec unrolls to more than {what}", "fewer repeats", row.path, outer))
+        return _TooManyRows()
 
     def _names(self, row: Row, scope: _Scope, namer: Namer) -> list[str]:
         """The name of the row, or of each of its repetitions."""
@@ -205,10 +218,7 @@ class _Unroller:
             return self._use(block, row, name, sources, scope, frozen=frozen)
         self.count += 1
         if self.count > MAX_ROWS:
-            outer = scope.used[-1].position if scope.used else row.position
-            message = f"the spec unrolls to more than {MAX_ROWS:,} rows"
-            self.problems.append(Problem(message, "fewer repeats", row.path, outer))
-            raise _TooManyRows
+            raise self._too_many(f"{MAX_ROWS:,} rows", row, scope)
         frozen = frozen or self.frozen
         self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used))
         return full
@@ -293,6 +303,9 @@ class _Unroller:
             message = f"{name} of the block {block.name} must be {TYPES[parameter.type]}, got {write_value(value)}"
             cell = name if name in row.options else "size"
             self._report(row, cell, message, self._near(value, scope), scope)
+        elif isinstance(value, (tuple, list)) and parts(value, MAX_SIZE) > MAX_SIZE:
+            message = f"{name} of the block {block.name} must be {TYPES['size']}, got more than {MAX_SIZE} numbers"
+            self._report(row, name if name in row.options else "size", message, None, scope)
         return value
 
     def _evaluated(self, row: Row, scope: _Scope) -> Row:
@@ -308,10 +321,13 @@ class _Unroller:
 
     def _value(self, row: Row, cell: str, value: Value, scope: _Scope) -> Value:
         try:
-            return evaluate(value, scope.values)
+            found = evaluate(value, scope.values)
         except NotationError as error:
             self._report(row, cell, error.message, error.hint, scope)
             return None
+        if isinstance(found, (tuple, list)):
+            self.walked += parts(found, MAX_PARTS) // PARTS_OF_A_ROW
+        return found
 
     def _times(self, row: Row, scope: _Scope) -> int | None:
         if "repeat" not in row.options:
@@ -394,6 +410,7 @@ class _Unroller:
         found = walk.network()
         self._freeze(found)
         self.count += walk.count
+        self.walked += walk.walked
         self.uses.update(found.uses)
         names = {placed.name: placed.name for placed in found.rows} | {
             use: group.result for use, group in found.uses.items()

@@ -23,6 +23,7 @@ TYPES: dict[str, str] = {
 """The types of parameters, in words."""
 SYNONYMS = {"str": "word", "string": "word", "number": "float", "integer": "int", "boolean": "bool", "tuple": "size"}
 SHAPE_HINT = "height x width x channels of one sample, without the batch, such as `input: 32x32x3`"
+MAX_PARAMETERS = 100
 BLOCK_KEYS = ("parameters", "inputs", "layers", "about")
 
 
@@ -154,7 +155,10 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
         return {}
     hint = f"a type ({', '.join(TYPES)}), or a default that gives it, such as {{filters: int, stride: 1}}"
     found: dict[str, Parameter] = {}
-    for name, (key, value) in _mapping(node, "names and types or defaults", hint, path).entries.items():
+    entries = _mapping(node, "names and types or defaults", hint, path).entries
+    if len(entries) > MAX_PARAMETERS:
+        _refuse(f"a block has at most {MAX_PARAMETERS} parameters, this one {len(entries):,}", None, path, node.position)
+    for name, (key, value) in entries.items():
         here = f"{path}.{name}"
         _name(key, "a parameter", here)
         if isinstance(value, Scalar) and (value.text in TYPES or value.text in SYNONYMS):

@@ -34,7 +34,7 @@ def main() -> int:
                 if found[failure.key] == 1 and not options.no_shrink:
                     _save(spec, failure, workers, f"{options.seed}:{index}", options.save)
             done += 1
-            if sys.stderr.isatty() or done % 50 == 0:
+            if sys.stderr.isatty() or done % 20 == 0:
                 rate = done / (time.monotonic() - begin)
                 end = "\r" if sys.stderr.isatty() else "\n"
                 print(f"{done} of {options.count} specs, {sum(found.values())} failures, {rate:.1f}/s", end=end, file=sys.stderr)

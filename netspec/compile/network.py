@@ -61,6 +61,9 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
     unrolled = unroll(spec, problems)
     if not problems:
         unrolled = needed(spec, unrolled, problems)
+    if not problems and not unrolled.rows:
+        hint = "a row is left out where its `when` does not hold, or where it stands beyond the output of a base"
+        problems.append(Problem("no row is left, so there is nothing to compute", hint, "layers", spec.place("layers")))
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:

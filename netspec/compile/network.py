@@ -64,7 +64,9 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:
-            rows.append(NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)])))
+            rows.append(
+                NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)], placed.spec.blocks, placed.known))
+            )
         except FieldProblems as found:
             problems.extend(problem.used_at(placed.used) for problem in found.problems)
             rows.append(None)

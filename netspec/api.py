@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.backend import find_backend
 from netspec.compile import compile_spec
+from netspec.initial import Start
 from netspec.network import Network
 from netspec.spec.load import load_spec
 from netspec.spec.model import Spec
@@ -20,23 +21,19 @@ class Model:
     def __init__(self, spec: Spec, weights: str | Path | None = None) -> None:
         self.spec = spec
         self.network: Network = compile_spec(spec)
+        self._start = Start(spec, self.network, Path(weights) if weights is not None else None)
         if weights is not None:
-            from netspec.importing import load_weights
-
-            self.weights = load_weights(Path(weights), self.network)
+            _ = self.weights  # a file that does not fit is an error now, not at first use
 
     @cached_property
     def weights(self) -> dict[str, Any]:
         """The canonical weights, as float32 numpy arrays by `row.weight`.
 
-        Those of the file that the model was loaded with; without one they are freshly drawn from the spec's seed and
-        nobody has trained them. Raises SpecError when they do not fit into memory.
+        Those of the file that the model was loaded with; without one those of the base's file, if the spec names one,
+        and the others freshly drawn from the spec's seed, so that nobody has trained them. Raises SpecError when they
+        do not fit into memory, and for a file that is missing or does not fit.
         """
-        from netspec.memory import check_memory
-        from netspec.weights import draw
-
-        check_memory(self.network)
-        return draw(self.network, self.spec.train.seed if self.spec.train else 0)
+        return self._start.weights(self.spec.train.seed if self.spec.train else 0)
 
     def torch(self) -> Any:
         """The network as a `torch.nn.Module` in evaluation mode, with `weights`."""

@@ -85,6 +85,15 @@ Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where the
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
 
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
+    ),
+]
+
 
 @app.command()
 def check(specs: SpecPaths, set_: Sets = None, format_: Output = Format.text) -> None:
@@ -139,6 +148,7 @@ def build(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
     format_: Output = Format.text,
 ) -> None:
@@ -150,7 +160,7 @@ def build(
     from netspec.build import Options
 
     names = _targets(targets)
-    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed)
+    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
     _run(_load(spec, set_), options, format_)
 
 
@@ -161,6 +171,7 @@ def train(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
     format_: Output = Format.text,
 ) -> None:
@@ -173,7 +184,7 @@ def train(
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
     # Nothing is exported, so no backend is needed but the one that trains.
     trainer = backend.value
-    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, until="train")
+    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, weights=weights, until="train")
     _run(loaded, options, format_)
 
 
@@ -183,6 +194,7 @@ def export(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
     format_: Output = Format.text,
 ) -> None:
@@ -190,7 +202,7 @@ def export(
     from netspec.build import Options
 
     names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, until="export")
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
     _run(_load(spec, set_), options, format_)
 
 
@@ -200,6 +212,7 @@ def verify(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
     format_: Output = Format.text,
 ) -> None:
@@ -207,7 +220,7 @@ def verify(
     from netspec.build import Options
 
     names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, judge=True)
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
     _run(_load(spec, set_), options, format_)
 
 

@@ -57,12 +57,18 @@ class Model:
         return show_text(self.network, batch)
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), *, weights: str | Path | None = None) -> Model:
-    """Read, check and compile a spec.
+def load(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    variant: str | None = None,
+    weights: str | Path | None = None,
+) -> Model:
+    """Read, check and compile a spec, or one of its variants.
 
     `overrides` are `key=value` strings as `--set` takes them. `weights` is a file of canonical weights, as a build
     folder has it (`build/<name>/weights.safetensors`), or one that `netspec import-weights` reads; without it the
     weights are freshly drawn, not trained. Raises SpecError for a spec that is wrong, and for weights that do not
     belong to its network.
     """
-    return Model(load_spec(Path(path), overrides), weights)
+    return Model(load_spec(Path(path), overrides, variant), weights)

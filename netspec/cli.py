@@ -16,10 +16,13 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError, Used  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netspec.build import Options
+    from netspec.network import Network
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -73,6 +76,7 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
     ),
 ]
+Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
 Output = Annotated[
     Format,
     typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
@@ -96,24 +100,22 @@ WeightsFile = Annotated[
 
 
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, format_: Output = Format.text) -> None:
-    """Is the spec valid? Shapes, counts and expectations; imports no framework."""
-    from netspec.compile import compile_spec
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Output = Format.text) -> None:
+    """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        try:
-            network = compile_spec(_load(path, set_))
-        except SpecError as error:
-            status = max(status, error.exit_code)
-            results.append(refused_json(path, error))
-            if format_ is Format.text:
-                _show_error(error)
-        else:
-            results.append(checked_json(path, network))
-            if format_ is Format.text:
-                _say(checked_text(path, network))
+        for name, found in _checked(path, set_, variant):
+            if isinstance(found, SpecError):
+                status = max(status, found.exit_code)
+                results.append(refused_json(path, found, name))
+                if format_ is Format.text:
+                    _show_error(found)
+            else:
+                results.append(checked_json(path, found, name))
+                if format_ is Format.text:
+                    _say(checked_text(path, found, name))
     if format_ is Format.json:
         _say_json(results)
     raise typer.Exit(status)
@@ -124,13 +126,14 @@ def show(
     spec: SpecPath,
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
 
-    network = compile_spec(_load(spec, set_))
+    network = compile_spec(_load(spec, set_, variant))
     if format_ is Format.json:
         _say_json(show_json(network))
     else:
@@ -150,6 +153,7 @@ def build(
     seed: Seed = None,
     weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """The main job: compile for every backend, train if the spec says so, export, and prove all of them equal.
@@ -161,7 +165,7 @@ def build(
 
     names = _targets(targets)
     options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
-    _run(_load(spec, set_), options, format_)
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -173,12 +177,13 @@ def train(
     seed: Seed = None,
     weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
     from netspec.build import Options
 
-    loaded = _load(spec, set_)
+    loaded = _load(spec, set_, variant)
     if loaded.train is None:
         hint = "add for example `data: digits` and `train: {epochs: 10}`"
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
@@ -196,6 +201,7 @@ def export(
     seed: Seed = None,
     weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
@@ -203,7 +209,7 @@ def export(
 
     names = _targets(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
-    _run(_load(spec, set_), options, format_)
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -214,6 +220,7 @@ def verify(
     seed: Seed = None,
     weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
@@ -221,7 +228,7 @@ def verify(
 
     names = _targets(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
-    _run(_load(spec, set_), options, format_)
+    _run(_load(spec, set_, variant), options, format_)
 
 
 class Flattened(StrEnum):
@@ -252,6 +259,7 @@ def import_weights(
         typer.Option(help="Where the file's network has channels when it flattens, if the file does not say."),
     ] = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Turn weights that others trained into netspec's: matched by name, or by order and shape.
@@ -265,7 +273,7 @@ def import_weights(
     from netspec.report.imported import imported_json, imported_text
     from netspec.weights import save
 
-    network = compile_spec(_load(spec, set_))
+    network = compile_spec(_load(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
     )
@@ -348,10 +356,31 @@ def _targets(written: str) -> tuple[str, ...]:
     return names
 
 
-def _load(path: Path, sets: list[str] | None) -> Spec:
+def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     from netspec.spec.load import load_spec
 
-    return load_spec(path, sets or [])
+    return load_spec(path, sets or [], variant)
+
+
+def _checked(
+    path: Path, sets: list[str] | None, variant: str | None
+) -> Iterator[tuple[str | None, Network | SpecError]]:
+    """The network of a spec, or what is wrong with it; then, if none was named and it is sound, of each variant."""
+    from netspec.compile import compile_spec
+    from netspec.spec.override import variant_names
+
+    try:
+        spec = _load(path, sets, variant)
+        yield variant, compile_spec(spec)
+    except SpecError as error:
+        yield variant, error
+        return
+    for name in variant_names(spec.root) if variant is None and spec.root is not None else ():
+        try:
+            yield name, compile_spec(_load(path, sets, name))
+        except SpecError as error:
+            where = f"variants.{name}"
+            yield name, error.used_at(Used(spec.place(where), where, ""))
 
 
 def _run(spec: Spec, options: Options, format_: Format) -> None:

@@ -119,8 +119,12 @@ def compile_spec(spec: Spec) -> Network:
 
 
 def _check_sections(spec: Spec, network: Network) -> None:
-    """Raise SpecError where the classes, the data or the loss do not suit the network, or training lacks data."""
+    """Raise SpecError where a section does not suit the network, or training lacks data."""
     problems = _class_problems(spec, network)
+    if spec.preprocess is not None:
+        from netspec.data.preprocess import preprocess_problems
+
+        problems.extend(preprocess_problems(spec.preprocess, network.inputs))
     if spec.data is not None:
         from netspec.data.source import check_data
 

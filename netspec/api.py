@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,30 @@ class Model:
 
     def _model(self, backend: str) -> Any:
         return find_backend(backend).model(self.network, self.weights, self.spec.export)
+
+    def predict(self, inputs: Any, backend: str = "torch") -> Any:
+        """The network's output for a batch, float32 [n, *shape], computed on a backend in this process.
+
+        `inputs` are an array [n, *shape] with the channels last, arrays by the names of several inputs, or the paths
+        of pictures, folders of pictures, or one file of arrays, which are read as `netspec predict` reads them. Several
+        outputs come by their names. Raises SpecError for what cannot be read or does not fit.
+        """
+        import numpy as np
+
+        from netspec.data.given import array_samples, read_samples
+
+        if isinstance(inputs, (str, Path)):
+            inputs = [inputs]
+        if isinstance(inputs, Mapping):
+            samples = array_samples({name: np.asarray(array) for name, array in inputs.items()}, self.network, "inputs")
+        elif isinstance(inputs, Sequence) and inputs and all(isinstance(each, (str, Path)) for each in inputs):
+            samples = read_samples([Path(each) for each in inputs], self.network, self.spec.preprocess)
+        else:
+            samples = array_samples({next(iter(self.network.inputs)): np.asarray(inputs)}, self.network, "inputs")
+        found = find_backend(backend)
+        pieces = [found.predict(self.network, self.weights, batch.inputs) for batch in samples.batches()]
+        outputs = {name: np.concatenate([piece[name] for piece in pieces]) for name in self.network.outputs}
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
 
     def summary(self, batch: int = 1) -> str:
         """The layer table: shapes, parameters, MACs and memory for a batch of this size."""

@@ -163,7 +163,7 @@ def build(
     """
     from netspec.build import Options
 
-    names = _targets(targets)
+    names = _backends(targets)
     options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
     _run(_load(spec, set_, variant), options, format_)
 
@@ -207,7 +207,7 @@ def export(
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
     from netspec.build import Options
 
-    names = _targets(targets)
+    names = _backends(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
     _run(_load(spec, set_, variant), options, format_)
 
@@ -226,9 +226,115 @@ def verify(
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
 
-    names = _targets(targets)
+    names = _backends(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
     _run(_load(spec, set_, variant), options, format_)
+
+
+Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
+    ),
+]
+Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+
+
+@app.command()
+def predict(
+    spec: SpecPath,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
+    ] = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """What the network says of pictures or arrays: the likeliest classes of each, and the outputs as a file.
+
+    Pictures become inputs as the spec's `preprocess` says; arrays are taken as
+    they are.
+    """
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.predicted import predicted_json, predicted_text, written_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    if output is not None:
+        work.check_output(output, network)
+    names = work.read_classes(classes, network) if classes is not None else network.classes
+    samples = read_samples(input_, network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights)
+    with build_progress(loaded.name) as progress:
+        predicted = work.predict(network, known.weights, samples, runner, progress)
+    if output is not None:
+        work.write_outputs(output, predicted.outputs)
+    if format_ is Format.json:
+        found = predicted_json(predicted, network, names, top, runner, known)
+        _say_json({**found, "output": str(output) if output is not None else None})
+    else:
+        _say(predicted_text(predicted, network, names, top, runner, known))
+        if output is not None:
+            _say(written_text(output, predicted.outputs))
+
+
+@app.command()
+def activations(
+    spec: SpecPath,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
+    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.montage import draw_activations
+    from netspec.report.predicted import activations_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-{row}.png"))
+    part = work.up_to(network, row)
+    samples = read_samples([image], network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights, part)
+    with build_progress(loaded.name) as progress:
+        values = work.activations(part, known.weights, samples, runner, progress)
+    about = f"{image.name} in {network.name}, on {runner}"
+    draw_activations(values, path, f"{row}  {part.output_type}", about)
+    _say(activations_text(path, row, values))
 
 
 class Flattened(StrEnum):
@@ -337,20 +443,21 @@ def doctor(format_: Output = Format.text) -> None:
         _say(doctor_text(found))
 
 
-def _targets(written: str) -> tuple[str, ...]:
-    """The backends that `--targets` names, each once; raises SpecError for one that is unknown, and for none."""
+def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
+    """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
     from netspec.backend import installed_backends
     from netspec.errors import did_you_mean, one_of
 
     names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
     known = installed_backends()
     problems = [
-        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), "--targets")
+        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
         for name in names
         if name not in known
     ]
-    if not names:
-        problems = [Problem(f"{written!r} names no backend", one_of(known), "--targets")]
+    if not names or (most is not None and len(names) > most):
+        named = "no backend" if not names else f"{len(names)} backends, of which one can be chosen"
+        problems = [Problem(f"{written!r} names {named}", one_of(known), option)]
     if problems:
         raise SpecError(problems)
     return names

@@ -9,6 +9,7 @@ from typing import Any
 
 from netspec.backend import find_backend
 from netspec.compile import compile_spec
+from netspec.compile.pixels import exported_network
 from netspec.initial import Start
 from netspec.network import Network
 from netspec.spec.load import load_spec
@@ -48,7 +49,7 @@ class Model:
         return self._model("onnx")
 
     def _model(self, backend: str) -> Any:
-        return find_backend(backend).model(self.network, self.weights, self.spec.export)
+        return find_backend(backend).model(exported_network(self.spec, self.network), self.weights, self.spec.export)
 
     def predict(self, inputs: Any, backend: str = "torch") -> Any:
         """The network's output for a batch, float32 [n, *shape], computed on a backend in this process.

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from netspec import __version__
 from netspec.backend import Backend, ExportSettings, Progress, Trainable, find_backend
 from netspec.compile import compile_spec
+from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
+from netspec.data.folder import split_folders
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
 from netspec.initial import Start
 from netspec.layers import Activation
@@ -36,6 +38,7 @@ from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
+    from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
@@ -90,6 +93,8 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
     verification is no error here: it stands in the outcome.
     """
+    if spec.classes is None and spec.data is not None and spec.data.folder is not None:
+        split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
     check_memory(network, settings.samples if options.until == "report" else 0)
@@ -160,6 +165,7 @@ class _Run(AbstractContextManager["_Run"]):
     ) -> None:
         self.start, self.options, self.backends = start, options, backends
         spec, network = self.spec, self.network = start.spec, start.network
+        self.exported = exported_network(spec, network)
         self.folder, self.progress = folder, progress
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
@@ -303,7 +309,8 @@ class _Run(AbstractContextManager["_Run"]):
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json"),
+            "data": data.model_dump(mode="json") | self._files(data),
+            "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
         }
@@ -317,12 +324,13 @@ class _Run(AbstractContextManager["_Run"]):
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network)
+            dataset = load_data(data, self.network, self.near, self.spec.preprocess)
+            network = trained_network(self.spec, self.network)
             worker = self.worker(trainer, {})
             weights, history = worker.call(
                 "train",
                 progress=self.progress,
-                network=self.network,
+                network=network,
                 weights=self.start.weights(seed),
                 dataset=dataset,
                 settings=settings,
@@ -333,7 +341,7 @@ class _Run(AbstractContextManager["_Run"]):
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
             if dataset.test is not None:
                 images = dict.fromkeys(self.network.inputs, dataset.test.images)
-                outputs = worker.call("predict", network=self.network, weights=weights, inputs=images)
+                outputs = worker.call("predict", network=network, weights=weights, inputs=images)
                 score = self._score(next(iter(outputs.values())), dataset.test.labels)
                 (folder / TEST).write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
             # What follows is judged on the CPU, by a worker that never saw another device.
@@ -341,6 +349,19 @@ class _Run(AbstractContextManager["_Run"]):
             del self.workers[trainer]
 
         self._stage("weights", key, write, facts=facts)
+
+    @property
+    def near(self) -> Path:
+        """The folder that the spec lies in."""
+        return Path(self.spec.file).parent
+
+    def _files(self, data: DataSettings) -> dict[str, str]:
+        """What tells the images of a folder from others of the same names."""
+        if data.folder is None:
+            return {}
+        from netspec.data.folder import fingerprint
+
+        return {"files": fingerprint(data, self.near)}
 
     def _trained_already(self, key: str, settings: TrainSettings) -> bool:
         """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""
@@ -398,7 +419,7 @@ class _Run(AbstractContextManager["_Run"]):
             def write(folder: Path) -> None:
                 (folder / name).mkdir()
                 self.worker(name).call(
-                    "export", network=self.network, weights=weights, folder=folder / name, settings=settings
+                    "export", network=self.exported, weights=weights, folder=folder / name, settings=settings
                 )
 
             self._stage(f"export {name}", keys[name], write, facts={"weights": self.weights_digest})
@@ -427,8 +448,8 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _export_key(self, name: str, settings: ExportSettings) -> str:
         return key_of(
-            spec=self.network.digest,
-            about=self.network.about,
+            spec=self.exported.digest,
+            about=self.exported.about,
             weights=self.weights_digest,
             settings=settings.model_dump(mode="json"),
             versions=self.libraries[name],
@@ -450,7 +471,7 @@ class _Run(AbstractContextManager["_Run"]):
 
             def write(folder: Path) -> None:
                 callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
-                verdicts.append(verify(self.network, self.weights, self.folder.path, settings, callers))
+                verdicts.append(verify(self.exported, self.weights, self.folder.path, settings, callers))
                 (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
             self._stage("verify", key, write, stale=bool(exports))
@@ -473,7 +494,7 @@ class _Run(AbstractContextManager["_Run"]):
             origin = self.folder.stages["weights"].facts
             drawn = plot if PLOT in self.folder.files(["weights"]) and plot.is_file() else None
             page = report_page(
-                self.network, verdict, self.versions, self.folder.files(), drawn, self.outcome.test, origin
+                self.exported, verdict, self.versions, self.folder.files(), drawn, self.outcome.test, origin
             )
             (folder / REPORT).write_text(page, encoding="utf-8")
 

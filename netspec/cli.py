@@ -48,7 +48,15 @@ class Format(StrEnum):
     json = "json"
 
 
-def _remember(context: typer.Context, format_: Format) -> Format:
+class Drawing(StrEnum):
+    """How `show` prints a network."""
+
+    text = "text"
+    json = "json"
+    mermaid = "mermaid"
+
+
+def _remember(context: typer.Context, format_: str) -> str:
     context.obj["format"] = format_  # errors are printed in it too, once the command has ended
     return format_
 
@@ -127,15 +135,24 @@ def show(
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Output = Format.text,
+    format_: Annotated[
+        Drawing,
+        typer.Option(
+            "--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."
+        ),
+    ] = Drawing.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
 
     network = compile_spec(_load(spec, set_, variant))
-    if format_ is Format.json:
+    if format_ is Drawing.json:
         _say_json(show_json(network))
+    elif format_ is Drawing.mermaid:
+        from netspec.report.mermaid import show_mermaid
+
+        _say(show_mermaid(network))
     else:
         _say(show_text(network, batch))
 
@@ -536,10 +553,10 @@ def _hush(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _show_error(error: NetspecError, format_: Format = Format.text) -> None:
+def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
-    if format_ is Format.json:
+    if format_ == Format.json:
         _say_json(error_json(error))
     else:
         _complain(error_text(error, colour=wants_colour(sys.stderr)))
@@ -549,7 +566,7 @@ def main() -> None:
     """Run the command line; whatever ends a command becomes a message and its exit status."""
     # typer's own `app()` would handle Ctrl-C and closed pipes before we could.
     command = typer.main.get_command(app)
-    chosen: dict[str, Format] = {}
+    chosen: dict[str, str] = {}
     status = 0
     try:
         try:

@@ -2,7 +2,7 @@
 
     cell   = [item ("," item)*]            item = name "=" value | value
     value  = sum [("<"|"<="|">"|">="|"=="|"!=") sum]
-    sum    = term (("+"|"-") term)* ;  term = factor (("*"|"/") factor)*
+    sum    = term (("+"|"-") term)* ;  term = factor (("*"|"/"|"//") factor)*
     factor = ["-"|"+"] atom
     atom   = number | sizes | string | word ["(" cell ")"] | "(" [value ("," value)*] ")" | "[" ... "]"
 
@@ -23,6 +23,8 @@ from netspec.errors import did_you_mean
 
 MAX_DEPTH = 32
 MAX_OPERATIONS = 100
+PRODUCTS = ("*", "/", "//")
+"""Signs that bind closer than plus and minus."""
 WORD = re.compile(r"[^\W\d][\w.]*")
 TOKEN = re.compile(
     r"""\s*(?:
@@ -30,7 +32,7 @@ TOKEN = re.compile(
       | (?P<number>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
       | (?P<string>'[^']*'|"[^"]*")
       | (?P<word>[^\W\d][\w.]*)
-      | (?P<mark>[=!<>]=|[-+*/=,()\[\]<>])
+      | (?P<mark>[=!<>]=|//|[-+*/=,()\[\]<>])
     )""",
     re.VERBOSE,
 )
@@ -87,7 +89,7 @@ class Expression:
 
 def _operand(value: Value, sign: str) -> str:
     text = write_value(value)
-    loose = isinstance(value, Expression) and not (value.sign in "*/" and sign not in "*/")
+    loose = isinstance(value, Expression) and not (value.sign in PRODUCTS and sign not in PRODUCTS)
     return f"({text})" if loose else text
 
 
@@ -283,7 +285,7 @@ class _Parser:
 
     def term(self, depth: int) -> Value:
         left = self.factor(depth)
-        while self.peek() in ("*", "/"):
+        while self.peek() in PRODUCTS:
             left = self.operation(left, self.factor, depth)
         return left
 
@@ -357,6 +359,7 @@ ARITHMETIC: Mapping[str, Callable[[Any, Any], int | float]] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "//": operator.floordiv,
 }
 
 
@@ -377,7 +380,7 @@ def _computed(sign: str, left: Value, right: Value, at: int, hints: Mapping[str,
             raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at, hint)
     if sign in COMPARISONS:
         return COMPARISONS[sign](left, right)
-    if sign == "/" and right == 0:
+    if sign in ("/", "//") and right == 0:
         raise NotationError("division by zero", at)
     try:
         result = ARITHMETIC[sign](left, right)

@@ -120,6 +120,7 @@ def _model(network: Network, graph: GraphBuilder, outputs: list[ir.Value], order
         "netspec.version": __version__,
         "netspec.opset": str(OPSET),
         "netspec.layout": "nchw" if order == "first" else "nhwc",
+        "netspec.frozen": json.dumps([node.name for node in network.nodes if node.frozen and node.weights]),
         "netspec.classes": json.dumps(network.classes, ensure_ascii=False),
         **{f"netspec.versions.{library}": version(library) for library in LIBRARIES},
     }

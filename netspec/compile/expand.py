@@ -246,7 +246,7 @@ class _Unroller:
             blocks=(*scope.blocks, block.name),
         )
         at, outer = len(self.rows), self.frozen
-        self.uses[full] = Grouped(block.name, values, sources, "")  # outer ones stand before those inside
+        self.uses[full] = Grouped(block.name, values, sources, block.inputs, "")  # outer ones stand before those inside
         self.frozen = outer or frozen
         result = self._body(block.rows, inner)
         self.frozen = outer

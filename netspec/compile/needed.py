@@ -55,6 +55,7 @@ def _uses(unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -
             problems.append(Problem(message, None, f"uses.{name}"))
         elif rows:
             read = {source for row in rows for source in row.sources if not source.startswith(prefix)}
-            inputs = tuple(source for source in dict.fromkeys(group.inputs) if source in read)
-            found[name] = replace(group, inputs=inputs, result=results[0])
+            pairs = {source: called for source, called in zip(group.inputs, group.names, strict=True) if source in read}
+            inputs, names = tuple(pairs), tuple(pairs.values())
+            found[name] = replace(group, inputs=inputs, names=names, result=results[0])
     return found

@@ -105,6 +105,7 @@ def compile_spec(spec: Spec) -> Network:
                 block=group.block,
                 parameters={key: as_tuples(value) for key, value in group.parameters.items()},
                 inputs=tuple(walk.values[row] for row in group.inputs),
+                names=group.names,
                 result=walk.values[group.result],
             )
             for name, group in unrolled.uses.items()
@@ -125,10 +126,18 @@ def _check_sections(spec: Spec, network: Network) -> None:
         from netspec.data.preprocess import preprocess_problems
 
         problems.extend(preprocess_problems(spec.preprocess, network.inputs))
+    elif spec.data is not None and spec.data.folder is not None:
+        from netspec.data.preprocess import Preprocess, preprocess_problems
+
+        found = preprocess_problems(Preprocess(), network.inputs)
+        problems.extend(replace(problem, path="data.folder") for problem in found)
     if spec.data is not None:
         from netspec.data.source import check_data
 
         problems.extend(check_data(spec.data, network))
+    if spec.export is not None and spec.export.preprocessing and spec.preprocess is None:
+        hint = "say with `preprocess: {...}` what an artefact is to do with pixels"
+        problems.append(Problem("there is no section preprocess", hint, "export.preprocessing"))
     if spec.train is not None:
         from netspec.training.loss import loss_input
 
@@ -144,8 +153,8 @@ def _check_sections(spec: Spec, network: Network) -> None:
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
     """Whether each output has the name of a class; one output alone tells two classes apart."""
-    if spec.classes is None:
-        return []
+    if spec.classes is None or (spec.data is not None and spec.data.folder is not None):
+        return []  # those of a folder are held against the network with the data
     named, outputs = len(spec.classes), network.output_type.channels
     if named == outputs or (named == 2 and network.output_type.shape == (1,)):
         return []

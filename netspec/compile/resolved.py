@@ -64,6 +64,7 @@ def _use(group: Grouped) -> dict[str, Any]:
         "block": group.block,
         "parameters": {name: _plain(value) for name, value in group.parameters.items()},
         "inputs": list(group.inputs),
+        "names": list(group.names),
         "result": group.result,
     }
 

@@ -36,7 +36,6 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
     **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),
     "depthtospace": "PixelShuffle, where the channels of one result lie side by side as in torch, not as in TensorFlow",
-    "maxunpool": "Upsample, or ConvTranspose",
     "circularpad": "Pad | ... | - | mode=constant, reflect, edge or symmetric",
     "scale": "LayerScale, or Rescale for one number that is not learnt",
     "fractionalmaxpool": "AdaptiveMaxPool",

@@ -119,10 +119,10 @@ def preprocess_problems(settings: Preprocess, inputs: Mapping[str, TensorType]) 
     """What does not fit between the section and the network's input."""
     if len(inputs) != 1:
         names = ", ".join(inputs)
-        return [Problem(f"preprocess needs one input, but there are {len(inputs)}: {names}", None, "preprocess")]
+        return [Problem(f"pictures need one input to go to, but there are {len(inputs)}: {names}", None, "preprocess")]
     [given] = inputs.values()
     if given.rank != 3 or given.channels not in CHANNELS.values():
-        message = f"preprocess makes height x width x 3 or x 1 of a picture, but the input is {given}"
+        message = f"a picture is height x width x 3 or x 1, but the input is {given}"
         return [Problem(message, "input: 224x224x3", "preprocess")]
     return [*_channel_problems(settings, given), *_size_problems(settings, given)]
 

@@ -188,7 +188,7 @@ def read_uses(node: Node) -> dict[str, Grouped]:
     for name, (key, inside) in _mapping(node, "names and blocks", hint, "uses").entries.items():
         path = f"uses.{name}"
         _name(key, "a row", path, dots=True)
-        content = plain(_mapping(inside, "block, parameters, inputs and result", hint, path))
+        content = plain(_mapping(inside, "block, parameters, inputs, names and result", hint, path))
         parameters = inside.get("parameters") if isinstance(inside, Mapping) else None
         entries = parameters.entries if isinstance(parameters, Mapping) else {}
         try:
@@ -196,8 +196,9 @@ def read_uses(node: Node) -> dict[str, Grouped]:
                 block=str(content["block"]),
                 parameters={key: _value(value, path, {}) for key, (_, value) in entries.items()},
                 inputs=tuple(map(str, content["inputs"])),
+                names=tuple(map(str, content["names"])),
                 result=str(content["result"]),
             )
         except (KeyError, TypeError):
-            _refuse("a use has block, parameters, inputs and result", hint, path, key.position)
+            _refuse("a use has block, parameters, inputs, names and result", hint, path, key.position)
     return found

@@ -147,6 +147,8 @@ class Grouped:
     block: str
     parameters: Mapping[str, Value]
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
+    """What its rows called the inputs."""
     result: str
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from netspec.backend import Progress
+from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
 from netspec.layers import BatchNorm
 from netspec.network import Network
@@ -15,7 +15,7 @@ from netspec.training.settings import TrainSettings
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""
 EVALUATION_BATCH = 1024
-"""How many validation images go through the network at once."""
+"""The most validation images that go through the network at once."""
 
 
 class Record:
@@ -75,6 +75,11 @@ class Record:
             f"the loss was not finite at step {step + 1} of {self.steps} in epoch {self.epoch} "
             f"(learning rate {self.rate:g})\n  hint: a smaller learning_rate, or inputs scaled to about 1"
         )
+
+
+def evaluation_batch(network: Network) -> int:
+    """How many validation images go through the network at once: fewer where its values are large."""
+    return min(EVALUATION_BATCH, piece_size(network))
 
 
 def check_batches(network: Network, settings: TrainSettings, count: int) -> None:

@@ -10,7 +10,8 @@ from netspec.errors import VerificationError
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.reference.table import Array
-from netspec.verify.budget import predict
+from netspec.verify.budget import predict, rounding_decides
+from netspec.verify.gates import FLOAT64_UNIT
 from netspec.verify.gather import Caller, gather
 from netspec.verify.inputs import biting_weights, finite_problem, hard_inputs, sample_names
 from netspec.verify.judge import Standard, judge
@@ -69,6 +70,9 @@ def make_standard(
     """What the reference computes, and how far rounding may lead away from it."""
     reference = evaluate(network, biting, inputs)
     predicted = predict(network, biting, inputs, reference, settings.seed)
+    double = None
+    if rounding_decides(network):
+        double = predict(network, biting, inputs, reference, settings.seed, unit=FLOAT64_UNIT)
     rows = {row.result: row.name for row in network.rows}
     ends = {name: rows[value] for name, value in network.outputs.items()}
     values = evaluate(network, weights, inputs)
@@ -82,6 +86,7 @@ def make_standard(
         samples=sample_names(settings.inputs),
         reference=reference,
         predicted=predicted,
+        predicted_double=double,
         outputs={name: own[row] for name, row in ends.items()},
         outputs_predicted={name: own_predicted[row] for name, row in ends.items()},
     )

@@ -75,7 +75,7 @@ layers:
 )
 
 
-UNCOMMON = compile_spec(load_spec(GOLDEN / "uncommon.yaml"))
+UNCOMMON, BLOCKS = (compile_spec(load_spec(GOLDEN / f"{name}.yaml")) for name in ("uncommon", "blocks"))
 
 
 def specs() -> list[Path]:
@@ -94,7 +94,9 @@ def ruff(command: str, source: str, *options: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-@pytest.mark.parametrize("network", [compiled("cifar10-cnn"), CROOKED, UNCOMMON], ids=lambda network: network.name)
+@pytest.mark.parametrize(
+    "network", [compiled("cifar10-cnn"), CROOKED, UNCOMMON, BLOCKS], ids=lambda network: network.name
+)
 def test_golden(network):
     path = GOLDEN / f"torch_{network.name}.py.txt"
     source = render(network).source

@@ -134,12 +134,23 @@ def test_show_json_has_rows_and_totals(run: Run) -> None:
     status, out, _ = run("show", SPECS / "cifar10-cnn.yaml", "--format", "json")
     found = json.loads(out)
     assert status == 0
-    assert set(found) == {"name", "rows", "totals"}
-    row = {"name", "kind", "output", "parameters", "trainable", "non_trainable", "macs"}
+    assert set(found) == {"name", "inputs", "outputs", "rows", "blocks", "totals"}
+    row = {"name", "kind", "reads", "output", "parameters", "trainable", "non_trainable", "macs"}
     assert all(set(each) == row for each in found["rows"])
     assert found["totals"]["parameters"] == 91_146
     for total in ("parameters", "trainable", "non_trainable", "macs"):
         assert sum(each[total] for each in found["rows"]) == found["totals"][total]
+
+
+def test_show_draws_a_flowchart(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("show", SPECS / "unet.yaml", "--format", "mermaid")
+    assert status == 0
+    assert out.startswith('---\ntitle: "unet"\n---\nflowchart TD\n')
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("input: 8\nlayers: [Flaten]\n")
+    status, out, err = run("show", wrong, "--format", "mermaid")
+    assert (status, out) == (2, "")
+    assert "Flaten" in err
 
 
 def test_set_overrides_a_row_and_a_section(run: Run, spec: Path) -> None:

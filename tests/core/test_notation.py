@@ -31,6 +31,7 @@ from netspec.notation import Call, NotationError, parse_cell, parse_value, split
         ("softmax(axis=1)", (Call("softmax", (), {"axis": 1}),), {}),
         ("'a|b'", ("a|b",), {}),
         ("2*3+4", (10,), {}),
+        ("7//2, -7//2, 7.5 // 2, 2+7//2*3", (3, -4, 3, 11), {}),
     ],
 )
 def test_cell(text, arguments, options):
@@ -47,6 +48,7 @@ def test_cell(text, arguments, options):
         ("a=1, a=2", 5),
         ("a=1, 2", 5),
         ("1/0", 1),
+        ("1//0", 1),
         ("1e999", 0),
         ("'x", 0),
         ("true*2", 4),

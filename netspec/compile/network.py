@@ -59,6 +59,9 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
         if problem is not None:
             problems.append(problem.at(spec.place(f"inputs.{name}"), f"inputs.{name}"))
     unrolled = unroll(spec, problems)
+    if not problems and not unrolled.rows:
+        message = "every row is left out, so there is nothing to compute"
+        problems.append(Problem(message, "a `when` that holds keeps its row", "layers", spec.place("layers")))
     if not problems:
         unrolled = needed(spec, unrolled, problems)
     rows: list[NamedRow | None] = []

@@ -6,6 +6,7 @@ Each stage is keyed by what it reads; a stage whose key and files are as they we
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, key_of
 from netspec.verify import verify
+from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
 from netspec.weights import draw, load, save
@@ -42,8 +44,10 @@ SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "histor
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
-# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits).
-ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits). Each of
+# the backends and the reference has its share of the cores: threads that wait for others in turns take them away.
+SHARE = str(max(1, (os.cpu_count() or 1) // (len(BACKENDS) + 1)))
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": SHARE, "OPENBLAS_NUM_THREADS": SHARE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     """
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
-    check_memory(network, settings.samples if options.until == "report" else 0)
+    check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     folder = BuildFolder(options.folder / spec.name)

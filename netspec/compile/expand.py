@@ -189,6 +189,8 @@ class _Unroller:
         for name in names if kept else ():
             result = (self._place(row, name, result, scope, frozen=frozen) if legible else UNKNOWN,)
             scope.rows[name] = result[0]
+        if _is_base(row):
+            namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
         # A row that is left out stands for what it would have read, where that is one thing.
         scope.rows[row.name or names[-1]] = result[0] if len(result) == 1 else UNKNOWN
         if len(result) == 1:
@@ -419,7 +421,12 @@ class _Unroller:
         names = {placed.name: placed.name for placed in found.rows} | {
             use: group.result for use, group in found.uses.items()
         }
-        scope.rows.update((name, full) for name, full in names.items() if "." not in name)
+        top = {name: full for name, full in names.items() if "." not in name}
+        for name in top.keys() & scope.rows.keys():
+            what = "an input" if name in self.inputs else "a row above it"
+            message = f"the base has a row {name!r}, but {what} has that name"
+            self._report(row, "type", message, f"another name for {what}", scope)
+        scope.rows.update(top)
         return self._base_result(found, names)
 
     def _base_result(self, found: Unrolled, names: Mapping[str, str]) -> str:

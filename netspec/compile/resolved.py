@@ -34,7 +34,7 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
         document["uses"] = {name: _use(group) for name, group in rows.unrolled.uses.items()}
     if spec.classes:
         document["classes"] = list(spec.classes)
-    for section in ("expect", "data", "train", "verify", "export"):
+    for section in ("expect", "data", "preprocess", "train", "verify", "export"):
         settings = getattr(spec, section)
         if settings is None and section in ("verify", "export"):
             settings = model_of(section)()  # what a build does without being told

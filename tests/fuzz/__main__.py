@@ -37,19 +37,13 @@ def main() -> int:
             if sys.stderr.isatty() or done % 50 == 0:
                 rate = done / (time.monotonic() - begin)
                 end = "\r" if sys.stderr.isatty() else "\n"
-                print(
-                    f"{done} of {options.count} specs, {sum(found.values())} failures, {rate:.1f}/s",
-                    end=end,
-                    file=sys.stderr,
-                )
+                print(f"{done} of {options.count} specs, {sum(found.values())} failures, {rate:.1f}/s", end=end, file=sys.stderr)
     except KeyboardInterrupt:
         pass
     finally:
         if workers:
             workers.close()
-    print(
-        f"\n{done} specs of seed {options.seed} on {', '.join(options.backends) or 'the core'}: {sum(found.values())} failures"
-    )
+    print(f"\n{done} specs of seed {options.seed} on {', '.join(options.backends) or 'the core'}: {sum(found.values())} failures")
     for key, count in found.most_common():
         print(f"  {count:5}  {' '.join(filter(None, key))}")
     return 1 if found else 0

@@ -74,7 +74,9 @@ class Body:
     def name(self) -> str:
         """A name that no row of this body has."""
         word = self.r.choice(WORDS)
-        name = next(name for name in (word, *(f"{word}{number}" for number in range(2, 99))) if self.free(name))
+        name = next(
+            name for name in (word, *(f"{word}{number}" for number in range(2, 99))) if self.free(name)
+        )
         self.taken.add(name)
         return name
 
@@ -122,9 +124,7 @@ def _document(r: Random) -> Document | None:
         return None
     outputs = _steps(body, r.choice([1, 2, 3, 4, 6, 9]), ends=True)
     for block in list(blocks.values()):
-        if not any(
-            row.type == block.name for row in [*body.rows, *(row for each in blocks.values() for row in each.rows)]
-        ):
+        if not any(row.type == block.name for row in [*body.rows, *(row for each in blocks.values() for row in each.rows)]):
             _use(body, block)
     if not body.rows:
         return None
@@ -176,12 +176,7 @@ def _with_sections(r: Random, found: Document) -> Document | None:
     sections: list[str] = []
     first = next(iter(means.outputs.values()))
     if r.random() < 0.4:
-        expect = {
-            "parameters": walk.trainable + walk.others,
-            "trainable": walk.trainable,
-            "macs": walk.macs,
-            "output": first,
-        }
+        expect = {"parameters": walk.trainable + walk.others, "trainable": walk.trainable, "macs": walk.macs, "output": first}
         sections.append("expect: {" + ", ".join(f"{name}: {value}" for name, value in expect.items()) + "}")
     if r.random() < 0.2:
         sections.append(f'about: "{r.choice(TEXTS)}"')
@@ -309,9 +304,7 @@ def _residual(body: Body) -> None:
         return
     kind = r.choice(["Add", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concat"])
     fields = {"axis": r.randint(1, given.rank)} if kind == "Concat" and r.random() < 0.5 else {}
-    sources = r.sample([trunk, branch], 2) + (
-        [trunk] if kind not in ("Subtract", "Multiply") and r.random() < 0.2 else []
-    )
+    sources = r.sample([trunk, branch], 2) + ([trunk] if kind not in ("Subtract", "Multiply") and r.random() < 0.2 else [])
     row = _row(r, kind, fields, given, body.names, sources=tuple(sources))
     if r.random() < 0.3:
         row = replace(row, activation=_activation(r, given, body.names))
@@ -347,16 +340,7 @@ def _parts(body: Body) -> None:
         return
     ends = []
     for index in range(parts):
-        body.add(
-            Row(
-                "Split",
-                body.name(),
-                (parts, index),
-                options={"axis": axis},
-                sources=(trunk,),
-                positional=("parts", "index"),
-            )
-        )
+        body.add(Row("Split", body.name(), (parts, index), options={"axis": axis}, sources=(trunk,), positional=("parts", "index")))
         if r.random() < 0.5:
             _any(body, {}, kinds.KEEPING)
         ends.append(body.named())
@@ -422,9 +406,7 @@ def _block(
         return None
     _steps(body, r.randint(1, 4))
     free = [name for name in BLOCKS if name not in blocks]
-    return (
-        Block(r.choice(free), tuple(body.rows), inputs, sample, required, table=r.random() < 0.1) if body.rows else None
-    )
+    return Block(r.choice(free), tuple(body.rows), inputs, sample, required, table=r.random() < 0.1) if body.rows else None
 
 
 def _use(body: Body, block: Block) -> bool:
@@ -506,13 +488,7 @@ def _activation(r: Random, given: TensorType, names: Mapping[str, Value]) -> Act
 
 def _cased(r: Random, name: str) -> str:
     """The name in another spelling: case and underscores do not matter."""
-    spellings = [
-        name,
-        name,
-        name.lower(),
-        name.replace("_", ""),
-        "".join(part.capitalize() for part in name.split("_")),
-    ]
+    spellings = [name, name, name.lower(), name.replace("_", ""), "".join(part.capitalize() for part in name.split("_"))]
     return r.choice(spellings)
 
 

@@ -104,9 +104,7 @@ def _inlined(use: Row, block: Block, document: Document) -> Iterator[Row]:
     names = {name: compute(value, document.variables) for name, value in values.items()}
     prefix = use.name or block.name
     for index, row in enumerate(block.rows):
-        sources = tuple(
-            f"{prefix}_{name}" if name not in block.inputs else (use.sources or ("input",))[0] for name in row.sources
-        )
+        sources = tuple(f"{prefix}_{name}" if name not in block.inputs else (use.sources or ("input",))[0] for name in row.sources)
         if index == 0 and not sources:
             sources = use.sources
         name = f"{prefix}_{row.name}" if row.name else None
@@ -162,4 +160,6 @@ def _smaller_inputs(document: Document) -> Iterator[Document]:
         for axis, size in enumerate(shape):
             for less in {1, 2, size // 2, size - 1} - {0, size}:
                 if less < size:
-                    yield replace(document, inputs={**document.inputs, name: (*shape[:axis], less, *shape[axis + 1 :])})
+                    yield replace(
+                        document, inputs={**document.inputs, name: (*shape[:axis], less, *shape[axis + 1 :])}
+                    )

@@ -417,6 +417,7 @@ layers:
         ("false", set()),
         ("stem", {"stem"}),
         ("'body*'", {"body_1"}),
+        ("'[b]ody_[1-3]'", {"body_1"}),
         ("[stem, body_1]", {"stem", "body_1"}),
     ],
 )

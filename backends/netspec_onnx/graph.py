@@ -146,11 +146,11 @@ class GraphBuilder:
             self._reordered[name] = value
         return self._reordered[source]
 
-    def state(self, value: ir.Value, shape: tuple[int, ...]) -> ir.Value:
-        """Give a value its type: the graph's precision, and this shape without the batch."""
+    def state(self, value: ir.Value, shape: tuple[int, ...], dtype: str | None = None) -> ir.Value:
+        """Give a value its type: the graph's precision or what ONNX calls `dtype`, and this shape without the batch."""
         import onnx_ir as ir
 
-        value.shape, value.type = ir.Shape([BATCH, *shape]), ir.TensorType(self.dtype)
+        value.shape, value.type = ir.Shape([BATCH, *shape]), ir.TensorType(ir.DataType[dtype] if dtype else self.dtype)
         return value
 
     def _typed(self, name: str, shape: tuple[int, ...]) -> ir.Value:

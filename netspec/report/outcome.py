@@ -42,15 +42,25 @@ def origin_text(origin: Mapping[str, Any]) -> str:
 
     >>> origin_text({"trained": False, "seed": 7})
     'Initial weights, drawn from seed 7; not trained.'
+    >>> origin_text({"trained": False, "seed": 7, "imported": {"file": "base.onnx", "sha256": "", "all": False}})
+    'Initial weights, those of the base from base.onnx, the others drawn from seed 7; not trained.'
     """
+    imported = origin.get("imported")
+    if not imported:
+        initial = f"drawn from seed {origin.get('seed')}"
+    elif imported["all"]:
+        initial = f"from {imported['file']}"
+    else:
+        initial = f"those of the base from {imported['file']}, the others drawn from seed {origin.get('seed')}"
     if not origin.get("trained"):
-        return f"Initial weights, drawn from seed {origin.get('seed')}; not trained."
+        return f"Initial weights, {initial}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
     how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    from_file = f", from initial weights {initial}" if imported else ""
     return (
         f"Trained with {origin['trainer']} on {data['source']}: {train['epochs']} epochs, batches of "
-        f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}; "
+        f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}{from_file}; "
         f"the best epoch by {train['monitor']} was kept."
     )
 

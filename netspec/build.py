@@ -6,6 +6,7 @@ Each stage is keyed by what it reads; a stage whose key and files are as they we
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, Stage, key_of, read_stages
 from netspec.verify import verify
+from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
 from netspec.weights import load, save
@@ -46,8 +48,10 @@ SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "histor
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
-# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits).
-ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits). Each of
+# the backends and the reference has its share of the cores: threads that wait for others in turns take them away.
+SHARE = str(max(1, (os.cpu_count() or 1) // (len(BACKENDS) + 1)))
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": SHARE, "OPENBLAS_NUM_THREADS": SHARE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
         split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
-    check_memory(network, settings.samples if options.until == "report" else 0)
+    check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     if options.weights is not None and options.seed is not None and not trains:

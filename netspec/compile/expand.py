@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from netspec.compile.fields import ROUNDS_DOWN
 from netspec.compile.names import name_problem
 from netspec.errors import Problem, Used, did_you_mean, one_of
 from netspec.notation import NotationError, Value, evaluate, write_value
@@ -37,6 +38,8 @@ class Placed:
     frozen: bool = False
     used: tuple[Used, ...] = ()
     """The rows that used the blocks it stands in, the innermost first."""
+    known: Mapping[str, Value] = field(default_factory=dict)
+    """The parameters and variables that it could name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,10 @@ def unroll(spec: Spec, problems: list[Problem]) -> Unrolled:
 class _Unroller:
     """The walk over one spec; a base is a walk of its own that gives its rows to this one."""
 
-    def __init__(self, spec: Spec, problems: list[Problem], sources: Sequence[str] | None = None) -> None:
-        self.spec, self.problems = spec, problems
+    def __init__(
+        self, spec: Spec, problems: list[Problem], sources: Sequence[str] | None = None, used: tuple[Used, ...] = ()
+    ) -> None:
+        self.spec, self.problems, self.used = spec, problems, used
         self.inputs = tuple(spec.inputs) if sources is None else tuple(sources)
         self.rows: list[Placed] = []
         self.uses: dict[str, Grouped] = {}
@@ -93,7 +98,7 @@ class _Unroller:
         spec = self.spec
         given = dict(zip(spec.inputs, self.inputs, strict=True))
         above = (self.inputs[0] if len(self.inputs) == 1 else UNKNOWN,)
-        scope = _Scope("", "layers", dict(given), spec.variables, above)
+        scope = _Scope("", "layers", dict(given), spec.variables, above, self.used)
         rows = spec.rows
         if spec.base is not None and not any(_is_base(row) for row in rows):
             rows = (Row(BASE, position=spec.place(BASE), path=BASE), *rows)
@@ -154,7 +159,16 @@ class _Unroller:
             base = self.spec.base is not None and any(
                 placed.name == taken and placed.spec is self.spec.base.spec for placed in self.rows
             )
-            what = "a row of the base" if base else "an input" if taken in self.inputs else "a repeated row"
+            given = scope.blocks and row.name in self.spec.blocks[scope.blocks[-1]].inputs
+            what = (
+                "an input of the block"
+                if given
+                else "a row of the base"
+                if base
+                else "an input"
+                if taken in self.inputs
+                else "a repeated row"
+            )
             problem = Problem(f"the name {row.name!r} is already taken by {what}", f"for example '{row.name}_1'")
         written.setdefault(row.name, row)
         if problem is not None:
@@ -212,7 +226,7 @@ class _Unroller:
             self.problems.append(Problem(message, "fewer repeats", row.path, outer))
             raise _TooManyRows
         frozen = frozen or self.frozen
-        self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used))
+        self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used, scope.values))
         return full
 
     def _use(self, block: Block, row: Row, name: str, sources: tuple[str, ...], scope: _Scope, *, frozen: bool) -> str:
@@ -294,14 +308,18 @@ class _Unroller:
         if not isinstance(value, fits[parameter.type]) or (isinstance(value, bool) and parameter.type != "bool"):
             message = f"{name} of the block {block.name} must be {TYPES[parameter.type]}, got {write_value(value)}"
             cell = name if name in row.options else "size"
-            self._report(row, cell, message, self._near(value, scope), scope)
+            divided = parameter.type == "int" and isinstance(value, float) and "/" in row.text
+            self._report(row, cell, message, ROUNDS_DOWN if divided else self._near(value, scope), scope)
         return value
 
     def _evaluated(self, row: Row, scope: _Scope) -> Row:
         """The row with the values of names in their places; what `from` says are rows, not values."""
         options: dict[str, Value] = {}
         for name, value in row.options.items():
-            options[name] = value if name == "from" else self._value(row, name, value, scope)
+            before = len(self.problems)
+            found = value if name == "from" else self._value(row, name, value, scope)
+            if len(self.problems) == before:
+                options[name] = found
         size = tuple([self._value(row, "size", value, scope) for value in row.size])
         activation: Any = row.activation
         if activation is not None:
@@ -319,6 +337,8 @@ class _Unroller:
         if "repeat" not in row.options:
             return None
         times = row.options["repeat"]
+        if isinstance(times, float) and times.is_integer():
+            times = int(times)
         if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MAX_REPEAT:
             message = f"repeat must be a whole number from 1 to {MAX_REPEAT:,}, got {write_value(times)}"
             hint = "when=... leaves a row out" if times == 0 else self._near(times, scope)
@@ -392,7 +412,8 @@ class _Unroller:
             message = f"the base has {len(base.spec.inputs)} inputs, but reads {len(sources)}"
             self._report(row, "from", message, f"from=[{', '.join(base.spec.inputs)}]", scope)
             return UNKNOWN
-        walk = _Unroller(base.spec, self.problems, sources)
+        used = Used(row.position, row.path, base.spec.name)
+        walk = _Unroller(base.spec, self.problems, sources, (used, *scope.used))
         found = walk.network()
         self._freeze(found)
         self.count += walk.count
@@ -445,7 +466,7 @@ class _Unroller:
         self._problem(Problem(message, hint, row.path, row.place(cell)), scope)
 
     def _problem(self, problem: Problem, scope: _Scope | None) -> None:
-        self.problems.append(problem.used_at(scope.used if scope else ()))
+        self.problems.append(problem.used_at(scope.used if scope else self.used))
 
 
 def _is_base(row: Row) -> bool:

@@ -59,12 +59,17 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
         if problem is not None:
             problems.append(problem.at(spec.place(f"inputs.{name}"), f"inputs.{name}"))
     unrolled = unroll(spec, problems)
+    if not problems and not unrolled.rows:
+        message = "every row is left out, so there is nothing to compute"
+        problems.append(Problem(message, "a `when` that holds keeps its row", "layers", spec.place("layers")))
     if not problems:
         unrolled = needed(spec, unrolled, problems)
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:
-            rows.append(NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)])))
+            rows.append(
+                NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)], placed.spec.blocks, placed.known))
+            )
         except FieldProblems as found:
             problems.extend(problem.used_at(placed.used) for problem in found.problems)
             rows.append(None)

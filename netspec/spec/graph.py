@@ -90,19 +90,26 @@ def read_variables(node: Node) -> dict[str, Value]:
     """`variables: {width: 0.5, growth: 16*width}`: each may use those above it."""
     entries = _mapping(node, "names and values", "for example `variables: {width: 1.0}`", "variables")
     found: dict[str, Value] = {}
+    problems: list[Problem] = []
     for name, (key, value) in entries.entries.items():
         path = f"variables.{name}"
-        found[_name(key, "a variable", path)] = _value(value, path, found)
+        try:
+            found[_name(key, "a variable", path)] = _value(value, path, found, "a variable may use those above it")
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
     return found
 
 
-def _value(node: Node, path: str, names: dict[str, Value]) -> Value:
+def _value(node: Node, path: str, names: dict[str, Value], hint: str | None = None) -> Value:
+    """A value with the names in it replaced; `hint` is for one that is not known."""
     try:
         return evaluate(read_value(node, path), names)
     except RowError as error:
         raise SpecError([error.problem]) from None
     except NotationError as error:
-        _refuse(error.message, error.hint, path, node.position)
+        _refuse(error.message, error.hint or (hint if "not a number" in error.message else None), path, node.position)
 
 
 def read_blocks(node: Node, variables: dict[str, Value]) -> dict[str, Block]:

@@ -200,7 +200,9 @@ class _Parser:
             match = TOKEN.match(text, position)
             if match is None or match.lastgroup is None:
                 at = position + len(text[position:]) - len(text[position:].lstrip())
-                raise NotationError(f"cannot read {text[at:].strip()!r}", at)
+                raise NotationError(
+                    f"cannot read {text[at:].strip()!r}", at, "+ - * / // and comparisons are all there is"
+                )
             self.tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         self.index = 0
@@ -216,7 +218,9 @@ class _Parser:
 
     def end(self, wanted: str) -> None:
         if self.index < len(self.tokens):
-            raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, "values are separated by commas")
+            joined = self.peek() in ("and", "or", "not", "if")
+            hint = "a condition is one comparison" if joined else "values are separated by commas"
+            raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, hint)
 
     def close(self, opened: int) -> None:
         """Take the partner of the bracket at this token."""
@@ -315,7 +319,8 @@ class _Parser:
             return self.sequence(")", depth)
         if text == "[":
             return self.sequence("]", depth)
-        raise NotationError(f"a value is missing before {text!r}", at)
+        power = text == "*" and self.tokens[max(self.index - 2, 0)][1] == "*"
+        raise NotationError(f"a value is missing before {text!r}", at, "a square is x*x" if power else None)
 
     def sequence(self, closing: str, depth: int) -> Value:
         opened = self.index - 1

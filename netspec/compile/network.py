@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netspec.compile.expand import Placed, Unrolled, unroll
+from netspec.compile.expand import unroll
 from netspec.compile.expect import expectation_problems, unknown_rows
 from netspec.compile.fields import FieldProblems, Written, layer_place, read_defaults, read_row
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
@@ -67,7 +68,9 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:
-            rows.append(NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)])))
+            rows.append(
+                NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)], placed.spec.blocks, placed.known))
+            )
         except FieldProblems as found:
             problems.extend(problem.used_at(placed.used) for problem in found.problems)
             rows.append(None)

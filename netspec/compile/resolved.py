@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netspec.compile.expand import INPUT, OUTPUT
 from netspec.compile.network import NamedRow, Rows, read_rows
+from netspec.compile.placed import INPUT, OUTPUT
 from netspec.layers import Activation, Layer
 from netspec.layers.activation import ARGUMENTS
 from netspec.notation import Call, write_value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from netspec.errors import Problem, did_you_mean
 from netspec.layers import ALIASES, NAMES, fold
@@ -50,10 +50,11 @@ INSTEAD: Mapping[str, str] = {
 }
 
 
-def unknown_kind(name: str) -> Problem:
-    """That this is no kind of layer, with what may have been meant."""
+def unknown_kind(name: str, blocks: Collection[str] = ()) -> Problem:
+    """That this is neither a kind of layer nor one of the blocks, with what may have been meant."""
     assert fold(name) not in ALIASES
     instead = INSTEAD.get(re.sub(r"[123]d$", "", fold(name)))
     if instead is not None:
         return Problem(f"{name} is not supported", instead if " " in instead else f"use {instead}")
-    return Problem(f"unknown layer kind {name!r}", did_you_mean(name, NAMES.values()))
+    what = "layer kind or block" if blocks else "layer kind"
+    return Problem(f"unknown {what} {name!r}", did_you_mean(name, (*NAMES.values(), *blocks)))

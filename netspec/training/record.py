@@ -90,7 +90,8 @@ def check_batches(network: Network, settings: TrainSettings, count: int) -> None
     if settings.batch_size > 1 and count > 1:
         return
     for node in network.nodes:
-        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
+        flat = node.input_type.size == node.input_type.channels
+        if isinstance(node.layer, BatchNorm) and flat and not node.frozen:
             raise BackendError(
                 f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
                 "whose variance is not defined\n  hint: a batch_size of at least 2"

@@ -7,8 +7,10 @@ log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays behi
 clamp their sigmoid at 1e-8: 2u * N(0, 1) is added, and 2u * |x| * N(0, 1) where x is multiplied by such a share.
 A mean that is taken off rounds as the numbers do that it is the mean of. A library may add the n numbers of a mean
 one after the other; where they are alike, as on a constant image, every step rounds to the same side, and the error
-grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. A bilinear resampling computes in
-float32 where each result lies in its input: the error is 2u of that place, times the step between the pixels around it.
+grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. The sum of a
+softmax over n classes is such a mean (n/20 roundings were measured, where its axis is not the last in memory). A
+bilinear resampling computes in float32 where each result lies in its input: the error is 2u of that place, times the
+step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
 Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
@@ -74,8 +76,11 @@ class Rounding:
 
     def _noise(self, values: Values, size: Values) -> Values:
         """The values with normal errors of 2u * size added."""
-        noise = self.random.standard_normal(values.shape, np.float32)
-        return values + 2 * self.unit * size * noise
+        noise = self.random.standard_normal(values.shape, np.float32).astype(np.float64)
+        noise *= size
+        noise *= 2 * self.unit
+        noise += values
+        return noise
 
     def input(self, values: Values) -> Values:
         """Inputs, rounded."""
@@ -89,8 +94,10 @@ class Rounding:
 
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
-        size = np.hypot(values, intermediate(node, values, inputs, weights))
-        return self._noise(values, size + SMALLEST / UNIT)
+        summed = intermediate(node, values, inputs, weights)
+        size = np.abs(values) if isinstance(summed, float) and not summed else np.hypot(values, summed)
+        size += SMALLEST / UNIT
+        return self._noise(values, size)
 
 
 def intermediate(
@@ -101,6 +108,10 @@ def intermediate(
         return 1.0
     if isinstance(node.layer, Activation) and node.layer.function in TIMES_SHARE:
         return inputs[0]
+    if isinstance(node.layer, Activation) and node.layer.function in ("softmax", "log_softmax"):
+        # The sum that probabilities are divided by, of as many numbers as there are classes; of a logarithm its own.
+        growth = _growth(inputs[0].shape[node.layer.axis or -1])
+        return values * growth if node.layer.function == "softmax" else growth
     if isinstance(node.layer, RMSNorm):
         return values * _growth(node.input_type.channels)
     if isinstance(node.layer, CENTRED):

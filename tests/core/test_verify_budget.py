@@ -155,6 +155,14 @@ layers:
 LONG = {
     "mean square": (chain("wide", (20_000,), RMSNorm(scale=False)), lambda x: x / np.sqrt(summed(x * x) / x.size)),
     "mean": (chain("window", (200, 101, 1), AdaptiveAvgPool(size=1)), lambda x: summed(x) / x.size),
+    "probabilities": (
+        chain("classes", (20_000,), Activation(function="softmax")),
+        lambda x: np.exp(x) / summed(np.exp(x)),
+    ),
+    "logarithms": (
+        chain("logarithms", (20_000,), Activation(function="log_softmax")),
+        lambda x: x - np.log(summed(np.exp(x))),
+    ),
 }
 
 

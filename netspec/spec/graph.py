@@ -166,7 +166,9 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
     found: dict[str, Parameter] = {}
     entries = _mapping(node, "names and types or defaults", hint, path).entries
     if len(entries) > MAX_PARAMETERS:
-        _refuse(f"a block has at most {MAX_PARAMETERS} parameters, this one {len(entries):,}", None, path, node.position)
+        _refuse(
+            f"a block has at most {MAX_PARAMETERS} parameters, this one {len(entries):,}", None, path, node.position
+        )
     for name, (key, value) in entries.items():
         here = f"{path}.{name}"
         _name(key, "a parameter", here)

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --count 1000 --seed 7`: random specs until they are done; what fails is made small and saved."""
+"""`python -m tests.fuzz --count 1000 --seed 7`: random specs; what fails is made small and saved."""
 
 from __future__ import annotations
 
@@ -37,13 +37,18 @@ def main() -> int:
             if sys.stderr.isatty() or done % 20 == 0:
                 rate = done / (time.monotonic() - begin)
                 end = "\r" if sys.stderr.isatty() else "\n"
-                print(f"{done} of {options.count} specs, {sum(found.values())} failures, {rate:.1f}/s", end=end, file=sys.stderr)
+                print(
+                    f"{done} of {options.count} specs, {sum(found.values())} failures, {rate:.1f}/s",
+                    end=end,
+                    file=sys.stderr,
+                )
     except KeyboardInterrupt:
         pass
     finally:
         if workers:
             workers.close()
-    print(f"\n{done} specs of seed {options.seed} on {', '.join(options.backends) or 'the core'}: {sum(found.values())} failures")
+    where = ", ".join(options.backends) or "the core"
+    print(f"\n{done} specs of seed {options.seed} on {where}: {sum(found.values())} failures")
     for key, count in found.most_common():
         print(f"  {count:5}  {' '.join(filter(None, key))}")
     return 1 if found else 0

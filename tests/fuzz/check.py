@@ -108,7 +108,9 @@ def _meant(network: Network, means: Meaning) -> Iterator[Failure]:
     found = (len(network.rows), network.trainable, network.non_trainable, network.macs)
     wanted = (walk.rows, walk.trainable, walk.others, walk.macs)
     if found != wanted:
-        yield Failure("compile", f"rows, trained, other weights, MACs: compiled {found}, walked {wanted}", symptom="count")
+        yield Failure(
+            "compile", f"rows, trained, other weights, MACs: compiled {found}, walked {wanted}", symptom="count"
+        )
     shapes = {name: network.types[value] for name, value in network.outputs.items()}
     if shapes != dict(means.outputs):
         yield Failure("compile", f"the outputs are compiled {shapes}, walked {means.outputs}", symptom="shape")

@@ -36,19 +36,28 @@ CALLS, CALLS_A_BYTE = 2_000_000, 4_000
 """How many calls of functions a text may cost: a network of 100,000 rows is more than any text here should be."""
 REFUSED = ("exec", "os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "import", "open")
 TOKENS = (
-    "&a ", "*a", "<<: *a", "!!python/object/apply:os.system [x]", "!t ", "\0", "\t", "\r", "\u2028", "\ufeff", "é", "\ud800",
+    "&a ", "*a", "<<: *a", "!!python/object/apply:os.system [x]", "!t ", "\0", "\t", "\r", "\u2028", "\ufeff", "é",
+    "\ud800",
     "9" * 400, "1e999", "-1", "0", "-0.0", ".nan", ".inf", "0x7fffffffffffffff", "1e308", "99999999999", "2147483647",
     "repeat=10000", "repeat=1000000000", "repeat=0", "when=1/0>1", "from=input", "from=[]", "from=[a,a,a,a,a,a,a,a]",
-    "frozen=maybe", "{$include: ../x.yaml}", "{$include: /etc/passwd}", "base: {spec: /etc/passwd}", "base: {spec: fuzz.yaml}",
-    "__import__('os').system('x')", "{0.__class__}", "%s%s%s%n", "${HOME}", "$(id)", "`id`", "'", '"', '"""', "\\", "\\N{DASH}",
-    "[" * 70, "{a: " * 70, "- " * 70, "(" * 40, "1+" * 120 + "1", "2*" * 60 + "2", "7//0", "1e18*1e18", "x" * 300, "|" * 20,
-    "padding=((9999999999,0),(0,0))", "kernel=1000000x1000000", "32768x32768x32768", "a.b.c", "..", "self", "class", "input",
-    "---\n", "...\n", "? ", ": ", "- ", "#", "%YAML 9.9\n", "|\n", ">\n", "@", "layers: ", "blocks: ", "uses: ", "variables: ",
+    "frozen=maybe", "{$include: ../x.yaml}", "{$include: /etc/passwd}", "base: {spec: /etc/passwd}",
+    "base: {spec: fuzz.yaml}",
+    "__import__('os').system('x')", "{0.__class__}", "%s%s%s%n", "${HOME}", "$(id)", "`id`", "'", '"', '"""', "\\",
+    "\\N{DASH}",
+    "[" * 70, "{a: " * 70, "- " * 70, "(" * 40, "1+" * 120 + "1", "2*" * 60 + "2", "7//0", "1e18*1e18", "x" * 300,
+    "|" * 20,
+    "padding=((9999999999,0),(0,0))", "kernel=1000000x1000000", "32768x32768x32768", "a.b.c", "..", "self", "class",
+    "input",
+    "---\n", "...\n", "? ", ": ", "- ", "#", "%YAML 9.9\n", "|\n", ">\n", "@", "layers: ", "blocks: ", "uses: ",
+    "variables: ",
 )  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 1e-320, 1e308, float("inf"), float("nan"), "", "-", "x", "conv", "input",
-    "Conv | 3, 3", "pair | 1", "repeat=9", [], {}, [[]], {"": ""}, {"type": "Conv"}, {"type": None}, ["a", "a"], {"a": {"b": {"c": 1}}},
-    "9" * 50, "1/0", "a" * 500, [1, 2, 3, 4, 5], {"$include": "x.yaml"}, {"parameters": {}, "layers": []}, "((1,2),(3,4))",
+    None, True, False, 0, -1, 1, 2**31, 2**63, 10**30, 1e-320, 1e308, float("inf"), float("nan"),
+    "", "-", "x", "conv", "input",
+    "Conv | 3, 3", "pair | 1", "repeat=9", [], {}, [[]], {"": ""}, {"type": "Conv"}, {"type": None}, ["a", "a"],
+    {"a": {"b": {"c": 1}}},
+    "9" * 50, "1/0", "a" * 500, [1, 2, 3, 4, 5], {"$include": "x.yaml"}, {"parameters": {}, "layers": []},
+    "((1,2),(3,4))",
 )  # fmt: skip
 
 
@@ -58,7 +67,12 @@ class Work(Exception):
 
 def corpus() -> list[bytes]:
     """The published specs, the bad ones, and random ones."""
-    folders = (ROOT / "specs", ROOT / "tests" / "bad_specs", ROOT / "tests" / "golden", ROOT / "tests" / "fuzz" / "regressions")
+    folders = (
+        ROOT / "specs",
+        ROOT / "tests" / "bad_specs",
+        ROOT / "tests" / "golden",
+        ROOT / "tests" / "fuzz" / "regressions",
+    )
     texts = [path.read_bytes() for folder in folders for path in sorted(folder.glob("*.yaml"))]
     return texts + [document(f"hostile:{number}").text().encode() for number in range(20)]
 
@@ -74,7 +88,9 @@ def mutated(r: Random, texts: Sequence[bytes]) -> bytes:
         if isinstance(tree, dict):
             for _ in range(r.randint(1, 4)):
                 tree = _bent(r, tree)
-            return yaml.safe_dump(tree, allow_unicode=True, sort_keys=False, default_flow_style=r.choice([None, True, False])).encode()
+            return yaml.safe_dump(
+                tree, allow_unicode=True, sort_keys=False, default_flow_style=r.choice([None, True, False])
+            ).encode()
     for _ in range(r.choice([1, 1, 2, 3, 8])):
         text = r.choice(DAMAGES)(r, text, texts)[:60_000]
     return text
@@ -117,7 +133,11 @@ def _lines(r: Random, text: bytes, texts: Sequence[bytes]) -> bytes:
 
 def _replaced(r: Random, text: bytes, _: Sequence[bytes]) -> bytes:
     words = [word for word in text.replace(b"|", b" ").replace(b",", b" ").split() if word]
-    return text.replace(r.choice(words), r.choice([*words, b"0", b"-1", b"99999", b"(1,2,3)", b"input", b"repeat=3"]), 1) if words else text
+    return (
+        text.replace(r.choice(words), r.choice([*words, b"0", b"-1", b"99999", b"(1,2,3)", b"input", b"repeat=3"]), 1)
+        if words
+        else text
+    )
 
 
 DAMAGES: tuple[Callable[[Random, bytes, Sequence[bytes]], bytes], ...] = (
@@ -151,7 +171,9 @@ def _bent(r: Random, tree: Any) -> Any:
     elif isinstance(holder, list):
         holder.insert(key, deepcopy(r.choice([*VALUES, holder[key]])))
     else:
-        holder[r.choice([*TOKENS[:40], "type", "from", "repeat", "when", "inputs", "outputs", "uses", "base"])] = deepcopy(r.choice([holder[key], *VALUES]))
+        holder[r.choice([*TOKENS[:40], "type", "from", "repeat", "when", "inputs", "outputs", "uses", "base"])] = (
+            deepcopy(r.choice([holder[key], *VALUES]))
+        )
     return tree
 
 
@@ -202,8 +224,7 @@ def attempt(content: bytes, folder: Path) -> str:
         spec = parse_spec(text, file)
         compile_spec(spec)
     except SpecError as error:
-        assert str(error).strip(), "an error without a word"
-        return "refused"
+        return "refused" if str(error).strip() else "refused without a word"
     again = parse_spec(write_yaml(resolved_spec(spec)), file)
     assert compile_spec(again).digest == compile_spec(spec).digest, "resolved, it is another network"
     for style in ("pipes", "mapping", "table"):
@@ -219,7 +240,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.hostile", description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", default="0")
-    parser.add_argument("--folder", type=Path, default=Path("."), help="where the text that fails is left")
+    parser.add_argument("--folder", type=Path, default=Path(), help="where the text that fails is left")
     options = parser.parse_args()
     texts, found = corpus(), {"a spec": 0, "refused": 0}
     for kind in KINDS.values():
@@ -233,7 +254,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY_BYTES,) * 2)
     watch, path = Watch(options.folder), options.folder / "hostile.yaml"
     for number in range(options.count):
-        content = mutated(Random(f"{options.seed}:{number}"), texts)  # noqa: S311
+        content = mutated(Random(f"{options.seed}:{number}"), texts)
         path.write_bytes(content)
         try:
             watch.on = True

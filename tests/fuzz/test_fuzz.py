@@ -60,7 +60,9 @@ def test_a_seed_gives_the_same_spec_in_every_process(documents):
     code = "from tests.fuzz.generate import document; print(document('suite:3').text(), document('suite:4').text())"
     for salt in ("1", "2"):
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": salt})
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": salt}
+        )
         assert done.stdout.strip() == f"{documents[3].text()} {documents[4].text()}".strip()
 
 
@@ -73,18 +75,22 @@ def test_every_kind_is_drawn(documents):
 
 def test_the_whole_language_is_drawn(documents):
     rows = [row for each in documents for body in each.bodies().values() for row in body]
-    told = Counter(name for row in rows for name in ("repeat", "when", "frozen", "activation", "name") if getattr(row, name))
+    told = Counter(
+        name for row in rows for name in ("repeat", "when", "frozen", "activation", "name") if getattr(row, name)
+    )
     told.update(row.form for row in rows)
     told.update(f"{len(each.inputs)} inputs" for each in documents)
     told.update(f"rank {len(shape)}" for each in documents for shape in each.inputs.values())
     told.update(
-        part for each in documents for part in ("outputs", "variables", "defaults", "blocks", "table") if getattr(each, part)
+        part
+        for each in documents
+        for part in ("outputs", "variables", "defaults", "blocks", "table")
+        if getattr(each, part)
     )
-    nested = [
-        row for each in documents for block in each.blocks for row in block.rows if row.type in each.bodies()
-    ]
+    nested = [row for each in documents for block in each.blocks for row in block.rows if row.type in each.bodies()]
     wanted = {
-        "repeat", "when", "frozen", "activation", "name", "pipes", "flow", "mapping", "1 inputs", "2 inputs", "3 inputs",
+        "repeat", "when", "frozen", "activation", "name", "pipes", "flow", "mapping", "1 inputs", "2 inputs",
+        "3 inputs",
         "rank 1", "rank 2", "rank 3", "rank 4", "outputs", "variables", "defaults", "blocks", "table",
     }  # fmt: skip
     assert wanted <= set(told)

@@ -25,28 +25,82 @@ LISTS = "input: 4\nvariables:\n  a0: [1, 1]\n" + "".join(
 PASSED = "input: 4\nblocks:\n  b0: {parameters: {k: size}, layers: [ReLU]}\n" + "".join(
     f"  b{at}: {{parameters: {{k: size}}, layers: ['b{at - 1} | (k,k,k,k,k,k)']}}\n" for at in range(1, 30)
 )
+MEANS = f"""
+input: 4x999
+variables:
+  a: [{"1, " * 999}1]
+blocks:
+  b: {{layers: ['Normalize | - | - | mean=a']}}
+  c: {{layers: ['b | - | - | repeat=10000']}}
+layers: ['c | - | - | repeat=10000']
+"""
+MANY = f"""
+input: 4
+blocks:
+  b: {{parameters: {{{", ".join(f"p{at}: 1" for at in range(9999))}}}, layers: [ReLU]}}
+layers: ['b | - | - | repeat=10000']
+"""
+CIRCLE = """
+input: 4
+blocks:
+  a: {layers: [b, b]}
+  b: {layers: [a, a]}
+layers: [a]
+"""
+POWERS = "".join(f"  a{at}: a*a*a*a*a*a*a*a*a*a*a*a\n" for at in range(50))
+HUGE = """
+input: 32768x32768x32768
+layers:
+  - CNN | 2147483647, 99 | - | padding=2147483647
+  - Flatten
+"""
+FACTORS = """
+input: 4x4x4
+layers:
+  - Upsample | 2147483647
+  - Upsample | 2147483647
+  - Reshape | -1
+"""
+ROWS = "input: 4\nlayers:\n"
 BOMBS = {
     "blocks that leave everything out": DEEP + "layers: [b29, ReLU]\n",
-    "repeats of nothing": LEFT_OUT + "layers:\n  - b0 | - | - | repeat=10000\n" * 99,
-    "names for repeats that are left out": "input: 4\nlayers:\n" + "  - ReLU | - | - | when=false, repeat=10000\n" * 999,
+    "repeats of nothing": LEFT_OUT + "layers:\n" + "  - b0 | - | - | repeat=10000\n" * 99,
+    "names for repeats that are left out": ROWS + "  - ReLU | - | - | when=false, repeat=10000\n" * 999,
     "lists of lists": LISTS + "layers:\n  - FNN | a29\n",
     "lists that blocks pass on": PASSED + "layers:\n  - b29 | (1,1)\n",
     "a default of lists": LISTS + "blocks:\n  b: {parameters: {k: a29}, layers: [ReLU]}\nlayers: [b]\n",
-    "many long values": "input: 4x999\nvariables:\n  a: [" + "1, " * 999 + "1]\nblocks:\n  b: {layers: ['Normalize | - | - | mean=a']}\n"
-    "  c: {layers: ['b | - | - | repeat=10000']}\nlayers: ['c | - | - | repeat=10000']\n",
-    "parameters": "input: 4\nblocks:\n  b: {parameters: {" + ", ".join(f"p{at}: 1" for at in range(9999)) + "}, layers: [ReLU]}\n"
-    "layers: ['b | - | - | repeat=10000']\n",
-    "a circle of blocks": "input: 4\nblocks:\n  a: {layers: [b, b]}\n  b: {layers: [a, a]}\nlayers: [a]\n",
-    "brackets": "input: 4\nlayers:\n  - FNN | " + "(" * 5000 + "\n",
-    "signs": "input: 4\nlayers:\n  - FNN | " + "-" * 5000 + "1\n",
-    "powers": "input: 4\nvariables:\n  a: 9\n" + "".join(f"  a{at}: a*a*a*a*a*a*a*a*a*a*a*a\n" for at in range(50)) + "layers: [ReLU]\n",
-    "an image of everything": "input: 32768x32768x32768\nlayers:\n  - CNN | 2147483647, 99 | - | padding=2147483647\n  - Flatten\n",
-    "sizes that nobody has": "input: 4x4x4\nlayers:\n  - Upsample | 2147483647\n  - Upsample | 2147483647\n  - Reshape | -1\n",
-}  # fmt: skip
+    "many long values": MEANS,
+    "many parameters": MANY,
+    "a circle of blocks": CIRCLE,
+    "brackets": f"{ROWS}  - FNN | {'(' * 5000}\n",
+    "signs": f"{ROWS}  - FNN | {'-' * 5000}1\n",
+    "powers": f"input: 4\nvariables:\n  a: 9\n{POWERS}layers: [ReLU]\n",
+    "an image of everything": HUGE,
+    "sizes that nobody has": FACTORS,
+}
+
+
+def refusal(text: str) -> str:
+    """What is said about a text; nothing where it is a spec."""
+    try:
+        compile_spec(parse_spec(text, "hostile.yaml"))
+    except SpecError as error:
+        return str(error)
+    return ""
 
 
 def test_damaged_texts_are_specs_or_errors(tmp_path):
-    command = [sys.executable, "-m", "tests.fuzz.hostile", "--count", str(COUNT), "--seed", "suite", "--folder", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.fuzz.hostile",
+        "--count",
+        str(COUNT),
+        "--seed",
+        "suite",
+        "--folder",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-3000:]}"
 
@@ -57,16 +111,19 @@ def test_bombs_are_defused(name, monkeypatch):
     monkeypatch.setattr("netspec.compile.expand.MAX_ROWS", 10_000)
     monkeypatch.setattr("netspec.compile.expand.MAX_WALKED", 20_000)
     with bounded(6_000_000):
-        try:
-            compile_spec(parse_spec(BOMBS[name], "bomb.yaml"))
-        except SpecError as error:
-            assert len(str(error)) < 20_000
+        said = refusal(BOMBS[name])
+    assert len(said) < 20_000
+
+
+def forever():
+    with bounded(1000):
+        while True:
+            len("")
 
 
 def test_a_hang_would_be_found():
-    with pytest.raises(Work), bounded(1000):
-        while True:
-            len("")
+    with pytest.raises(Work):
+        forever()
 
 
 WATCHED = """
@@ -81,12 +138,24 @@ watch.on = True
 
 @pytest.mark.parametrize(
     "deed",
-    ["exec('1')", "eval('1')", "import os; os.system('true')", "open('left.txt', 'w')", "__import__('wave')", "import socket; socket.socket()"],
+    [
+        "exec('1')",
+        "eval('1')",
+        "import os; os.system('true')",
+        "open('left.txt', 'w')",
+        "__import__('wave')",
+        "import socket; socket.socket()",
+    ],
 )
 def test_code_that_runs_would_be_found(deed, tmp_path):
     code = WATCHED.format(deed=deed)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)}
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
     )
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
@@ -100,18 +169,21 @@ def test_damage_is_reproducible():
     assert [mutated(Random(seed), texts) for seed in range(50)] == [mutated(Random(seed), texts) for seed in range(50)]
 
 
-pieces = st.sampled_from(
-    ["CNN", "FNN", "Concat", "pair", "|", " ", ",", "=", "(", ")", "[", "]", "3", "-", "/", "//", "*", ">", "x", "'", '"', "k", "from", "repeat",
-     "when", "frozen", "input", "name", "activation", "ReLU", "leaky_relu(", "0", "1e9", ".", "true", "null", "size", "padding", "same", ":"]
-)  # fmt: skip
+WORDS = """CNN FNN Concat pair | , = ( ) [ ] 3 - / // * > x ' " k from repeat when frozen input name activation ReLU
+    leaky_relu( 0 1e9 . true null size padding same :"""
+pieces = st.sampled_from([*WORDS.split(), " "])
+ANY = """
+input: 6x5x3
+blocks:
+  pair: {{parameters: {{k: 2}}, layers: ['{inside}', 'ReLU']}}
+layers:
+  - '{row}'
+  - ReLU
+"""
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(pieces, max_size=25).map("".join), st.lists(pieces, max_size=12).map("".join))
 def test_any_row_is_a_row_or_an_error(row, inside):
     quoted, other = (text.replace("'", "''") for text in (row, inside))
-    text = f"input: 6x5x3\nblocks:\n  pair: {{parameters: {{k: 2}}, layers: ['{other}', 'ReLU']}}\nlayers:\n  - '{quoted}'\n  - ReLU\n"
-    try:
-        compile_spec(parse_spec(text, "rows.yaml"))
-    except SpecError as error:
-        assert all(problem.message for problem in error.problems)  # noqa: PT017
+    refusal(ANY.format(row=quoted, inside=other))

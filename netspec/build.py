@@ -26,7 +26,7 @@ from netspec.data.folder import split_folders
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
 from netspec.initial import Start
 from netspec.layers import Activation
-from netspec.memory import check_memory
+from netspec.memory import check_memory, fits_together
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
@@ -428,7 +428,7 @@ class _Run(AbstractContextManager["_Run"]):
 
             self._stage(f"export {name}", keys[name], write, facts={"weights": self.weights_digest})
 
-        with ThreadPoolExecutor(len(self.options.targets)) as threads:
+        with ThreadPoolExecutor(len(self.options.targets) if fits_together(self.network) else 1) as threads:
             exports = {}
             for name, key in keys.items():
                 if self.folder.current(f"export {name}", key):

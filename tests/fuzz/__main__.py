@@ -67,12 +67,14 @@ def _options() -> argparse.Namespace:
 def _save(spec: Document, failure: Failure, workers: Workers | None, seed: str, folder: Path) -> None:
     """Write the smallest spec that fails in this way, with what it was made of."""
 
+    asked = workers if failure.backend else None
+
     def fails(smaller: Document) -> bool:
         try:
             means = meaning(smaller)
         except INVALID:
             return False
-        return any(found.key == failure.key for found in check(smaller.text(), workers, means))
+        return any(found.key == failure.key for found in check(smaller.text(), asked, means, failure.backend))
 
     small = shrink(spec, fails)
     words = "-".join(part.lower().replace(" ", "-") for part in failure.key if part)

@@ -10,7 +10,7 @@ from tests.fuzz.document import Block, Document, Row, compute
 Fails = Callable[[Document], bool]
 
 
-def shrink(document: Document, fails: Fails, limit: int = 300) -> Document:
+def shrink(document: Document, fails: Fails, limit: int = 1500) -> Document:
     """The smallest document found for which `fails` still holds, after at most `limit` tries."""
     tries = 0
     progress = True
@@ -28,14 +28,15 @@ def shrink(document: Document, fails: Fails, limit: int = 300) -> Document:
 
 def candidates(document: Document) -> Iterator[Document]:
     """Smaller documents, those that lose most first; not all of them are valid."""
+    # What is expected of the whole goes first, for nothing else could.
+    for section in document.sections:
+        yield replace(document, sections=tuple(each for each in document.sections if each is not section))
     for body, rows in document.bodies().items():
         for length in (len(rows) // 2, len(rows) // 4, 1):
             for begin in range(len(rows) - length, -1, -1) if length else ():
                 yield _without(document, body, begin, begin + length)
     for block in document.blocks:
         yield from _without_block(document, block)
-    for section in document.sections:
-        yield replace(document, sections=tuple(each for each in document.sections if each is not section))
     for name in document.outputs:
         left = {other: row for other, row in document.outputs.items() if other != name}
         yield replace(document, outputs=left if len(left) > 1 else {})

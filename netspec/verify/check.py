@@ -60,7 +60,7 @@ def check(
             reference: Future[Reference] = Future()
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:
-                reference.set_result(_reference(network, biting, piece.inputs, settings.seed))
+                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             except BaseException as error:
                 reference.set_exception(error)
                 raise
@@ -70,7 +70,7 @@ def check(
 
     def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
         piece = next(each for each in reversed(pieces) if each.start <= found.sample)
-        reference = _reference(network, biting, piece.inputs, settings.seed)
+        reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
         given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
         return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
 
@@ -87,10 +87,12 @@ def check(
     )
 
 
-def _reference(network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int) -> Reference:
+def _reference(
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int, draws: int
+) -> Reference:
     """What the reference computes for every row, and how far rounding may lead away from it."""
     values = evaluate(network, weights, inputs)
-    return Reference(values, predict(network, weights, inputs, values, seed))
+    return Reference(values, predict(network, weights, inputs, values, seed, draws))
 
 
 def _outputs(
@@ -104,5 +106,5 @@ def _outputs(
         for node, value in interpret(network, weights, samples.artefact_inputs)
         if node.name in rows and node.row in ends.values()
     }
-    predicted = predict(network, weights, samples.artefact_inputs, own, seed)
+    predicted = predict(network, weights, samples.artefact_inputs, own, seed, samples.draws)
     return {name: own[row] for name, row in ends.items()}, {name: predicted[row] for name, row in ends.items()}

@@ -67,22 +67,22 @@ def check_memory(network: Network, samples: int = 0, available: int | None = Non
     weights, values = weights_bytes(network), values_bytes(network, samples)
     if weights > limit:
         row = max(network.rows, key=lambda row: row.parameters)
-        message = f"the weights need {_bytes(weights)} of memory ({network.parameters:,} numbers)"
+        message = f"the weights need {written_bytes(weights)} of memory ({network.parameters:,} numbers)"
         hint = f"row {row.name!r} ({row.kind}, result {row.output}) alone has {row.parameters:,} of them"
     elif weights + values > limit:
         row = max(network.rows, key=lambda row: row.output.size)
-        message = f"verifying {samples} samples needs about {_bytes(weights + values)} of memory"
+        message = f"verifying {samples} samples needs about {written_bytes(weights + values)} of memory"
         hint = f"row {row.name!r} ({row.kind}) gives {row.output}, {row.output.size:,} numbers a sample"
     else:
         return
-    message += f", {_bytes(limit)} are available"
+    message += f", {written_bytes(limit)} are available"
     raise SpecError([Problem(message, hint, path=f"layers.{row.name}", position=row.nodes[0].position)])
 
 
-def _bytes(number: int) -> str:
+def written_bytes(number: int) -> str:
     """A size that people read.
 
-    >>> _bytes(3 * 2**40)
+    >>> written_bytes(3 * 2**40)
     '3.0 TB'
     """
     size, unit = float(number), "bytes"

@@ -149,19 +149,17 @@ class Row:
 class Use:
     """A block at work: the row of the table that used it became the rows whose names begin with `name` and a dot.
 
-    Those rows stand side by side in the network. They read `inputs`, values from outside, and of their values only
-    `result` is read outside. `parameters` are those of the block, in its order, with the values of this use.
+    Those rows stand side by side in the network. They read `inputs`, values from outside, which they call by `names`,
+    and of their values only `result` is read outside. `parameters` are those of the block, in its order, with the
+    values of this use.
     """
 
     name: str
     block: str
     parameters: Mapping[str, Any]
     inputs: tuple[str, ...]
+    names: tuple[str, ...]
     result: str
-
-    def __contains__(self, name: str) -> bool:
-        """Whether a row, a node or another use of this name is inside."""
-        return name.startswith(f"{self.name}.")
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,10 @@ class Network:
                 for node in self.nodes
             ),
             dict(self.outputs),
-            *([use.name, use.block, repr(use.parameters), list(use.inputs), use.result] for use in self.uses),
+            *(
+                [use.name, use.block, repr(use.parameters), list(use.inputs), list(use.names), use.result]
+                for use in self.uses
+            ),
         ]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
@@ -219,12 +220,23 @@ class Network:
         """By the name of every row, that row, and by that of every block at work, the rows in it; the last is the
         result.
         """
+        inside: dict[str, list[Row]] = {use.name: [] for use in self.uses}
+        for row in self.rows:
+            for use in self.holding(row.name):
+                inside[use.name].append(row)
         found: dict[str, tuple[Row, ...]] = {row.name: (row,) for row in self.rows}
-        by_result = {row.result: row for row in self.rows}
         for use in self.uses:
-            inside = [row for row in self.rows if row.name in use and row.result != use.result]
-            found[use.name] = (*inside, by_result[use.result]) if use.result in by_result else tuple(inside)
+            found[use.name] = tuple(sorted(inside[use.name], key=lambda row: row.result == use.result))
         return found
+
+    @cached_property
+    def _uses(self) -> Mapping[str, Use]:
+        return {use.name: use for use in self.uses}
+
+    def holding(self, row: str) -> Iterator[Use]:
+        """The blocks at work that a row stands in, the outermost first."""
+        dots = (at for at, sign in enumerate(row) if sign == ".")
+        yield from (self._uses[row[:at]] for at in dots if row[:at] in self._uses)
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
     cell   = [item ("," item)*]            item = name "=" value | value
     value  = sum [("<"|"<="|">"|">="|"=="|"!=") sum]
-    sum    = term (("+"|"-") term)* ;  term = factor (("*"|"/") factor)*
+    sum    = term (("+"|"-") term)* ;  term = factor (("*"|"/"|"//") factor)*
     factor = ["-"|"+"] atom
     atom   = number | sizes | string | word ["(" cell ")"] | "(" [value ("," value)*] ")" | "[" ... "]"
 
@@ -23,6 +23,8 @@ from netspec.errors import did_you_mean
 
 MAX_DEPTH = 32
 MAX_OPERATIONS = 100
+PRODUCTS = ("*", "/", "//")
+"""Signs that bind closer than plus and minus."""
 WORD = re.compile(r"[^\W\d][\w.]*")
 TOKEN = re.compile(
     r"""\s*(?:
@@ -30,7 +32,7 @@ TOKEN = re.compile(
       | (?P<number>(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
       | (?P<string>'[^']*'|"[^"]*")
       | (?P<word>[^\W\d][\w.]*)
-      | (?P<mark>[=!<>]=|[-+*/=,()\[\]<>])
+      | (?P<mark>[=!<>]=|//|[-+*/=,()\[\]<>])
     )""",
     re.VERBOSE,
 )
@@ -87,7 +89,7 @@ class Expression:
 
 def _operand(value: Value, sign: str) -> str:
     text = write_value(value)
-    loose = isinstance(value, Expression) and not (value.sign in "*/" and sign not in "*/")
+    loose = isinstance(value, Expression) and not (value.sign in PRODUCTS and sign not in PRODUCTS)
     return f"({text})" if loose else text
 
 
@@ -196,7 +198,9 @@ class _Parser:
             match = TOKEN.match(text, position)
             if match is None or match.lastgroup is None:
                 at = position + len(text[position:]) - len(text[position:].lstrip())
-                raise NotationError(f"cannot read {text[at:].strip()!r}", at)
+                raise NotationError(
+                    f"cannot read {text[at:].strip()!r}", at, "+ - * / // and comparisons are all there is"
+                )
             self.tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         self.index = 0
@@ -212,7 +216,9 @@ class _Parser:
 
     def end(self, wanted: str) -> None:
         if self.index < len(self.tokens):
-            raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, "values are separated by commas")
+            joined = self.peek() in ("and", "or", "not", "if")
+            hint = "a condition is one comparison" if joined else "values are separated by commas"
+            raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, hint)
 
     def close(self, opened: int) -> None:
         """Take the partner of the bracket at this token."""
@@ -283,7 +289,7 @@ class _Parser:
 
     def term(self, depth: int) -> Value:
         left = self.factor(depth)
-        while self.peek() in ("*", "/"):
+        while self.peek() in PRODUCTS:
             left = self.operation(left, self.factor, depth)
         return left
 
@@ -311,7 +317,8 @@ class _Parser:
             return self.sequence(")", depth)
         if text == "[":
             return self.sequence("]", depth)
-        raise NotationError(f"a value is missing before {text!r}", at)
+        power = text == "*" and self.tokens[max(self.index - 2, 0)][1] == "*"
+        raise NotationError(f"a value is missing before {text!r}", at, "a square is x*x" if power else None)
 
     def sequence(self, closing: str, depth: int) -> Value:
         opened = self.index - 1
@@ -357,6 +364,7 @@ ARITHMETIC: Mapping[str, Callable[[Any, Any], int | float]] = {
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "//": operator.floordiv,
 }
 
 
@@ -377,7 +385,7 @@ def _computed(sign: str, left: Value, right: Value, at: int, hints: Mapping[str,
             raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at, hint)
     if sign in COMPARISONS:
         return COMPARISONS[sign](left, right)
-    if sign == "/" and right == 0:
+    if sign in ("/", "//") and right == 0:
         raise NotationError("division by zero", at)
     try:
         result = ARITHMETIC[sign](left, right)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from textwrap import shorten, wrap
@@ -76,9 +77,11 @@ def row_comment(row: str, text: str) -> str:
 
 
 def head(network: Network) -> Node | None:
-    """The final softmax or sigmoid, when there is one and something before it."""
+    """The final softmax or sigmoid, when there is one, something before it, and no block around it."""
     last = network.nodes[-1] if len(network.nodes) > 1 else None
     if last is None or network.results != {last.name} or not isinstance(last.layer, Activation):
+        return None
+    if any(network.holding(last.row)):
         return None
     return last if last.layer.function in HEADS else None
 
@@ -118,9 +121,16 @@ def classes_line(network: Network) -> str:
     return f"CLASSES = {tuple(network.classes)!r}" if network.classes else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A value that a library takes when nothing is said, so that nothing is said where every use has it."""
+
+    value: object
+
+
 def unless(value: object, default: object) -> object:
-    """The value, or None when it is what a library takes when nothing is said."""
-    return None if value == default else value
+    """The value, marked where it is what a library takes when nothing is said."""
+    return Default(value) if value == default else value
 
 
 def alike(sizes: Sequence[int]) -> int | tuple[int, ...]:

@@ -31,7 +31,7 @@ class KerasBackend:
 
     def placements(self, network: Network) -> Mapping[str, Placement]:
         """The path of the variable that each canonical weight is in the emitted model."""
-        from netspec_keras.render import Rendering
+        from netspec_keras.realised import Rendering
 
         return Rendering(network).placements
 

@@ -21,7 +21,8 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.source import import_file, module_name
 from netspec_keras.exact import Layers, Operations, exact_layers
-from netspec_keras.render import ENTRY, Rendering, archive_name, fed_rows, render, render_taps
+from netspec_keras.realised import Rendering
+from netspec_keras.render import ENTRY, archive_name, fed_rows, render, render_taps
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights

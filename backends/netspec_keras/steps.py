@@ -8,7 +8,8 @@ from math import isfinite
 
 from netspec.backend import Rules
 from netspec.network import Node
-from netspec.source import alike
+from netspec.source import Default, alike
+from netspec.template import optional
 
 Pads = Sequence[tuple[int, int]]
 
@@ -28,14 +29,22 @@ class Apply:
     why: str = ""
 
     def source(self, given: Sequence[str], name: str) -> str:
-        """The call of the layer called `name`, for the values called `given`: one by itself, several as a list."""
-        arguments = ", ".join([*self.arguments, f'name="{name}"'])
+        """The call of a layer, for the values called `given`: one by itself, several as a list.
+
+        `name` is its name as source.
+        """
+        arguments = ", ".join([*self.arguments, f"name={name}"])
         values = given[0] if len(given) == 1 else f"[{', '.join(given)}]"
         return f"layers.{self.layer}({arguments})({values})"
 
     def with_activation(self, function: str) -> Apply:
         """The same layer with an activation of Keras' own."""
         return replace(self, arguments=(*self.arguments, f'activation="{function}"'))
+
+    def trained(self, trainable: bool) -> Apply:
+        """The same layer, whose weights are trained or frozen."""
+        argument = optional("trainable=True") if trainable else "trainable=False"
+        return replace(self, arguments=(*self.arguments, argument))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +108,17 @@ def variables_of(node: Node, **renamed: str) -> dict[str, str]:
 
 
 def written(*arguments: object, **options: object) -> tuple[str, ...]:
-    """Arguments of a call as source; options that are None are left out.
+    """Arguments of a call as source; options that are None are left out, those that are the default are marked.
 
     >>> written(32, (3, 5), padding="same", strides=None)
     ('32', '(3, 5)', 'padding="same"')
     """
-    named = (f"{name}={literal(value)}" for name, value in options.items() if value is not None)
+    named = []
+    for name, value in options.items():
+        if isinstance(value, Default):
+            named.append(optional(f"{name}={literal(value.value)}"))
+        elif value is not None:
+            named.append(f"{name}={literal(value)}")
     return (*map(literal, arguments), *named)
 
 

@@ -15,12 +15,13 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.history import best_epoch
 from netspec.training.loss import decayed_weights, loss_input, loss_targets
-from netspec.training.record import EVALUATION_BATCH, Record, check_batches
+from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import LossName, TrainSettings
 from netspec_keras.adapted import OPTIMIZERS, BatchNormalization
 from netspec_keras.exact import Layers
 from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
-from netspec_keras.render import Rendering, render
+from netspec_keras.realised import Rendering
+from netspec_keras.render import render
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
@@ -55,20 +56,15 @@ def train(
             metrics=[Accuracy(0.5 if settings.loss == "mean_squared_error" else 0.0)],
             jit_compile=False,
         )
-        batches = Batches(dataset.train, network, settings)
+        batches = Batches(dataset.train, network, settings.loss, settings.batch_size, settings.seed)
         record = Record(settings, len(batches), progress)
         watch = Watch(model, network, batches, record)
-        validation = dataset.validation
         trained.fit(
             batches,
             epochs=settings.epochs,
             shuffle=False,
             verbose=0,
-            validation_data=(
-                validation.images.astype(np.float32),
-                targets_of(validation.labels, network, settings.loss),
-            ),
-            validation_batch_size=EVALUATION_BATCH,
+            validation_data=Batches(dataset.validation, network, settings.loss, evaluation_batch(network)),
             callbacks=Callbacks([watch], add_history=True, model=trained),
         )
     best_epoch(record.history, settings.monitor)  # raises when there is none
@@ -76,24 +72,24 @@ def train(
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The training images in the batches of one epoch after the other, in our own order."""
+    """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
-    def __init__(self, split: Split, network: Network, settings: TrainSettings) -> None:
+    def __init__(self, split: Split, network: Network, loss: LossName, size: int, seed: int | None = None) -> None:
         super().__init__()
-        self.split, self.settings = split, settings
-        self.targets = targets_of(split.labels, network, settings.loss)
+        self.split, self.size, self.seed = split, size, seed
+        self.targets = targets_of(split.labels, network, loss)
         self.begin(1)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""
-        self.order = epoch_order(len(self.split), self.settings.seed, epoch)
+        count = len(self.split)
+        self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.split), self.settings.batch_size)
+        return steps_per_epoch(len(self.split), self.size)
 
     def __getitem__(self, step: int) -> tuple[Array, Array]:
-        size = self.settings.batch_size
-        chosen = self.order[step * size : None if step == len(self) - 1 else (step + 1) * size]
+        chosen = self.order[step * self.size : None if step == len(self) - 1 else (step + 1) * self.size]
         return self.split.images[chosen].astype(np.float32), self.targets[chosen]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -107,7 +108,8 @@ def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
 def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
     """(trainable, non-trainable) numbers of every row that has weights, counted in the file."""
     rows = {node.name: node.row for node in network.nodes}
-    graph = _load(folder, network).graph
+    model = _load(folder, network)
+    frozen, graph = frozenset(json.loads(model.metadata_props["netspec.frozen"])), model.graph
     found: dict[str, list[int]] = {}
     counted = set()
     for node in graph:
@@ -118,7 +120,8 @@ def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
             layer, dot, _ = str(value.name).rpartition(".")
             if dot and layer in rows:  # the others are constants, `row/part`
                 count = found.setdefault(rows[layer], [0, 0])
-                count[(node.op_type, index) in STATISTICS] += prod(value.const_value.shape.numpy())
+                fixed = layer in frozen or (node.op_type, index) in STATISTICS
+                count[fixed] += prod(value.const_value.shape.numpy())
     return {row: (trainable, fixed) for row, (trainable, fixed) in found.items()}
 
 

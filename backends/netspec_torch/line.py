@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from netspec.backend import Order, Placement, Rules
+from netspec.source import Default
+from netspec.template import optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,17 @@ def literal(value: object) -> str:
 
 
 def call(function: str, *arguments: object, **options: object) -> str:
-    """A call as source; options that are None are left out.
+    """A call as source; options that are None are left out, those that are the default are marked as optional.
 
     >>> call("nn.Conv2d", 3, 32, 3, padding=1, groups=None)
     'nn.Conv2d(3, 32, 3, padding=1)'
     """
     written = [literal(argument) for argument in arguments]
-    written += [f"{name}={literal(value)}" for name, value in options.items() if value is not None]
+    for name, value in options.items():
+        if isinstance(value, Default):
+            written.append(optional(f"{name}={literal(value.value)}"))
+        elif value is not None:
+            written.append(f"{name}={literal(value)}")
     return f"{function}({', '.join(written)})"
 
 

@@ -185,12 +185,13 @@ def artefact(folder: Path, network: Network) -> tuple[nn.Module, Rendering]:
 def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:
     """(trainable, non-trainable) numbers of every row that has weights, in the exported module."""
     module, rendering = artefact(folder, network)
-    trained = dict(module.named_parameters())
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     found = {row.name: [0, 0] for row in network.rows if row.parameters}
     for name, tensor in module.state_dict().items():
         if name in rendering.counters:
             continue
-        row = rendering.attributes[name.partition(".")[0]]
+        # A parameter stands in a layer, or is an attribute by itself.
+        row = rendering.attributes.get(name) or rendering.attributes[name.rpartition(".")[0]]
         found.setdefault(row, [0, 0])[name not in trained] += tensor.numel()
     return {row: (trainable, fixed) for row, (trainable, fixed) in found.items()}
 

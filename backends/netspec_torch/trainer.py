@@ -15,7 +15,7 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.history import best_epoch
 from netspec.training.loss import decayed_weights, loss_input, loss_targets
-from netspec.training.record import EVALUATION_BATCH, Record, check_batches
+from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import LossName, Optimizer, TrainSettings
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.render import Rendering, render
@@ -111,7 +111,7 @@ def train(
         torch.manual_seed(settings.seed)
         for _ in range(settings.epochs):
             loss, accuracy = run_epoch(model, objective, optimizer, training, record)
-            val_loss, val_accuracy = measure(model, objective, validation)
+            val_loss, val_accuracy = measure(model, objective, validation, evaluation_batch(network))
             if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                 best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     best_epoch(record.history, settings.monitor)  # raises when there is none
@@ -153,12 +153,12 @@ def batches(count: int, settings: TrainSettings, epoch: int, device: torch.devic
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, objective: Objective, samples: Samples) -> tuple[float, float]:
-    """Mean loss and accuracy with dropout off and running statistics."""
+def measure(model: nn.Module, objective: Objective, samples: Samples, size: int) -> tuple[float, float]:
+    """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
     totals = Totals(samples.labels.device)
-    for step, start in enumerate(range(0, len(samples), EVALUATION_BATCH)):
-        images, labels, targets = samples.take(slice(start, start + EVALUATION_BATCH))
+    for step, start in enumerate(range(0, len(samples), size)):
+        images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
         totals.add(objective.loss(outputs, targets), objective.right(outputs, labels), len(labels), step)
     return totals.means()
@@ -183,9 +183,13 @@ def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objectiv
 def optimizer_of(
     network: Network, rendering: Rendering, model: nn.Module, settings: Optimizer
 ) -> torch.optim.Optimizer:
-    """The optimiser of torch.optim with every hyper-parameter said; weights that decay are a group of their own."""
+    """The optimiser of torch.optim with every hyper-parameter said; weights that decay are a group of their own.
+
+    It has the weights that are trained and no others; raises BackendError when there are none.
+    """
     decays = {rendering.placements[name].name for name in decayed_weights(network, settings)}
-    parameters = dict(model.named_parameters())
+    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
     if not parameters:
         raise BackendError(f"{network.name} has no weights to train")
     chosen = [parameter for name, parameter in parameters.items() if name in decays]

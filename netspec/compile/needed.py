@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netspec.compile.expand import Placed, Unrolled
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import Problem
 from netspec.spec.model import Grouped, Spec
 
@@ -13,12 +13,13 @@ from netspec.spec.model import Grouped, Spec
 def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
     """The rows that an output is computed from, and the uses that are left; what else there is becomes a problem."""
     wanted = set(unrolled.outputs.values())
+    read = {source for placed in unrolled.rows for source in placed.sources}
     kept: list[Placed] = []
     for placed in reversed(unrolled.rows):
         if placed.name in wanted:
             kept.append(placed)
             wanted.update(placed.sources)
-        elif placed.spec is spec:
+        elif placed.spec is spec and placed.name not in read:
             message = f"nothing reads the row {placed.name!r}, and it is no output"
             hint = "read it with from=, list it under `outputs:`, or remove it"
             place = placed.row.place("name")
@@ -55,6 +56,7 @@ def _uses(unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -
             problems.append(Problem(message, None, f"uses.{name}"))
         elif rows:
             read = {source for row in rows for source in row.sources if not source.startswith(prefix)}
-            inputs = tuple(source for source in dict.fromkeys(group.inputs) if source in read)
-            found[name] = replace(group, inputs=inputs, result=results[0])
+            pairs = {source: called for source, called in zip(group.inputs, group.names, strict=True) if source in read}
+            inputs, names = tuple(pairs), tuple(pairs.values())
+            found[name] = replace(group, inputs=inputs, names=names, result=results[0])
     return found

@@ -90,19 +90,26 @@ def read_variables(node: Node) -> dict[str, Value]:
     """`variables: {width: 0.5, growth: 16*width}`: each may use those above it."""
     entries = _mapping(node, "names and values", "for example `variables: {width: 1.0}`", "variables")
     found: dict[str, Value] = {}
+    problems: list[Problem] = []
     for name, (key, value) in entries.entries.items():
         path = f"variables.{name}"
-        found[_name(key, "a variable", path)] = _value(value, path, found)
+        try:
+            found[_name(key, "a variable", path)] = _value(value, path, found, "a variable may use those above it")
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
     return found
 
 
-def _value(node: Node, path: str, names: dict[str, Value]) -> Value:
+def _value(node: Node, path: str, names: dict[str, Value], hint: str | None = None) -> Value:
+    """A value with the names in it replaced; `hint` is for one that is not known."""
     try:
         return evaluate(read_value(node, path), names)
     except RowError as error:
         raise SpecError([error.problem]) from None
     except NotationError as error:
-        _refuse(error.message, error.hint, path, node.position)
+        _refuse(error.message, error.hint or (hint if "not a number" in error.message else None), path, node.position)
 
 
 def read_blocks(node: Node, variables: dict[str, Value]) -> dict[str, Block]:
@@ -188,7 +195,7 @@ def read_uses(node: Node) -> dict[str, Grouped]:
     for name, (key, inside) in _mapping(node, "names and blocks", hint, "uses").entries.items():
         path = f"uses.{name}"
         _name(key, "a row", path, dots=True)
-        content = plain(_mapping(inside, "block, parameters, inputs and result", hint, path))
+        content = plain(_mapping(inside, "block, parameters, inputs, names and result", hint, path))
         parameters = inside.get("parameters") if isinstance(inside, Mapping) else None
         entries = parameters.entries if isinstance(parameters, Mapping) else {}
         try:
@@ -196,8 +203,9 @@ def read_uses(node: Node) -> dict[str, Grouped]:
                 block=str(content["block"]),
                 parameters={key: _value(value, path, {}) for key, (_, value) in entries.items()},
                 inputs=tuple(map(str, content["inputs"])),
+                names=tuple(map(str, content["names"])),
                 result=str(content["result"]),
             )
         except (KeyError, TypeError):
-            _refuse("a use has block, parameters, inputs and result", hint, path, key.position)
+            _refuse("a use has block, parameters, inputs, names and result", hint, path, key.position)
     return found

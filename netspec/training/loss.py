@@ -40,6 +40,12 @@ def loss_input(network: Network, loss: LossName) -> str:
         return output
     function = last.layer.function
     if function == FUSED[loss]:
+        around = next(network.holding(last.row), None)
+        if around is not None:
+            raise _unfit(
+                f"the final {function} stands in row {last.row!r}, inside of the block {around.block}",
+                f"take it out of the block: a last row `{FUSED[loss].capitalize()}`, or the activation of one",
+            )
         return last.inputs[0]
     if function in FUSED.values():
         other = next(name for name, fused in FUSED.items() if fused == function)

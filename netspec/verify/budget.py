@@ -13,6 +13,9 @@ bilinear resampling computes in float32 where each result lies in its input: the
 step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
+Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
+What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
+constant image): there a run with float64's own noise shows it.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from netspec.layers import (
     GroupNorm,
     InstanceNorm,
     LayerNorm,
+    MaxUnpool,
     Resize,
     RMSNorm,
     SeparableConv,
@@ -49,11 +53,13 @@ from netspec.reference import evaluate_parts, interpret
 from netspec.reference.image import between, resample_bilinear
 from netspec.reference.norm import in_groups
 from netspec.reference.table import Array, Values
-from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, SMALLEST, UNIT
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
 MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
 CENTRED = (LayerNorm, GroupNorm, InstanceNorm)
+DECIDED = (MaxUnpool,)
+"""Layers whose values jump where two numbers change places."""
 NORMS = (BatchNorm, RMSNorm, *CENTRED)
 MANY = 64
 THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
@@ -63,16 +69,16 @@ TIMES_SHARE = ("gelu", "silu", "hard_swish", "mish")
 
 
 class Rounding:
-    """Disturbs a run of the reference as float32 rounding would."""
+    """Disturbs a run of the reference as rounding would, float32's or that of another unit roundoff."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.Generator(np.random.SFC64(seed))
+    def __init__(self, seed: int, unit: float = UNIT) -> None:
+        self.random, self.unit = np.random.Generator(np.random.SFC64(seed)), unit
 
     def _noise(self, values: Values, size: Values) -> Values:
         """The values with normal errors of 2u * size added."""
         noise = self.random.standard_normal(values.shape, np.float32).astype(np.float64)
         noise *= size
-        noise *= 2 * UNIT
+        noise *= 2 * self.unit
         noise += values
         return noise
 
@@ -89,7 +95,9 @@ class Rounding:
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
         summed = intermediate(node, values, inputs, weights)
-        return self._noise(values, values if isinstance(summed, float) and not summed else np.hypot(values, summed))
+        size = np.abs(values) if isinstance(summed, float) and not summed else np.hypot(values, summed)
+        size += SMALLEST / UNIT
+        return self._noise(values, size)
 
 
 def intermediate(
@@ -191,8 +199,9 @@ def predict(
     reference: Mapping[str, Values],
     seed: int = 0,
     draws: int = DRAWS,
+    unit: float = UNIT,
 ) -> dict[str, Values]:
-    """The L2 error that float32 rounding is predicted to cause, by row and sample: [batch] each.
+    """The L2 error that rounding is predicted to cause, float32's unless said, by row and sample: [batch] each.
 
     `reference` is the undisturbed value, for the same inputs, of every row that is asked for.
     """
@@ -200,7 +209,7 @@ def predict(
     squares = {row: np.zeros(len(values)) for row, values in reference.items()}
     with np.errstate(all="ignore"):
         for draw in range(draws):
-            for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw)):
+            for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw, unit)):
                 if node.name in ends:
                     squares[node.row] += norms(values - reference[node.row]) ** 2
     return {row: np.sqrt(total / draws) for row, total in squares.items()}
@@ -212,12 +221,17 @@ def budget(reference: Values, predicted: Values) -> Values:
     return granted
 
 
-def gate(reference: Values, predicted: Values) -> Values:
-    """The largest L2 error of every sample that float64 is granted.
+def rounding_decides(network: Network) -> bool:
+    """Whether errors may be large however small the unit roundoff is, so that float64 needs a prediction of its own."""
+    return any(isinstance(node.layer, DECIDED) for node in network.nodes)
+
+
+def gate(reference: Values, predicted: Values, unit: float = UNIT) -> Values:
+    """The largest L2 error of every sample that float64 is granted, by what was predicted with this unit roundoff.
 
     The gate is relative; where the network is conditioned so badly that float64 rounding itself is predicted to be
     larger (a mean of 1000 taken off values that vary by 1), the prediction counts.
     """
-    rounding = BUDGET_FACTOR * predicted * (FLOAT64_UNIT / UNIT)
+    rounding = BUDGET_FACTOR * predicted * (FLOAT64_UNIT / unit)
     granted: Values = np.maximum(FLOAT64_GATE * norms(reference), rounding)
     return granted

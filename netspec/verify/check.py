@@ -15,8 +15,9 @@ from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.reference import evaluate, interpret
 from netspec.reference.table import Array, Values
-from netspec.verify.budget import predict
+from netspec.verify.budget import predict, rounding_decides
 from netspec.verify.compare import Comparison
+from netspec.verify.gates import FLOAT64_UNIT
 from netspec.verify.gather import Answers, Caller, ask_artefacts, ask_rows
 from netspec.verify.inputs import biting_weights, finite_problem
 from netspec.verify.judge import Standard, judge
@@ -92,7 +93,11 @@ def _reference(
 ) -> Reference:
     """What the reference computes for every row, and how far rounding may lead away from it."""
     values = evaluate(network, weights, inputs)
-    return Reference(values, predict(network, weights, inputs, values, seed, draws))
+    predicted = predict(network, weights, inputs, values, seed, draws)
+    if rounding_decides(network):
+        again = predict(network, weights, inputs, values, seed, draws, unit=FLOAT64_UNIT)
+        return Reference(values, predicted, again)
+    return Reference(values, predicted)
 
 
 def _outputs(

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from netspec_keras.render import ENTRY, Rendering, render, render_taps
+from netspec_keras.realised import Rendering
+from netspec_keras.render import ENTRY, render, render_taps
 from ruff import find_ruff_bin
 
 from netspec.compile import compile_spec
@@ -62,10 +63,12 @@ layers:
 """
 
 
-UNCOMMON = (GOLDEN / "uncommon.yaml").read_text(encoding="utf-8")
+UNCOMMON, BLOCKS = ((GOLDEN / f"{name}.yaml").read_text(encoding="utf-8") for name in ("uncommon", "blocks"))
 
 
-@pytest.mark.parametrize(("name", "spec"), [("plain", PLAIN), ("awkward", AWKWARD), ("uncommon", UNCOMMON)])
+@pytest.mark.parametrize(
+    ("name", "spec"), [("plain", PLAIN), ("awkward", AWKWARD), ("uncommon", UNCOMMON), ("blocks", BLOCKS)]
+)
 def test_golden(name, spec):
     assert render(compiled(spec)) == (GOLDEN / f"keras_{name}.py.txt").read_text(encoding="utf-8")
 

@@ -75,7 +75,7 @@ layers:
 )
 
 
-UNCOMMON = compile_spec(load_spec(GOLDEN / "uncommon.yaml"))
+UNCOMMON, BLOCKS = (compile_spec(load_spec(GOLDEN / f"{name}.yaml")) for name in ("uncommon", "blocks"))
 
 
 def specs() -> list[Path]:
@@ -94,7 +94,9 @@ def ruff(command: str, source: str, *options: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-@pytest.mark.parametrize("network", [compiled("cifar10-cnn"), CROOKED, UNCOMMON], ids=lambda network: network.name)
+@pytest.mark.parametrize(
+    "network", [compiled("cifar10-cnn"), CROOKED, UNCOMMON, BLOCKS], ids=lambda network: network.name
+)
 def test_golden(network):
     path = GOLDEN / f"torch_{network.name}.py.txt"
     source = render(network).source
@@ -193,6 +195,20 @@ def branched() -> Network:
     side = make_node("side", MaxPool(), "stem", conv.output, "side")
     norm = make_node("norm", LayerNorm(), "stem", conv.output, "norm")
     return Network("branched", {"input": given}, (conv, side, norm), {"output": "norm"})
+
+
+def test_an_output_that_no_row_reads_has_its_own_variable():
+    text = """
+input: 8
+outputs: {first: first, second: second}
+layers:
+  - trunk: FNN | 4 | ReLU
+  - first: FNN | 3 | Sigmoid
+  - second: FNN | 2 | Softmax | from=trunk
+"""
+    source = render(compile_spec(parse_spec(text, "two.yaml"))).source
+    assert "first = torch.sigmoid(self.first(trunk))" in source
+    assert "return first, x" in source
 
 
 def test_a_value_with_several_readers_has_its_own_variable():

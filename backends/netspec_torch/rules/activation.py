@@ -5,7 +5,6 @@ from __future__ import annotations
 from netspec.backend import Placement, first_axis
 from netspec.layers import Activation, PReLU
 from netspec.network import Node
-from netspec.source import unless
 from netspec_torch.line import Attribute, Line, call, either, rules
 
 PLAIN = {
@@ -46,7 +45,7 @@ def activation(layer: Activation, node: Node) -> Line:
 
 def given(value: float | None, default: float) -> tuple[object, ...]:
     """The argument when it has to be written."""
-    return () if unless(value, default) is None else (value,)
+    return () if value == default else (value,)
 
 
 @rules(PReLU)

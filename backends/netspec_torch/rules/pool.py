@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
-from netspec.source import alike, unless
+from netspec.source import Default, alike, unless
 from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
 
 
@@ -38,7 +38,7 @@ def avg_pool(layer: AvgPool, node: Node) -> Line:
     function, window = f"F.avg_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
     if native_pads(layer):
         padding = unless(alike([begin for begin, _ in layer.pads]), 0)
-        counted = None if layer.count_include_pad or padding is None else False
+        counted = None if layer.count_include_pad or isinstance(padding, Default) else False
         options = {"padding": padding, "ceil_mode": unless(layer.ceil, False), "count_include_pad": counted}
         return Line({"first": call(function, "{x}", *window, **options)})
     amounts = pad_amounts(layer.floored(node.input_type.spatial).pads)
@@ -63,6 +63,14 @@ def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Line:
 def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Line:
     """The mean of each window."""
     return Line({"first": call(f"F.adaptive_avg_pool{len(layer.size)}d", "{x}", alike(layer.size))})
+
+
+@rules(MaxUnpool)
+def max_unpool(layer: MaxUnpool, node: Node) -> Line:
+    """The places that the pool finds; of equal values it takes the first."""
+    rank, size = len(layer.size), alike(layer.size)
+    places = call(f"F.max_pool{rank}d", "{1}", size, return_indices=True)
+    return Line({"first": call(f"F.max_unpool{rank}d", "{0}", f"{places}[1]", size)})
 
 
 def reduced(function: str, node: Node, keepdims: bool) -> Line:

@@ -1,0 +1,67 @@
+"""Blocks as functions: one for all uses of a block whose code is alike, with what differs as its arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from netspec.outline import Scope
+from netspec.source import plain_text
+from netspec.template import generalise, shape_of
+from netspec.variants import Variants, named_values
+from netspec_keras.body import Body
+from netspec_keras.realised import Rendering
+
+
+class Blocks:
+    """The functions, in the order in which they are needed, and what each use calls."""
+
+    def __init__(self, rendering: Rendering, whole: Scope, taken: set[str]) -> None:
+        self.rendering = rendering
+        self.functions: list[str] = []
+        self.made: dict[str, str] = {}
+        """By the name of a use, its function, an opening bracket, and what differs among the uses."""
+        self.names: set[str] = set(taken)
+        # A parameter would hide a function of its name.
+        parameters = {name for scope in whole.every() if scope.use for name in scope.use.parameters}
+        variants = Variants({*taken, *parameters}, str)
+        for level in variants.levels(whole):
+            bodies = {scope.use.name: self._body(scope) for scope in level if scope.use}
+            shapes = {name: (shape_of(_text(body)), *body.arguments) for name, body in bodies.items()}
+            for variant in variants.of(level, shapes):
+                self._function(
+                    variant.name, variant.scopes, [bodies[each.use.name] for each in variant.scopes if each.use]
+                )
+
+    def _body(self, scope: Scope) -> Body:
+        assert scope.use is not None
+        [parameters] = named_values([scope])
+        return Body(self.rendering, scope, (scope.use.result,), made=self.made, taken=self.names, parameters=parameters)
+
+    def _function(self, name: str, scopes: Sequence[Scope], bodies: Sequence[Body]) -> None:
+        self.names.add(name)
+        taken = bodies[0].taken - bodies[0].parameters
+        template = generalise([_text(body) for body in bodies], named_values(scopes), taken=taken)
+        arguments = [f"{given}: keras.KerasTensor" for given in bodies[0].arguments]
+        arguments += [f"{key}: {kind}" for key, kind in template.parameters.items()]
+        lines = "".join(f"    {line}\n" for line in template.text.splitlines())
+        block = scopes[0].use.block if scopes[0].use else ""
+        self.functions.append(
+            f"def {name}({', '.join(arguments)}, name: str) -> keras.KerasTensor:\n"
+            f'    """The block {plain_text(block)} of the layer table."""\n{lines}'
+        )
+        for scope, given in zip(scopes, template.arguments, strict=True):
+            assert scope.use is not None
+            self.made[scope.use.name] = f"{name}({', '.join(f'{key}={text}' for key, text in given.items())}"
+
+
+def _text(body: Body) -> str:
+    """The statements, the last of which returns the result."""
+    [result] = body.results
+    lines = list(body.written)
+    last = re.match(r"(\w+) = ", lines[-1]) if lines else None
+    if last and last[1] == result:
+        lines[-1] = f"return {lines[-1][last.end() :]}"
+    else:
+        lines.append(f"return {result}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""Blocks as classes: one for all uses of a block whose code is alike, with what differs as its arguments."""
+
+from __future__ import annotations
+
+from netspec.outline import Scope
+from netspec.source import plain_text
+from netspec.template import generalise, shape_of
+from netspec.variants import Variants, camel, named_values
+from netspec_torch.body import Body
+from netspec_torch.plan import METHODS, Plan
+
+
+class Blocks:
+    """The classes, in the order in which they are needed, and how each use makes its own."""
+
+    def __init__(self, plan: Plan, whole: Scope, taken: set[str]) -> None:
+        self.plan = plan
+        self.classes: list[str] = []
+        self.made: dict[str, str] = {}
+        """By the name of a use, the call that makes its module."""
+        variants = Variants(taken, camel)
+        for level in variants.levels(whole):
+            texts = {scope.use.name: self._text(scope) for scope in level if scope.use}
+            shapes = {name: tuple(map(shape_of, text)) for name, text in texts.items()}
+            for variant in variants.of(level, shapes):
+                own = [texts[scope.use.name] for scope in variant.scopes if scope.use]
+                self._class(variant.name, variant.scopes, own)
+
+    def _text(self, scope: Scope) -> tuple[str, str, str]:
+        """What `__init__` does, what `forward` does, and the arguments of `forward`."""
+        body = Body(self.plan, scope)
+        statements = "\n".join(self.plan.statements(scope, self.made))
+        return statements, "\n".join(body.written), body.declared
+
+    def _class(self, name: str, scopes: list[Scope], texts: list[tuple[str, str, str]]) -> None:
+        values = named_values(scopes, self.plan.network)
+        attributes = {key: f"self.{self._attribute(key, scopes[0])}" for key in values[0]}
+        own = [{attributes[key]: value for key, value in known.items()} for known in values]
+        made = generalise([init for init, _, _ in texts], values)
+        taken = {f"self.{key}" for key in (*METHODS, *self.plan.attributes_in(scopes[0]))}
+        bound = {
+            attributes.get(key, f"self.{key}"): [given[key] for given in made.arguments] for key in made.parameters
+        }
+        flow = generalise([forward for _, forward, _ in texts], own, prefix="self.", taken=taken, bound=bound)
+        # What `forward` needs is kept by `__init__`.
+        parameter_of = {code: key for key, code in attributes.items()}
+        plain = {code: parameter_of.get(code, code.removeprefix("self.")) for code in flow.parameters}
+        parameters = {**made.parameters, **{plain[code]: kind for code, kind in flow.parameters.items()}}
+        order = [*(key for key in values[0] if key in parameters), *(key for key in parameters if key not in values[0])]
+        self.classes.append(
+            self._source(
+                name,
+                scopes[0],
+                declared="".join(f", {key}: {parameters[key]}" for key in order),
+                made=[*(f"{code} = {plain[code]}" for code in flow.parameters), *made.text.splitlines()],
+                given=texts[0][2],
+                flow=flow.text.splitlines(),
+            )
+        )
+        for scope, made_with, flow_with in zip(scopes, made.arguments, flow.arguments, strict=True):
+            assert scope.use is not None
+            given = {**made_with, **{plain[code]: text for code, text in flow_with.items()}}
+            written = (
+                given[key] if key.startswith("in_") and not at else f"{key}={given[key]}"
+                for at, key in enumerate(order)
+            )
+            self.made[scope.use.name] = f"{name}({', '.join(written)})"
+
+    def _attribute(self, parameter: str, scope: Scope) -> str:
+        """Under which name a module keeps the value of a parameter: not that of one of its layers."""
+        taken = {*METHODS, *self.plan.attributes_in(scope)}
+        return f"{parameter}_" if parameter in taken else parameter
+
+    def _source(self, name: str, scope: Scope, *, declared: str, made: list[str], given: str, flow: list[str]) -> str:
+        assert scope.use is not None
+        constants = "".join(f"    {constant}: Tensor\n" for constant in self.plan.constants(scope))
+        init = "".join(f"        {line}\n" for line in made)
+        forward = "".join(f"        {line}\n" for line in flow)
+        return f'''class {name}(nn.Module):
+    """The block {plain_text(scope.use.block)} of the layer table."""
+
+{constants}
+    def __init__(self{declared}) -> None:
+        super().__init__()
+{init}
+    def forward(self, {given}) -> Tensor:
+{forward}'''

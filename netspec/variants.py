@@ -1,0 +1,119 @@
+"""Which uses of a block can share their code, and what each shared code is called."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netspec.layers import snake
+from netspec.network import Network
+from netspec.outline import Scope
+
+RESERVED = frozenset({"self", "x", "name", "nn", "torch", "F", "keras", "layers", "ops"})
+
+
+def reserved(name: str) -> bool:
+    """Whether a name means something else in emitted source: a keyword, a builtin function, a module.
+
+    >>> reserved("lambda"), reserved("sum"), reserved("layers"), reserved("conv")
+    (True, True, True, False)
+    """
+    # No emitted source calls `input`, which is what a block's rows call what they are given.
+    return name in RESERVED or keyword.iskeyword(name) or (hasattr(builtins, name) and name != "input")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Uses of a block whose code has one shape, under the name of that code."""
+
+    name: str
+    scopes: list[Scope]
+
+
+def camel(words: str) -> str:
+    """A name as that of a class.
+
+    >>> camel("inverted_residual_stride2")
+    'InvertedResidualStride2'
+    """
+    return "".join(part[:1].upper() + part[1:] for part in words.split("_"))
+
+
+class Variants:
+    """Names for the code of blocks: the most used variant of a block has the block's own name."""
+
+    def __init__(self, taken: set[str], style: Callable[[str], str]) -> None:
+        self.taken, self.style = set(taken), style
+
+    @staticmethod
+    def levels(whole: Scope) -> Iterator[list[Scope]]:
+        """The blocks at work, inner ones before those that hold them."""
+        heights: dict[int, int] = {}
+        levels: dict[int, list[Scope]] = {}
+        for scope in whole.every():
+            height = 1 + max((heights[id(inner)] for inner in scope.scopes), default=-1)
+            heights[id(scope)] = height
+            levels.setdefault(height, []).append(scope)
+        yield from (levels[height] for height in sorted(levels))
+
+    def of(self, level: Sequence[Scope], shapes: Mapping[str, Hashable]) -> Iterator[Variant]:
+        """The uses of a level by block and shape, in the order of their first use."""
+        found: dict[tuple[str, Hashable], list[Scope]] = {}
+        for scope in level:
+            assert scope.use is not None
+            found.setdefault((scope.use.block, shapes[scope.use.name]), []).append(scope)
+        names: dict[tuple[str, Hashable], str] = {}
+        for key in sorted(found, key=lambda key: -len(found[key])):
+            others = [
+                scope for other, scopes in found.items() if other[0] == key[0] and other != key for scope in scopes
+            ]
+            names[key] = self._name(key[0], found[key], others)
+        yield from (Variant(names[key], scopes) for key, scopes in found.items())
+
+    def _name(self, block: str, scopes: Sequence[Scope], others: Sequence[Scope]) -> str:
+        base = snake(block)
+        candidates = [base, *(f"{base}_{told}" for told in _telling(scopes, others))]
+        numbered = (f"{base}_{number}" for number in range(2, 10_000))
+        name = next(
+            name
+            for name in (*map(self.style, candidates), *map(self.style, numbered))
+            if name not in self.taken and not reserved(name)
+        )
+        self.taken.add(name)
+        return name
+
+
+def _telling(scopes: Sequence[Scope], others: Sequence[Scope]) -> Iterator[str]:
+    """What tells these uses from the others: a parameter that has one value here and no such value there."""
+    for name in scopes[0].use.parameters if scopes[0].use else ():
+        values = {repr(scope.use.parameters.get(name)) for scope in scopes if scope.use}
+        if len(values) == 1 and not values & {repr(scope.use.parameters.get(name)) for scope in others if scope.use}:
+            [value] = values
+            if value == "True":
+                yield name
+            elif value == "False":
+                yield f"no_{name}"
+            elif value.strip("'").isalnum():
+                yield f"{name}{value}" if value.isdigit() else value.strip("'")
+
+
+def named_values(scopes: Sequence[Scope], network: Network | None = None) -> list[dict[str, Any]]:
+    """For each use, the values that may explain its literals: its parameters, in a network also what goes in first."""
+    uses = [scope.use for scope in scopes if scope.use is not None]
+    called = {name: f"{name}_" if reserved(name) else name for name in uses[0].parameters}
+    found: list[dict[str, Any]] = []
+    for use in uses:
+        given = network.types[use.inputs[0]] if network is not None and use.inputs else None
+        what = "in_features" if given is not None and given.rank == 1 else "in_channels"
+        inside = {what: given.channels} if given is not None and what not in called.values() else {}
+        found.append(inside | {called[name]: _plain(value) for name, value in use.parameters.items()})
+    common = Counter(name for known in found for name in known)
+    return [{name: value for name, value in known.items() if common[name] == len(found)} for known in found]
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value

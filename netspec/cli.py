@@ -16,10 +16,13 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError, Used  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netspec.build import Options
+    from netspec.network import Network
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -45,7 +48,15 @@ class Format(StrEnum):
     json = "json"
 
 
-def _remember(context: typer.Context, format_: Format) -> Format:
+class Drawing(StrEnum):
+    """How `show` prints a network."""
+
+    text = "text"
+    json = "json"
+    mermaid = "mermaid"
+
+
+def _remember(context: typer.Context, format_: str) -> str:
     context.obj["format"] = format_  # errors are printed in it too, once the command has ended
     return format_
 
@@ -73,6 +84,7 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
     ),
 ]
+Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
 Output = Annotated[
     Format,
     typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
@@ -85,26 +97,33 @@ Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where the
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
 
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
+    ),
+]
+
 
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, format_: Output = Format.text) -> None:
-    """Is the spec valid? Shapes, counts and expectations; imports no framework."""
-    from netspec.compile import compile_spec
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Output = Format.text) -> None:
+    """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        try:
-            network = compile_spec(_load(path, set_))
-        except SpecError as error:
-            status = max(status, error.exit_code)
-            results.append(refused_json(path, error))
-            if format_ is Format.text:
-                _show_error(error)
-        else:
-            results.append(checked_json(path, network))
-            if format_ is Format.text:
-                _say(checked_text(path, network))
+        for name, found in _checked(path, set_, variant):
+            if isinstance(found, SpecError):
+                status = max(status, found.exit_code)
+                results.append(refused_json(path, found, name))
+                if format_ is Format.text:
+                    _show_error(found)
+            else:
+                results.append(checked_json(path, found, name))
+                if format_ is Format.text:
+                    _say(checked_text(path, found, name))
     if format_ is Format.json:
         _say_json(results)
     raise typer.Exit(status)
@@ -115,15 +134,25 @@ def show(
     spec: SpecPath,
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
-    format_: Output = Format.text,
+    variant: Variant = None,
+    format_: Annotated[
+        Drawing,
+        typer.Option(
+            "--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."
+        ),
+    ] = Drawing.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
 
-    network = compile_spec(_load(spec, set_))
-    if format_ is Format.json:
+    network = compile_spec(_load(spec, set_, variant))
+    if format_ is Drawing.json:
         _say_json(show_json(network))
+    elif format_ is Drawing.mermaid:
+        from netspec.report.mermaid import show_mermaid
+
+        _say(show_mermaid(network))
     else:
         _say(show_text(network, batch))
 
@@ -139,7 +168,9 @@ def build(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """The main job: compile for every backend, train if the spec says so, export, and prove all of them equal.
@@ -149,9 +180,9 @@ def build(
     """
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed)
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -161,19 +192,21 @@ def train(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
     from netspec.build import Options
 
-    loaded = _load(spec, set_)
+    loaded = _load(spec, set_, variant)
     if loaded.train is None:
         hint = "add for example `data: digits` and `train: {epochs: 10}`"
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
     # Nothing is exported, so no backend is needed but the one that trains.
     trainer = backend.value
-    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, until="train")
+    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, weights=weights, until="train")
     _run(loaded, options, format_)
 
 
@@ -183,15 +216,17 @@ def export(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, until="export")
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -200,15 +235,123 @@ def verify(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, judge=True)
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
+    _run(_load(spec, set_, variant), options, format_)
+
+
+Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
+    ),
+]
+Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+
+
+@app.command()
+def predict(
+    spec: SpecPath,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
+    ] = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """What the network says of pictures or arrays: the likeliest classes of each, and the outputs as a file.
+
+    Pictures become inputs as the spec's `preprocess` says; arrays are taken as
+    they are.
+    """
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.predicted import predicted_json, predicted_text, written_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    if output is not None:
+        work.check_output(output, network)
+    names = work.read_classes(classes, network) if classes is not None else network.classes
+    samples = read_samples(input_, network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights)
+    with build_progress(loaded.name) as progress:
+        predicted = work.predict(network, known.weights, samples, runner, progress)
+    if output is not None:
+        work.write_outputs(output, predicted.outputs)
+    if format_ is Format.json:
+        found = predicted_json(predicted, network, names, top, runner, known)
+        _say_json({**found, "output": str(output) if output is not None else None})
+    else:
+        _say(predicted_text(predicted, network, names, top, runner, known))
+        if output is not None:
+            _say(written_text(output, predicted.outputs))
+
+
+@app.command()
+def activations(
+    spec: SpecPath,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
+    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.montage import draw_activations
+    from netspec.report.predicted import activations_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-{row}.png"))
+    part = work.up_to(network, row)
+    samples = read_samples([image], network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights, part)
+    with build_progress(loaded.name) as progress:
+        values = work.activations(part, known.weights, samples, runner, progress)
+    about = f"{image.name} in {network.name}, on {runner}"
+    draw_activations(values, path, f"{row}  {part.output_type}", about)
+    _say(activations_text(path, row, values))
 
 
 class Flattened(StrEnum):
@@ -239,6 +382,7 @@ def import_weights(
         typer.Option(help="Where the file's network has channels when it flattens, if the file does not say."),
     ] = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Turn weights that others trained into netspec's: matched by name, or by order and shape.
@@ -252,7 +396,7 @@ def import_weights(
     from netspec.report.imported import imported_json, imported_text
     from netspec.weights import save
 
-    network = compile_spec(_load(spec, set_))
+    network = compile_spec(_load(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
     )
@@ -316,29 +460,51 @@ def doctor(format_: Output = Format.text) -> None:
         _say(doctor_text(found))
 
 
-def _targets(written: str) -> tuple[str, ...]:
-    """The backends that `--targets` names, each once; raises SpecError for one that is unknown, and for none."""
+def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
+    """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
     from netspec.backend import installed_backends
     from netspec.errors import did_you_mean, one_of
 
     names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
     known = installed_backends()
     problems = [
-        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), "--targets")
+        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
         for name in names
         if name not in known
     ]
-    if not names:
-        problems = [Problem(f"{written!r} names no backend", one_of(known), "--targets")]
+    if not names or (most is not None and len(names) > most):
+        named = "no backend" if not names else f"{len(names)} backends, of which one can be chosen"
+        problems = [Problem(f"{written!r} names {named}", one_of(known), option)]
     if problems:
         raise SpecError(problems)
     return names
 
 
-def _load(path: Path, sets: list[str] | None) -> Spec:
+def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     from netspec.spec.load import load_spec
 
-    return load_spec(path, sets or [])
+    return load_spec(path, sets or [], variant)
+
+
+def _checked(
+    path: Path, sets: list[str] | None, variant: str | None
+) -> Iterator[tuple[str | None, Network | SpecError]]:
+    """The network of a spec, or what is wrong with it; then, if none was named and it is sound, of each variant."""
+    from netspec.compile import compile_spec
+    from netspec.spec.override import variant_names
+
+    try:
+        spec = _load(path, sets, variant)
+        yield variant, compile_spec(spec)
+    except SpecError as error:
+        yield variant, error
+        return
+    for name in variant_names(spec.root) if variant is None and spec.root is not None else ():
+        try:
+            yield name, compile_spec(_load(path, sets, name))
+        except SpecError as error:
+            where = f"variants.{name}"
+            yield name, error.used_at(Used(spec.place(where), where, ""))
 
 
 def _run(spec: Spec, options: Options, format_: Format) -> None:
@@ -387,10 +553,10 @@ def _hush(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _show_error(error: NetspecError, format_: Format = Format.text) -> None:
+def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
-    if format_ is Format.json:
+    if format_ == Format.json:
         _say_json(error_json(error))
     else:
         _complain(error_text(error, colour=wants_colour(sys.stderr)))
@@ -400,7 +566,7 @@ def main() -> None:
     """Run the command line; whatever ends a command becomes a message and its exit status."""
     # typer's own `app()` would handle Ctrl-C and closed pipes before we could.
     command = typer.main.get_command(app)
-    chosen: dict[str, Format] = {}
+    chosen: dict[str, str] = {}
     status = 0
     try:
         try:

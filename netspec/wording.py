@@ -42,7 +42,7 @@ BOUNDS = {
 
 
 # What pydantic calls members of unions and functions, in the place of a field.
-MEMBERS = ("function-before", "function-after", "int", "str", "float")
+MEMBERS = ("function-before", "function-after", "int", "str", "float", "bool")
 
 
 def reworded(
@@ -123,7 +123,12 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
     if kind == "tuple_type" and layer is None:
         return Problem(f"{field} must be a list, got {_shown(value)}")
     if kind in KIND_OF_VALUE:
-        return Problem(f"{field} must be {KIND_OF_VALUE[kind]}, got {_shown(value)}")
+        wanted = [KIND_OF_VALUE[kind]]
+        if layer is None:  # a value of one of several types, which each said that it is not theirs
+            wanted = list(
+                dict.fromkeys(KIND_OF_VALUE[each["type"]] for each in several if each["type"] in KIND_OF_VALUE)
+            )
+        return Problem(f"{field} must be {' or '.join(wanted)}, got {_shown(value)}")
     if kind in ("too_long", "too_short"):
         return Problem(f"{field} has {context.get('actual_length')} entries: {_shown(value)}")
     return Problem(f"{field}: {details['msg'].lower()}, got {_shown(value)}" if field else details["msg"])

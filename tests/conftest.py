@@ -48,9 +48,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = [name for name in metafunc.config.getoption("--backends").split(",") if name] or installed_backends()
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", chosen, indirect=True, scope="session")
-    if "trainer" in metafunc.fixturenames:
-        trainers = [name for name in chosen if name in TRAINERS]
-        metafunc.parametrize("trainer", trainers, indirect=True, scope="session")
+    if "learner" in metafunc.fixturenames:
+        learners = [name for name in chosen if name in TRAINERS]
+        metafunc.parametrize("learner", learners, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -60,13 +60,13 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def trainer(request: pytest.FixtureRequest, workers: Workers) -> Worker:
+def learner(request: pytest.FixtureRequest, workers: Workers) -> Worker:
     """The worker of a backend that trains; tests that ask for it run once for each."""
     return workers[_required(request, request.param)]
 
 
 @pytest.fixture(scope="session")
-def trainers(request: pytest.FixtureRequest, workers: Workers) -> dict[str, Worker]:
+def learners(request: pytest.FixtureRequest, workers: Workers) -> dict[str, Worker]:
     """The workers of all backends that train."""
     return {name: workers[_required(request, name)] for name in TRAINERS}
 

@@ -19,7 +19,7 @@ from netspec.training.history import best_epoch
 from netspec.training.loss import loss_input
 from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
 from netspec.training.phases import phases_of
-from netspec.training.record import EVALUATION_BATCH, Record, check_batches
+from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec.training.stepping import AVERAGE
 from netspec_keras.adapted import BatchNormalization
@@ -48,7 +48,8 @@ def train(
     """
     prepare()
     check_batches(network, settings, len(dataset.train))
-    batches = Batches(dataset.train, settings)
+    batches = Batches(dataset.train, settings.batch_size, settings.seed)
+    validation = Batches(dataset.validation, evaluation_batch(network))
     record = Record(settings, len(batches), progress)
     best: Weights = {}
     with precision("float32"), keras.device(device_named(device)):
@@ -58,24 +59,23 @@ def train(
             current = training_of(trained, settings)
             set_weights(current.model, trained, weights)
             watch = Watch(current, batches, record, best)
-            fit(current, batches, dataset.validation, watch)
+            fit(current, batches, validation, watch)
             best, weights = watch.best, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return best, record.history
 
 
-def fit(current: Training, batches: Batches, validation: Split, watch: Watch) -> None:
+def fit(current: Training, batches: Batches, validation: Batches, watch: Watch) -> None:
     """One phase, with Keras' own loop."""
     current.objective.compile(
-        optimizer=current.optimizer, metrics=[Accuracy(batches.settings.loss.threshold)], jit_compile=False
+        optimizer=current.optimizer, metrics=[Accuracy(watch.record.settings.loss.threshold)], jit_compile=False
     )
     current.objective.fit(
         batches,
         epochs=watch.record.phase.epochs,
         shuffle=False,
         verbose=0,
-        validation_data=(validation.images.astype(np.float32), validation.labels),
-        validation_batch_size=EVALUATION_BATCH,
+        validation_data=validation,
         callbacks=Callbacks([watch], add_history=True, model=current.objective),
     )
 
@@ -164,23 +164,23 @@ def penalty_of(variables: Sequence[Any], settings: Regularizer) -> Any:
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The training images in the batches of one epoch after the other, in our own order."""
+    """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
-    def __init__(self, split: Split, settings: TrainSettings) -> None:
+    def __init__(self, split: Split, size: int, seed: int | None = None) -> None:
         super().__init__()
-        self.split, self.settings = split, settings
+        self.split, self.size, self.seed = split, size, seed
         self.begin(1)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""
-        self.order = epoch_order(len(self.split), self.settings.seed, epoch)
+        count = len(self.split)
+        self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.split), self.settings.batch_size)
+        return steps_per_epoch(len(self.split), self.size)
 
     def __getitem__(self, step: int) -> tuple[Array, Array]:
-        size = self.settings.batch_size
-        chosen = self.order[step * size : None if step == len(self) - 1 else (step + 1) * size]
+        chosen = self.order[step * self.size : None if step == len(self) - 1 else (step + 1) * self.size]
         return self.split.images[chosen].astype(np.float32), self.split.labels[chosen]
 
 

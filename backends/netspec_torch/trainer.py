@@ -16,7 +16,7 @@ from netspec.training.history import best_epoch
 from netspec.training.loss import Loss, loss_input, loss_targets
 from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
 from netspec.training.phases import phases_of
-from netspec.training.record import EVALUATION_BATCH, Record, check_batches
+from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
@@ -119,6 +119,7 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
+    size = evaluation_batch(network)
     record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
     best: Weights = {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
@@ -129,7 +130,7 @@ def train(
             while record.goes_on:
                 loss, accuracy = run_epoch(current, training, record)
                 with averages(current.optimizer):
-                    val_loss, val_accuracy = measure(current.model, current.objective, validation)
+                    val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
                     if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                         best = current.state()
             weights = current.state()
@@ -147,8 +148,12 @@ def prepare(network: Network, weights: Weights, settings: TrainSettings, device:
 
 
 def training_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Training:
-    """What trains a model that is made already; the parameters of frozen rows are left out of the optimiser."""
-    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    """What trains a model that is made already: the weights that are trained and no others.
+
+    Raises BackendError when there are none.
+    """
+    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
     if not parameters:
         raise BackendError(f"{network.name} has no weights to train")
     decayed, matrices = (
@@ -193,12 +198,12 @@ def batches(count: int, settings: TrainSettings, epoch: int, device: torch.devic
 
 
 @torch.inference_mode()
-def measure(model: nn.Module, objective: Objective, samples: Samples) -> tuple[float, float]:
-    """Mean loss and accuracy with dropout off and running statistics."""
+def measure(model: nn.Module, objective: Objective, samples: Samples, size: int) -> tuple[float, float]:
+    """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
     totals = Totals(samples.labels.device)
-    for step, start in enumerate(range(0, len(samples), EVALUATION_BATCH)):
-        images, labels, targets = samples.take(slice(start, start + EVALUATION_BATCH))
+    for step, start in enumerate(range(0, len(samples), size)):
+        images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
         totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels), step)
     return totals.means()

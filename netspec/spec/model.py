@@ -17,6 +17,7 @@ from netspec.spec.row import Row
 
 if TYPE_CHECKING:
     from netspec.backend import ExportSettings
+    from netspec.data.preprocess import Preprocess
     from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
     from netspec.verify.settings import VerifySettings
@@ -170,6 +171,7 @@ class Spec:
     expect: Expect | None = None
     classes: tuple[str, ...] | None = None
     data: DataSettings | None = None
+    preprocess: Preprocess | None = None
     train: TrainSettings | None = None
     verify: VerifySettings | None = None
     export: ExportSettings | None = None

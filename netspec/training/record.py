@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import monotonic
 
-from netspec.backend import Progress
+from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
 from netspec.layers import BatchNorm
 from netspec.network import Network
@@ -15,7 +15,7 @@ from netspec.training.settings import Phase, TrainSettings
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""
 EVALUATION_BATCH = 1024
-"""How many validation images go through the network at once."""
+"""The most validation images that go through the network at once."""
 
 
 class Record:
@@ -121,6 +121,11 @@ class Patience:
         return self.stopping is not None and self.waited >= self.stopping.patience
 
 
+def evaluation_batch(network: Network) -> int:
+    """How many validation images go through the network at once: fewer where its values are large."""
+    return min(EVALUATION_BATCH, piece_size(network))
+
+
 def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
     """Refuse batches that nothing can be learnt from; `count` are the training images.
 
@@ -139,7 +144,8 @@ def check_batches(network: Network, settings: TrainSettings, count: int) -> None
     if settings.batch_size > 1 and count > 1:
         return
     for node in network.nodes:
-        if isinstance(node.layer, BatchNorm) and node.input_type.size == node.input_type.channels:
+        flat = node.input_type.size == node.input_type.channels
+        if isinstance(node.layer, BatchNorm) and flat and not node.frozen:
             raise BackendError(
                 f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
                 "whose variance is not defined\n  hint: a batch_size of at least 2"

@@ -14,6 +14,9 @@ FLOAT64_GATE = 1e-12
 UNIT = 2.0**-24
 """Unit roundoff of float32: the relative error of one correctly rounded operation."""
 
+SMALLEST = 2.0**-126
+"""The smallest float32 with all its digits; what is below loses digits, and libraries may take it for zero."""
+
 FLOAT64_UNIT = 2.0**-53
 """Unit roundoff of float64."""
 

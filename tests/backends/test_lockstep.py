@@ -62,14 +62,14 @@ def assert_together(found: LockstepVerdict) -> None:
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_every_optimizer_stays_together(trainers: Any, name: str) -> None:
-    found = run(small(), TRAININGS[name], 5, trainers)
+def test_every_optimizer_stays_together(learners: Any, name: str) -> None:
+    found = run(small(), TRAININGS[name], 5, learners)
     assert_together(found)
     assert max(found.float64.values()) < 0.1, "float64 agrees far better than it has to"
 
 
 @pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "constant"])
-def test_every_schedule_stays_together(trainers: Any, name: str) -> None:
+def test_every_schedule_stays_together(learners: Any, name: str) -> None:
     schedule = {
         name: {
             "warmup": 1,
@@ -78,16 +78,16 @@ def test_every_schedule_stays_together(trainers: Any, name: str) -> None:
         }
     }
     network = compile_spec(parse_spec("name: line\ninput: 6\nlayers:\n  - FNN | 3 | Softmax\n", "line.yaml"))
-    assert_together(run(network, {"schedule": schedule, "optimizer": {"sgd": {"momentum": 0.9}}}, 12, trainers))
+    assert_together(run(network, {"schedule": schedule, "optimizer": {"sgd": {"momentum": 0.9}}}, 12, learners))
 
 
 @pytest.mark.parametrize("name", ["mnist-deep-cnn", "fashion-mnist-cnn", "cifar10-cnn"])
-def test_published_models_stay_together(trainers: Any, name: str) -> None:
+def test_published_models_stay_together(learners: Any, name: str) -> None:
     """As published but narrower; biases in front of BatchNorm are noise, and noted as such."""
     sets = [f"layers.{row}.filters={count}" for row, count in NARROW[name].items()]
     spec = load_spec(SPECS / f"{name}.yaml", [*sets, "expect={}"])
     network = compile_spec(spec)
-    found = run(network, {}, 3, trainers)
+    found = run(network, {}, 3, learners)
     assert_together(found)
     norms = {f"conv_{number}.bias" for number in range(1, 7)} if name != "fashion-mnist-cnn" else set()
     assert set(found.synchronised) <= norms
@@ -132,9 +132,9 @@ class Faulty:
     ],
     ids=str,
 )
-def test_a_fault_is_found_after_its_first_update(trainers: Any, fault: dict[str, Any], quantity: str | None) -> None:
+def test_a_fault_is_found_after_its_first_update(learners: Any, fault: dict[str, Any], quantity: str | None) -> None:
     network = compile_spec(parse_spec("name: line\ninput: 6\nlayers:\n  - FNN | 3 | Softmax\n", "line.yaml"))
-    workers = {"torch": trainers["torch"], "keras": Faulty(trainers["keras"], **fault)}
+    workers = {"torch": learners["torch"], "keras": Faulty(learners["keras"], **fault)}
     found = run(network, {}, 4, workers)
     if quantity is None:
         assert_together(found)
@@ -163,8 +163,8 @@ class Drifting:
         return Update(state, found.loss, found.outputs, found.gradients)
 
 
-def test_a_biased_running_variance_is_found(trainers: Any) -> None:
-    found = run(small(), {}, 2, {"torch": trainers["torch"], "keras": Drifting(trainers["keras"])})
+def test_a_biased_running_variance_is_found(learners: Any) -> None:
+    found = run(small(), {}, 2, {"torch": learners["torch"], "keras": Drifting(learners["keras"])})
     assert [(each.quantity, each.name) for each in found.differences] == [("statistic", "batch_norm_1.var")]
 
 
@@ -182,8 +182,8 @@ class Float32Fault:
         return Update(found.state, found.loss, found.outputs, gradients)
 
 
-def test_a_fault_in_float32_alone_is_found(trainers: Any) -> None:
-    found = run(small(), {}, 2, {"torch": trainers["torch"], "keras": Float32Fault(trainers["keras"])})
+def test_a_fault_in_float32_alone_is_found(learners: Any) -> None:
+    found = run(small(), {}, 2, {"torch": learners["torch"], "keras": Float32Fault(learners["keras"])})
     assert found.differences[0].precision == "float32"
     assert found.differences[0].quantity == "gradient"
 
@@ -195,8 +195,8 @@ class Dead:
         raise WorkerDied("it ended")
 
 
-def test_a_backend_that_does_not_answer_is_a_failure(trainers: Any) -> None:
-    found = run(small(), {}, 2, {"torch": trainers["torch"], "keras": Dead()})
+def test_a_backend_that_does_not_answer_is_a_failure(learners: Any) -> None:
+    found = run(small(), {}, 2, {"torch": learners["torch"], "keras": Dead()})
     assert not found.passed
     assert not found.differs
     assert [(each.symptom, each.message) for each in found.failures] == [("crash", "it ended")]

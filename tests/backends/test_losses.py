@@ -36,14 +36,14 @@ CASES: list[tuple[Any, int]] = [
 
 @pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize(("written", "outputs"), CASES, ids=str)
-def test_a_loss_and_its_gradient(trainer: Any, written: Any, outputs: int, one_hot: bool) -> None:
+def test_a_loss_and_its_gradient(learner: Any, written: Any, outputs: int, one_hot: bool) -> None:
     settings = TrainSettings.model_validate({"loss": written})
     random = np.random.default_rng(outputs)
     kernel, labels = 3 * random.standard_normal((COUNT, outputs)), random.integers(0, max(outputs, 2), COUNT)
     given = labels
     if one_hot:
         given = labels[:, np.newaxis] if outputs == 1 else np.eye(outputs)[labels]
-    found = trainer.call(
+    found = learner.call(
         "update",
         network=chain("loss", (COUNT,), Dense(units=outputs, bias=False)),
         settings=settings,
@@ -59,10 +59,10 @@ def test_a_loss_and_its_gradient(trainer: Any, written: Any, outputs: int, one_h
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_outputs_far_out_have_a_finite_loss(trainer: Any, name: str) -> None:
+def test_outputs_far_out_have_a_finite_loss(learner: Any, name: str) -> None:
     """As float32 has them in a training: where a softmax or a sigmoid is 0 or 1."""
     kernel = np.array([[200.0, -200.0, 0.0], [-200.0, 200.0, 0.0]])
-    found = trainer.call(
+    found = learner.call(
         "update",
         network=chain("far", (2,), Dense(units=3, bias=False)),
         settings=TrainSettings.model_validate({"loss": name}),

@@ -61,10 +61,10 @@ TRAININGS: dict[str, dict[str, Any]] = {
 
 
 def trained(
-    trainer: Any, settings: TrainSettings, network: Network = LINE, weights: Any = None
+    learner: Any, settings: TrainSettings, network: Network = LINE, weights: Any = None
 ) -> tuple[dict[str, Any], list[dict[str, float]]]:
     split = Split(IMAGES, LABELS)
-    found: tuple[dict[str, Any], list[dict[str, float]]] = trainer.call(
+    found: tuple[dict[str, Any], list[dict[str, float]]] = learner.call(
         "train",
         network=network,
         weights=biting_weights(network, seed=3) if weights is None else weights,
@@ -144,9 +144,9 @@ class Line:
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_a_training_is_what_numpy_makes_of_its_settings(trainer: Any, name: str) -> None:
+def test_a_training_is_what_numpy_makes_of_its_settings(learner: Any, name: str) -> None:
     read = TrainSettings.model_validate({"batch_size": BATCH, "epochs": 3, "seed": 5, **TRAININGS[name]})
-    found, history = trained(trainer, read)
+    found, history = trained(learner, read)
     kept, losses = Line(read).train()
     assert [(row["loss"], row["val_loss"]) for row in history] == [pytest.approx(each, rel=3e-5) for each in losses]
     best = kept[best_epoch(history, "val_loss") - 1]
@@ -155,15 +155,15 @@ def test_a_training_is_what_numpy_makes_of_its_settings(trainer: Any, name: str)
         np.testing.assert_allclose(array, best[weight], rtol=1e-4, atol=1e-5, err_msg=weight)
 
 
-def test_early_stopping_ends_a_training(trainer: Any) -> None:
+def test_early_stopping_ends_a_training(learner: Any) -> None:
     read = TrainSettings.model_validate(
         {"optimizer": {"sgd": {"lr": 1e-7}}, "early_stopping": {"patience": 2, "min_delta": 0.01}, "epochs": 9}
     )
-    _, history = trained(trainer, read)
+    _, history = trained(learner, read)
     assert [row["epoch"] for row in history] == [1, 2, 3]
 
 
-def test_a_plateau_lowers_the_rate(trainer: Any) -> None:
+def test_a_plateau_lowers_the_rate(learner: Any) -> None:
     read = TrainSettings.model_validate(
         {
             "optimizer": {"sgd": {"lr": 1e-7}},
@@ -171,21 +171,21 @@ def test_a_plateau_lowers_the_rate(trainer: Any) -> None:
             "epochs": 4,
         }
     )
-    _, history = trained(trainer, read)
+    _, history = trained(learner, read)
     assert [row["learning_rate"] for row in history] == pytest.approx([1e-7, 1e-7, 5e-8, 2.5e-8])
 
 
-def test_frozen_rows_move_only_once_they_are_unfrozen(trainer: Any) -> None:
+def test_frozen_rows_move_only_once_they_are_unfrozen(learner: Any) -> None:
     from netspec.compile import compile_spec
     from netspec.spec.load import parse_spec
 
     text = "input: 3\nlayers:\n  - {type: FNN, units: 4, name: body, frozen: true}\n  - FNN | 2\n"
     network = compile_spec(parse_spec(text, "frozen.yaml"))
     weights = biting_weights(network, seed=3)
-    first, _ = trained(trainer, TrainSettings.model_validate({"epochs": 2}), network, weights)
+    first, _ = trained(learner, TrainSettings.model_validate({"epochs": 2}), network, weights)
     assert first["body.kernel"].tobytes() == weights["body.kernel"].tobytes()
     assert not np.array_equal(first["dense_1.kernel"], weights["dense_1.kernel"])
     phases = {"phases": [{"epochs": 1}, {"epochs": 1, "unfreeze": "bod*"}], "monitor": "loss"}
-    both, history = trained(trainer, TrainSettings.model_validate(phases), network, weights)
+    both, history = trained(learner, TrainSettings.model_validate(phases), network, weights)
     assert best_epoch(history, "loss") == 2
     assert not np.array_equal(both["body.kernel"], weights["body.kernel"])

@@ -1,0 +1,162 @@
+"""What a training step costs: ours against loops written by hand, on the device that is there.
+
+    python benchmarks/training_speed.py [--device cpu|cuda] [--pairs 7]
+
+Each pair trains one epoch with either loop on the same synthetic images, alternating; the ratio of each pair, the
+median of the ratios. The hand-written loops are those below: `resident` has the data on the device and reads nothing
+back before the epoch ends, `naive` is what tutorials write: a DataLoader, a copy to the device and `.item()` a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from netspec_torch.model import load, make
+from netspec_torch.render import render
+from netspec_torch.trainer import train
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+
+from netspec.compile import compile_spec
+from netspec.data.dataset import Dataset, Split
+from netspec.network import Network
+from netspec.spec.load import load_spec, parse_spec
+from netspec.training.settings import TrainSettings
+from netspec.weights import draw
+
+ROOT = Path(__file__).parents[1]
+MLP = """\
+name: small-mlp
+input: 28x28x1
+layers:
+  - Flatten
+  - FNN | 128 | ReLU
+  - FNN | 10 | SoftMax
+"""
+
+
+def images(network: Network, count: int) -> Split:
+    random = np.random.default_rng(0)
+    shape = (count, *network.input_type.shape)
+    return Split(random.integers(0, 256, shape, np.uint8), random.integers(0, 10, count))
+
+
+def ours(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
+    """Seconds of the second epoch of two: the first also warms up."""
+    few = Split(split.images[:32], split.labels[:32])
+    dataset = Dataset("synthetic", train=split, validation=few, test=few, classes=())
+    weights = draw(network, 0)
+    _, history = train(network, weights, dataset, settings, device, lambda *_, **__: None)
+    return float(history[-1]["seconds"])
+
+
+def model_of(network: Network, device: str) -> nn.Module:
+    rendering = render(network)
+    model = load(make(rendering), rendering, draw(network, 0)).to(device)
+    return model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+
+
+def resident(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
+    model = model_of(network, device)
+    given = torch.from_numpy(split.images).to(device)
+    labels = torch.from_numpy(split.labels).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    size, seconds = settings.batch_size, 0.0
+    for _ in range(2):
+        begin, total = time.monotonic(), torch.zeros((), device=device)
+        right = torch.zeros((), dtype=torch.int64, device=device)
+        order = torch.randperm(len(labels), device=device)
+        for start in range(0, len(labels), size):
+            chosen = order[start : start + size]
+            x, y = given[chosen].movedim(-1, 1).float(), labels[chosen]
+            optimizer.zero_grad()
+            outputs = model.logits(x)  # type: ignore[operator]
+            loss = F.cross_entropy(outputs, y)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach() * len(y)
+            right += (outputs.detach().argmax(1) == y).sum()
+        total.item(), right.item()
+        seconds = time.monotonic() - begin
+    return seconds
+
+
+def naive(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
+    model = model_of(network, device)
+    floats = torch.from_numpy(split.images).movedim(-1, 1).float()
+    dataset = torch.utils.data.TensorDataset(floats, torch.from_numpy(split.labels))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=settings.batch_size, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    seconds = 0.0
+    for _ in range(2):
+        begin, total, right = time.monotonic(), 0.0, 0
+        for x, y in loader:
+            x, y = x.to(device), y.to(device)
+            optimizer.zero_grad()
+            outputs = model.logits(x)  # type: ignore[operator]
+            loss = F.cross_entropy(outputs, y)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(y)
+            right += (outputs.argmax(1) == y).sum().item()
+        seconds = time.monotonic() - begin
+    return seconds
+
+
+def batching(split: Split, size: int) -> tuple[float, float]:
+    """Seconds to make every batch of an epoch: resident, and with a DataLoader."""
+    given, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    begin = time.monotonic()
+    order = torch.randperm(len(labels))
+    for start in range(0, len(labels), size):
+        chosen = order[start : start + size]
+        given[chosen].movedim(-1, 1).float(), labels[chosen]
+    middle = time.monotonic()
+    dataset = torch.utils.data.TensorDataset(given.movedim(-1, 1).float(), labels)
+    for _ in torch.utils.data.DataLoader(dataset, batch_size=size, shuffle=True):
+        pass
+    return middle - begin, time.monotonic() - middle
+
+
+Loop = Callable[[Network, TrainSettings, Split, str], float]
+
+
+def pairs(name: str, other: Loop, network: Network, batch_size: int, count: int, arguments: argparse.Namespace) -> None:
+    settings = TrainSettings(epochs=2, batch_size=batch_size)
+    split = images(network, count)
+    times = [
+        (ours(network, settings, split, arguments.device), other(network, settings, split, arguments.device))
+        for _ in range(arguments.pairs)
+    ]
+    ratio = statistics.median(left / right for left, right in times)
+    steps = count // batch_size
+    left, right = (statistics.median(side) / steps * 1e3 for side in zip(*times, strict=True))
+    print(f"{name}: ours {left:.3f} ms a step, {other.__name__} {right:.3f} ms, ratio {ratio:.3f}", flush=True)
+
+
+def main() -> None:
+    """Print every ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--pairs", type=int, default=7)
+    arguments = parser.parse_args()
+    cuda = arguments.device.startswith("cuda")
+    print(f"torch {torch.__version__} on {torch.cuda.get_device_name() if cuda else 'CPU'}")
+    mlp = compile_spec(parse_spec(MLP, "mlp.yaml"))
+    deep = compile_spec(load_spec(ROOT / "specs" / "mnist-deep-cnn.yaml"))
+    pairs("small MLP, batch 32", resident, mlp, 32, 32 * 1000, arguments)
+    pairs("small MLP, batch 32", naive, mlp, 32, 32 * 1000, arguments)
+    pairs("mnist-deep-cnn, batch 128", resident, deep, 128, 128 * (200 if cuda else 8), arguments)
+    pairs("mnist-deep-cnn, batch 128", naive, deep, 128, 128 * (200 if cuda else 8), arguments)
+    made = [batching(images(mlp, 60_000), 32) for _ in range(3)]
+    print(f"batches of 32: resident against DataLoader {statistics.median(a / b for a, b in made):.3f} (at most 0.10)")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 # The versions that were tried together; `make constraints` renews the file from what is installed.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types contracts check schema bench constraints clean
+.PHONY: demo test large lint types contracts check docs schema bench constraints clean
 
 demo: $(VENV)/.user
 	$(BIN)/netspec build specs/digits-cnn.yaml
 
 test: $(VENV)/.developer
 	$(BIN)/python -m pytest --require-backends
+
+# The zoo at its full size: minutes and gigabytes.
+large: $(VENV)/.developer
+	$(BIN)/python -m pytest --require-backends -m large
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check .
@@ -24,6 +28,9 @@ contracts: $(VENV)/.developer
 	$(BIN)/lint-imports
 
 check: lint types contracts test
+
+docs: $(VENV)/.developer
+	$(BIN)/python docs/make_layers.py
 
 schema: $(VENV)/.developer
 	$(BIN)/netspec schema > docs/netspec.schema.json

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
@@ -129,14 +130,18 @@ PIECE_BYTES = 2**28
 """What the two largest neighbouring values of a piece of a batch may take."""
 
 
-def in_pieces(network: Network, inputs: Arrays, compute: Callable[[Arrays], Arrays]) -> Arrays:
-    """The outputs for a batch of any size, computed in pieces that take 256 MiB, or of one sample."""
-    import numpy as np
-
-    count = len(next(iter(inputs.values())))
+def piece_size(network: Network) -> int:
+    """How many samples take 256 MiB of memory as they pass; at least one."""
     sizes = [sum(kind.size for kind in network.inputs.values()), *(node.output.size for node in network.nodes), 0]
     largest = max(first + second for first, second in pairwise(sizes))
-    size = max(1, min(count, PIECE_BYTES // (4 * largest)))
+    return max(1, PIECE_BYTES // (4 * largest))
+
+
+def in_pieces(network: Network, inputs: Arrays, compute: Callable[[Arrays], Arrays]) -> Arrays:
+    """The outputs for a batch of any size, computed in pieces of `piece_size`."""
+    import numpy as np
+
+    count, size = len(next(iter(inputs.values()))), piece_size(network)
     pieces = [
         compute({name: given[start : start + size] for name, given in inputs.items()})
         for start in range(0, max(count, 1), size)
@@ -160,6 +165,8 @@ class ExportSettings(BaseModel):
 
     onnx: OnnxExport = OnnxExport.model_construct()
     """The ONNX file."""
+    preprocessing: bool = False
+    """Whether artefacts read pixels from 0 to 255: what `preprocess` says is inside, but for resizing and cropping."""
 
 
 class Progress(Protocol):
@@ -248,6 +255,21 @@ class Trainable(Protocol):
         progress: Progress,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
+        ...
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        """One update from a state, with the learning rate `rate` and the mean gradient over `batches`, on the CPU.
+
+        It is what `train` does in each update. The network has no dropout; its inputs may be several.
+        """
         ...
 
 

@@ -6,6 +6,7 @@ Each stage is keyed by what it reads; a stage whose key and files are as they we
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,22 +20,28 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from netspec import __version__
 from netspec.backend import Backend, ExportSettings, Progress, Trainable, find_backend
 from netspec.compile import compile_spec
+from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
+from netspec.data.folder import split_folders
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
+from netspec.golden import check_golden
+from netspec.initial import Start
 from netspec.layers import Activation
-from netspec.memory import check_memory
+from netspec.memory import check_memory, fits_together
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
-from netspec.stages import BuildFolder, key_of
+from netspec.stages import BuildFolder, Stage, key_of, read_stages
 from netspec.verify import verify
+from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
-from netspec.weights import draw, load, save
+from netspec.weights import load, save
 from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
+    from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
@@ -42,8 +49,10 @@ SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "histor
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
-# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits).
-ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits). Each of
+# the backends and the reference has its share of the cores: threads that wait for others in turns take them away.
+SHARE = str(max(1, (os.cpu_count() or 1) // (len(BACKENDS) + 1)))
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": SHARE, "OPENBLAS_NUM_THREADS": SHARE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,8 @@ class Options:
     """The parent of the build folder."""
     seed: int | None = None
     """The seed of the initial weights; when not given that of the weights that are there, the spec's, or 0."""
+    weights: Path | None = None
+    """A file to take the initial weights from, all of them, instead of drawing them."""
     until: Until = "report"
     """The last stage to run."""
 
@@ -87,14 +98,25 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
     verification is no error here: it stands in the outcome.
     """
+    if spec.classes is None and spec.data is not None and spec.data.folder is not None:
+        split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
-    check_memory(network, settings.samples if options.until == "report" else 0)
+    check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
+    if options.until == "report":
+        check_golden(spec, network)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
+    if options.weights is not None and options.seed is not None and not trains:
+        message = f"--seed {options.seed} draws weights, but --weights {options.weights} gives all of them"
+        raise SpecError([Problem(message, "leave one of the two out")])
+    start = Start(spec, network, options.weights)
+    known = read_stages(options.folder / spec.name).get("weights")
+    if trains or not _keeps(known, network, options):
+        _check_start(start, known)
     folder = BuildFolder(options.folder / spec.name)
     try:
-        with _Run(spec, network, options, backends, folder, progress) as run:
+        with _Run(start, options, backends, folder, progress) as run:
             for last, stages in run.plan(trains):
                 for stage in stages:
                     stage()
@@ -105,6 +127,24 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
         raise BackendError("the memory did not suffice\n  hint: a smaller input, or fewer `verify.inputs`") from error
     finally:
         folder.close()
+
+
+def _keeps(known: Stage | None, network: Network, options: Options) -> bool:
+    """Whether a build that does not train leaves the weights of the folder as they are: trained ones always, those of
+    a file until it is told otherwise.
+    """
+    facts = known.facts if known else {}
+    imported = facts.get("imported", {}).get("all") and facts.get("network") == network.digest
+    return bool(facts.get("trained") or (imported and options.weights is None and options.seed is None))
+
+
+def _check_start(start: Start, known: Stage | None) -> None:
+    """Raise SpecError for a file of weights that does not fit, before anything is written; one that the folder has
+    weights of has been read before.
+    """
+    facts = known.facts if known else {}
+    if start.facts and (facts.get("imported"), facts.get("network")) != (start.facts, start.network.digest):
+        _ = start.imported
 
 
 class _Exported:
@@ -124,14 +164,15 @@ class _Run(AbstractContextManager["_Run"]):
 
     def __init__(
         self,
-        spec: Spec,
-        network: Network,
+        start: Start,
         options: Options,
         backends: Mapping[str, Backend],
         folder: BuildFolder,
         progress: Progress,
     ) -> None:
-        self.spec, self.network, self.options, self.backends = spec, network, options, backends
+        self.start, self.options, self.backends = start, options, backends
+        spec, network = self.spec, self.network = start.spec, start.network
+        self.exported = exported_network(spec, network)
         self.folder, self.progress = folder, progress
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
@@ -159,7 +200,7 @@ class _Run(AbstractContextManager["_Run"]):
 
     def plan(self, trains: bool) -> Iterator[tuple[Until, Sequence[Callable[[], None]]]]:
         """The stages, in groups that end where a command may stop."""
-        yield "train", [self.resolve, self.train if trains else self.keep_or_draw, self.know_weights]
+        yield "train", [self.train if trains else self.keep_or_draw, self.know_weights, self.resolve]
         if self.options.until == "export":
             yield "export", [self.drop_outdated, self.export]
         yield "report", [self.drop_outdated, self.verify, self.report]
@@ -202,8 +243,8 @@ class _Run(AbstractContextManager["_Run"]):
         known = self.folder.stages.get("weights")
         facts = known.facts if known else {}
         fits = facts.get("network") == self.network.digest
-        if facts.get("trained"):
-            self._check_trained(fits, facts)
+        if _keeps(known, self.network, self.options):
+            self._check_kept(facts, fits=fits)
             self.progress("current", stage="weights")
             return
         kept = facts.get("seed") if fits else None
@@ -216,21 +257,38 @@ class _Run(AbstractContextManager["_Run"]):
         def write(folder: Path) -> None:
             for name in self.options.targets:
                 self.worker(name)  # new weights will be exported: the frameworks may begin to load
-            save(folder / WEIGHTS, draw(self.network, seed), self.network)
+            save(folder / WEIGHTS, self.start.weights(seed), self.network)
 
-        facts = {"network": self.network.digest, "trained": False, "seed": seed}
-        self._stage("weights", key_of(**facts, version=__version__), write, facts=facts)
+        facts = {"network": self.network.digest, "trained": False, "seed": seed, **self._imported()}
+        if self.start.facts.get("all"):
+            facts["seed"] = None  # none was drawn from
+        self._stage("weights", self._weights_key(facts), write, facts=facts)
 
-    def _check_trained(self, fits: bool, facts: Mapping[str, Any]) -> None:
-        """Raise SpecError where the folder's trained weights cannot be used as they are."""
-        path = self.folder.path
+    def _imported(self) -> dict[str, Any]:
+        """What is to be known of a file of initial weights."""
+        return {"imported": self.start.facts} if self.start.facts else {}
+
+    def _weights_key(self, facts: Mapping[str, Any], **versions: Any) -> str:
+        """The key of weights of which this is to be known; a file counts by what it holds, whatever its name."""
+        imported = {name: value for name, value in facts.get("imported", {}).items() if name != "file"}
+        return key_of(**{**facts, "imported": imported}, **versions, version=__version__)
+
+    def _check_kept(self, facts: Mapping[str, Any], *, fits: bool) -> None:
+        """Raise SpecError where the folder's trained or imported weights cannot be used as they are."""
+        path, trained = self.folder.path, facts.get("trained")
         again = f"train again with `netspec build {self.spec.file}`, or work in another folder with --output"
+        if not trained:
+            again = f"import it again with --weights {facts['imported']['file']}, or draw weights with --seed"
         if not fits:
             raise SpecError(
                 [Problem(f"{path} has weights that were trained for another version of this network", again)]
             )
         if WEIGHTS in self.folder.changed("weights"):
-            raise SpecError([Problem(f"{path / WEIGHTS} is missing or was changed after the training", again)])
+            since = "the training" if trained else "the import"
+            raise SpecError([Problem(f"{path / WEIGHTS} is missing or was changed after {since}", again)])
+        if self.options.weights is not None:
+            message = f"--weights {self.options.weights}, but {path} has weights that were trained"
+            raise SpecError([Problem(message, "work in another folder with --output")])
         if self.options.seed not in (None, facts.get("seed")):
             message = (
                 f"--seed {self.options.seed}, but {path} has weights that were trained from seed {facts.get('seed')}"
@@ -258,10 +316,12 @@ class _Run(AbstractContextManager["_Run"]):
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json"),
+            "data": data.model_dump(mode="json") | self._files(data),
+            "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
+            **self._imported(),
         }
-        key = key_of(**facts, versions=self.libraries[trainer], version=__version__)
+        key = self._weights_key(facts, versions=self.libraries[trainer])
 
         if self._trained_already(key, settings):
             return
@@ -271,13 +331,14 @@ class _Run(AbstractContextManager["_Run"]):
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network)
+            dataset = load_data(data, self.network, self.near, self.spec.preprocess)
+            network = trained_network(self.spec, self.network)
             worker = self.worker(trainer, {})
             weights, history = worker.call(
                 "train",
                 progress=self.progress,
-                network=self.network,
-                weights=draw(self.network, seed),
+                network=network,
+                weights=self.start.weights(seed),
                 dataset=dataset,
                 settings=settings,
                 device=self.options.device,
@@ -287,7 +348,7 @@ class _Run(AbstractContextManager["_Run"]):
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
             if dataset.test is not None:
                 images = dict.fromkeys(self.network.inputs, dataset.test.images)
-                outputs = worker.call("predict", network=self.network, weights=weights, inputs=images)
+                outputs = worker.call("predict", network=network, weights=weights, inputs=images)
                 score = self._score(next(iter(outputs.values())), dataset.test.labels)
                 (folder / TEST).write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
             # What follows is judged on the CPU, by a worker that never saw another device.
@@ -295,6 +356,19 @@ class _Run(AbstractContextManager["_Run"]):
             del self.workers[trainer]
 
         self._stage("weights", key, write, facts=facts)
+
+    @property
+    def near(self) -> Path:
+        """The folder that the spec lies in."""
+        return Path(self.spec.file).parent
+
+    def _files(self, data: DataSettings) -> dict[str, str]:
+        """What tells the images of a folder from others of the same names."""
+        if data.folder is None:
+            return {}
+        from netspec.data.folder import fingerprint
+
+        return {"files": fingerprint(data, self.near)}
 
     def _trained_already(self, key: str, settings: TrainSettings) -> bool:
         """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""
@@ -352,12 +426,12 @@ class _Run(AbstractContextManager["_Run"]):
             def write(folder: Path) -> None:
                 (folder / name).mkdir()
                 self.worker(name).call(
-                    "export", network=self.network, weights=weights, folder=folder / name, settings=settings
+                    "export", network=self.exported, weights=weights, folder=folder / name, settings=settings
                 )
 
             self._stage(f"export {name}", keys[name], write, facts={"weights": self.weights_digest})
 
-        with ThreadPoolExecutor(len(self.options.targets)) as threads:
+        with ThreadPoolExecutor(len(self.options.targets) if fits_together(self.network) else 1) as threads:
             exports = {}
             for name, key in keys.items():
                 if self.folder.current(f"export {name}", key):
@@ -381,8 +455,8 @@ class _Run(AbstractContextManager["_Run"]):
 
     def _export_key(self, name: str, settings: ExportSettings) -> str:
         return key_of(
-            spec=self.network.digest,
-            about=self.network.about,
+            spec=self.exported.digest,
+            about=self.exported.about,
             weights=self.weights_digest,
             settings=settings.model_dump(mode="json"),
             versions=self.libraries[name],
@@ -404,7 +478,7 @@ class _Run(AbstractContextManager["_Run"]):
 
             def write(folder: Path) -> None:
                 callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
-                verdicts.append(verify(self.network, self.weights, self.folder.path, settings, callers))
+                verdicts.append(verify(self.exported, self.weights, self.folder.path, settings, callers))
                 (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
             self._stage("verify", key, write, stale=bool(exports))
@@ -427,7 +501,7 @@ class _Run(AbstractContextManager["_Run"]):
             origin = self.folder.stages["weights"].facts
             drawn = plot if PLOT in self.folder.files(["weights"]) and plot.is_file() else None
             page = report_page(
-                self.network, verdict, self.versions, self.folder.files(), drawn, self.outcome.test, origin
+                self.exported, verdict, self.versions, self.folder.files(), drawn, self.outcome.test, origin
             )
             (folder / REPORT).write_text(page, encoding="utf-8")
 

@@ -7,7 +7,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -16,6 +16,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
+from netspec.console import complain, hush, say, say_json  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -45,7 +46,23 @@ class Format(StrEnum):
     json = "json"
 
 
-def _remember(context: typer.Context, format_: Format) -> Format:
+class Report(StrEnum):
+    """How what is wrong with a spec is printed."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+class Drawing(StrEnum):
+    """How `show` prints a network."""
+
+    text = "text"
+    json = "json"
+    mermaid = "mermaid"
+
+
+def _remember(context: typer.Context, format_: str) -> str:
     context.obj["format"] = format_  # errors are printed in it too, once the command has ended
     return format_
 
@@ -73,9 +90,18 @@ Sets = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
     ),
 ]
+Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
 Output = Annotated[
     Format,
     typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
+]
+Findings = Annotated[
+    Report,
+    typer.Option(
+        "--format",
+        callback=_remember,
+        help="Text for people, one JSON document, or text with annotations for GitHub Actions.",
+    ),
 ]
 Targets = Annotated[
     str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
@@ -85,28 +111,36 @@ Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where the
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
 
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
+    ),
+]
+
 
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, format_: Output = Format.text) -> None:
-    """Is the spec valid? Shapes, counts and expectations; imports no framework."""
-    from netspec.compile import compile_spec
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Findings = Report.text) -> None:
+    """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
+    from netspec.compile.checked import checked
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        try:
-            network = compile_spec(_load(path, set_))
-        except SpecError as error:
-            status = max(status, error.exit_code)
-            results.append(refused_json(path, error))
-            if format_ is Format.text:
-                _show_error(error)
-        else:
-            results.append(checked_json(path, network))
-            if format_ is Format.text:
-                _say(checked_text(path, network))
-    if format_ is Format.json:
-        _say_json(results)
+        for name, found in checked(path, set_ or [], variant):
+            if isinstance(found, SpecError):
+                status = max(status, found.exit_code)
+                results.append(refused_json(path, found, name))
+                if format_ is not Report.json:
+                    _show_error(found, format_)
+            else:
+                results.append(checked_json(path, found, name))
+                if format_ is not Report.json:
+                    say(checked_text(path, found, name))
+    if format_ is Report.json:
+        say_json(results)
     raise typer.Exit(status)
 
 
@@ -115,17 +149,27 @@ def show(
     spec: SpecPath,
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
-    format_: Output = Format.text,
+    variant: Variant = None,
+    format_: Annotated[
+        Drawing,
+        typer.Option(
+            "--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."
+        ),
+    ] = Drawing.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
 
-    network = compile_spec(_load(spec, set_))
-    if format_ is Format.json:
-        _say_json(show_json(network))
+    network = compile_spec(_load(spec, set_, variant))
+    if format_ is Drawing.json:
+        say_json(show_json(network))
+    elif format_ is Drawing.mermaid:
+        from netspec.report.mermaid import show_mermaid
+
+        say(show_mermaid(network))
     else:
-        _say(show_text(network, batch))
+        say(show_text(network, batch))
 
 
 @app.command()
@@ -139,7 +183,9 @@ def build(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """The main job: compile for every backend, train if the spec says so, export, and prove all of them equal.
@@ -149,9 +195,9 @@ def build(
     """
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed)
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -161,19 +207,21 @@ def train(
     device: Device = "auto",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
     from netspec.build import Options
 
-    loaded = _load(spec, set_)
+    loaded = _load(spec, set_, variant)
     if loaded.train is None:
         hint = "add for example `data: digits` and `train: {epochs: 10}`"
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
     # Nothing is exported, so no backend is needed but the one that trains.
     trainer = backend.value
-    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, until="train")
+    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, weights=weights, until="train")
     _run(loaded, options, format_)
 
 
@@ -183,15 +231,17 @@ def export(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, until="export")
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
+    _run(_load(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -200,15 +250,123 @@ def verify(
     targets: Targets = "torch,keras,onnx",
     output: Folder = Path("build"),
     seed: Seed = None,
+    weights: WeightsFile = None,
     set_: Sets = None,
-    format_: Output = Format.text,
+    variant: Variant = None,
+    format_: Findings = Report.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
 
-    names = _targets(targets)
-    options = Options(names, train=False, folder=output, seed=seed, judge=True)
-    _run(_load(spec, set_), options, format_)
+    names = _backends(targets)
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
+    _run(_load(spec, set_, variant), options, format_)
+
+
+Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
+Known = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
+    ),
+]
+Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+
+
+@app.command()
+def predict(
+    spec: SpecPath,
+    input_: Annotated[
+        list[Path],
+        typer.Option(
+            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
+        ),
+    ],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
+    ] = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """What the network says of pictures or arrays: the likeliest classes of each, and the outputs as a file.
+
+    Pictures become inputs as the spec's `preprocess` says; arrays are taken as
+    they are.
+    """
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.predicted import predicted_json, predicted_text, written_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    if output is not None:
+        work.check_output(output, network)
+    names = work.read_classes(classes, network) if classes is not None else network.classes
+    samples = read_samples(input_, network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights)
+    with build_progress(loaded.name) as progress:
+        predicted = work.predict(network, known.weights, samples, runner, progress)
+    if output is not None:
+        work.write_outputs(output, predicted.outputs)
+    if format_ is Format.json:
+        found = predicted_json(predicted, network, names, top, runner, known)
+        say_json({**found, "output": str(output) if output is not None else None})
+    else:
+        say(predicted_text(predicted, network, names, top, runner, known))
+        if output is not None:
+            say(written_text(output, predicted.outputs))
+
+
+@app.command()
+def activations(
+    spec: SpecPath,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
+    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.montage import draw_activations
+    from netspec.report.predicted import activations_text
+    from netspec.report.progress import build_progress
+
+    gc.enable()
+    [runner] = _backends(backend, "--backend", most=1)
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-{row}.png"))
+    part = work.up_to(network, row)
+    samples = read_samples([image], network, loaded.preprocess)
+    known = work.known_weights(loaded, network, built, weights, part)
+    with build_progress(loaded.name) as progress:
+        values = work.activations(part, known.weights, samples, runner, progress)
+    about = f"{image.name} in {network.name}, on {runner}"
+    draw_activations(values, path, f"{row}  {part.output_type}", about)
+    say(activations_text(path, row, values))
 
 
 class Flattened(StrEnum):
@@ -216,6 +374,34 @@ class Flattened(StrEnum):
 
     first = "first"
     last = "last"
+
+
+@app.command()
+def golden(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
+    weights: WeightsFile = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Write inputs, weights and expected outputs to one file, which `expect: {golden: FILE}` pins.
+
+    Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
+    outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
+    """
+    from netspec.compile import compile_spec
+    from netspec.golden import make, write
+    from netspec.initial import Start
+    from netspec.stages import sha256
+    from netspec.verify.settings import VerifySettings
+
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
+    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    write(output, bundle, network)
+    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
 @app.command("import-weights")
@@ -239,6 +425,7 @@ def import_weights(
         typer.Option(help="Where the file's network has channels when it flattens, if the file does not say."),
     ] = None,
     set_: Sets = None,
+    variant: Variant = None,
     format_: Output = Format.text,
 ) -> None:
     """Turn weights that others trained into netspec's: matched by name, or by order and shape.
@@ -252,15 +439,15 @@ def import_weights(
     from netspec.report.imported import imported_json, imported_text
     from netspec.weights import save
 
-    network = compile_spec(_load(spec, set_))
+    network = compile_spec(_load(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
     )
     save(output, found.weights, network)
     if format_ is Format.json:
-        _say_json(imported_json(found, network, output))
+        say_json(imported_json(found, network, output))
     else:
-        _say(imported_text(found, network, output))
+        say(imported_text(found, network, output))
 
 
 @app.command()
@@ -283,12 +470,12 @@ def fmt(
             changes = formatted != text
             status = max(status, check_ and changes)
             if stdout:
-                _say(formatted, end="")
+                say(formatted, end="")
             elif check_ and changes:
-                _say(f"{path} would change")
+                say(f"{path} would change")
             elif changes:
                 rewrite(path, formatted)
-                _say(f"{path}: written as {to.value}")
+                say(f"{path}: written as {to.value}")
         except SpecError as error:
             status = max(status, error.exit_code)
             _show_error(error)
@@ -300,7 +487,7 @@ def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
 
-    _say_json(json_schema())
+    say_json(json_schema())
 
 
 @app.command()
@@ -311,37 +498,38 @@ def doctor(format_: Output = Format.text) -> None:
 
     found = examine()
     if format_ is Format.json:
-        _say_json(found)
+        say_json(found)
     else:
-        _say(doctor_text(found))
+        say(doctor_text(found))
 
 
-def _targets(written: str) -> tuple[str, ...]:
-    """The backends that `--targets` names, each once; raises SpecError for one that is unknown, and for none."""
+def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
+    """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
     from netspec.backend import installed_backends
     from netspec.errors import did_you_mean, one_of
 
     names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
     known = installed_backends()
     problems = [
-        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), "--targets")
+        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
         for name in names
         if name not in known
     ]
-    if not names:
-        problems = [Problem(f"{written!r} names no backend", one_of(known), "--targets")]
+    if not names or (most is not None and len(names) > most):
+        named = "no backend" if not names else f"{len(names)} backends, of which one can be chosen"
+        problems = [Problem(f"{written!r} names {named}", one_of(known), option)]
     if problems:
         raise SpecError(problems)
     return names
 
 
-def _load(path: Path, sets: list[str] | None) -> Spec:
+def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     from netspec.spec.load import load_spec
 
-    return load_spec(path, sets or [])
+    return load_spec(path, sets or [], variant)
 
 
-def _run(spec: Spec, options: Options, format_: Format) -> None:
+def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     from netspec.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
@@ -349,58 +537,37 @@ def _run(spec: Spec, options: Options, format_: Format) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
-    if format_ is Format.json:
-        _say_json(outcome_json(outcome))
-    else:
-        _say(outcome_text(outcome, options.until))
     verdict = outcome.verdict
+    if format_ in (Format.json, Report.json):
+        say_json(outcome_json(outcome))
+    else:
+        say(outcome_text(outcome, options.until))
+    if format_ is Report.github and verdict is not None and not verdict.passed:
+        from netspec.compile import compile_spec
+        from netspec.report.github import verdict_github
+
+        say(verdict_github(verdict, compile_spec(spec), spec.file))
     raise typer.Exit(0 if verdict is None or verdict.passed else 1 if verdict.differs else BackendError.exit_code)
 
 
-def _say(text: str, end: str = "\n") -> None:
-    """Print on standard output, at once; quietly nothing where its reader has gone (`netspec show x | head`)."""
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        _hush(sys.stdout)
-    except OSError as error:
-        _hush(sys.stdout)
-        raise OSError(f"standard output cannot be written: {error.strerror or error}") from error
-
-
-def _say_json(value: Any) -> None:
-    import json
-
-    _say(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _complain(text: str) -> None:
-    """Print on standard error; where that cannot be written there is nobody left to tell."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _hush(sys.stderr)
-
-
-def _hush(stream: TextIO) -> None:
-    """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _show_error(error: NetspecError, format_: Format = Format.text) -> None:
+def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
-    if format_ is Format.json:
-        _say_json(error_json(error))
+    if format_ == Format.json:
+        say_json(error_json(error))
     else:
-        _complain(error_text(error, colour=wants_colour(sys.stderr)))
+        if format_ == Report.github:
+            from netspec.report.github import error_github
+
+            say(error_github(error))
+        complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
 def main() -> None:
     """Run the command line; whatever ends a command becomes a message and its exit status."""
     # typer's own `app()` would handle Ctrl-C and closed pipes before we could.
     command = typer.main.get_command(app)
-    chosen: dict[str, Format] = {}
+    chosen: dict[str, str] = {}
     status = 0
     try:
         try:
@@ -416,12 +583,12 @@ def main() -> None:
         error.show()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-        _complain("netspec: interrupted")
+        complain("netspec: interrupted")
     except BrokenPipeError:
-        _hush(sys.stdout)
+        hush(sys.stdout)
     except OSError as error:
         status = NetspecError.exit_code
-        _complain(f"netspec: {error}")
+        complain(f"netspec: {error}")
     sys.exit(status)
 
 

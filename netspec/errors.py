@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -95,6 +96,10 @@ class SpecError(NetspecError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
+
+    def used_at(self, used: Used) -> Self:
+        """The same error of what was used there: a variant, of which each problem says so."""
+        return type(self)(replace(problem, used=(*problem.used, used)) for problem in self.problems)
 
 
 class ExpectationError(SpecError):

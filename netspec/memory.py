@@ -8,6 +8,9 @@ from pathlib import Path
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
 
+TOGETHER_BYTES = 2**30
+"""What one backend may need for weights and values where all of them work side by side."""
+
 
 def weights_bytes(network: Network) -> int:
     """What drawing the weights needs at most: all of them in float32, and the largest in float64 twice."""
@@ -27,6 +30,15 @@ def values_bytes(network: Network, samples: int) -> int:
         if weight.name.endswith(".kernel") and node.output.rank > 1
     ]
     return 8 * samples * (3 * values + max(windows, default=0))
+
+
+def fits_together(network: Network, samples: int = 0) -> bool:
+    """Whether all backends may work side by side; otherwise one waits for the other, and each has the memory alone.
+
+    A backend holds the weights four times as it starts (given, placed, in its framework, in its file), and the values
+    of so many samples.
+    """
+    return 4 * weights_bytes(network) + values_bytes(network, samples) <= TOGETHER_BYTES
 
 
 def memory_available() -> int | None:
@@ -55,22 +67,22 @@ def check_memory(network: Network, samples: int = 0, available: int | None = Non
     weights, values = weights_bytes(network), values_bytes(network, samples)
     if weights > limit:
         row = max(network.rows, key=lambda row: row.parameters)
-        message = f"the weights need {_bytes(weights)} of memory ({network.parameters:,} numbers)"
+        message = f"the weights need {written_bytes(weights)} of memory ({network.parameters:,} numbers)"
         hint = f"row {row.name!r} ({row.kind}, result {row.output}) alone has {row.parameters:,} of them"
     elif weights + values > limit:
         row = max(network.rows, key=lambda row: row.output.size)
-        message = f"verifying {samples} samples needs about {_bytes(weights + values)} of memory"
+        message = f"verifying {samples} samples needs about {written_bytes(weights + values)} of memory"
         hint = f"row {row.name!r} ({row.kind}) gives {row.output}, {row.output.size:,} numbers a sample"
     else:
         return
-    message += f", {_bytes(limit)} are available"
+    message += f", {written_bytes(limit)} are available"
     raise SpecError([Problem(message, hint, path=f"layers.{row.name}", position=row.nodes[0].position)])
 
 
-def _bytes(number: int) -> str:
+def written_bytes(number: int) -> str:
     """A size that people read.
 
-    >>> _bytes(3 * 2**40)
+    >>> written_bytes(3 * 2**40)
     '3.0 TB'
     """
     size, unit = float(number), "bytes"

@@ -57,6 +57,15 @@ class Stage:
         return cls(key, files, facts)
 
 
+def read_stages(folder: Path) -> dict[str, Stage]:
+    """The stages that ran in a build folder, which need not exist; nothing is locked or written."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {str(name): Stage.read(stage) for name, stage in manifest["stages"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # no manifest, or none of ours: every stage runs
+
+
 class BuildFolder:
     """A folder of artefacts with its manifest, locked while it is open.
 
@@ -79,14 +88,7 @@ class BuildFolder:
             ) from error
         except OSError as error:
             raise FolderError(f"the build folder {path} cannot be written: {error.strerror or error}") from error
-        self.stages = self._read()
-
-    def _read(self) -> dict[str, Stage]:
-        try:
-            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-            return {str(name): Stage.read(stage) for name, stage in manifest["stages"].items()}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            return {}  # no manifest, or none of ours: every stage runs
+        self.stages = read_stages(path)
 
     def close(self) -> None:
         """Let others work in the folder."""

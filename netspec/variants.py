@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -13,6 +14,16 @@ from netspec.network import Network
 from netspec.outline import Scope
 
 RESERVED = frozenset({"self", "x", "name", "nn", "torch", "F", "keras", "layers", "ops"})
+
+
+def reserved(name: str) -> bool:
+    """Whether a name means something else in emitted source: a keyword, a builtin function, a module.
+
+    >>> reserved("lambda"), reserved("sum"), reserved("layers"), reserved("conv")
+    (True, True, True, False)
+    """
+    # No emitted source calls `input`, which is what a block's rows call what they are given.
+    return name in RESERVED or keyword.iskeyword(name) or (hasattr(builtins, name) and name != "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Variants:
         name = next(
             name
             for name in (*map(self.style, candidates), *map(self.style, numbered))
-            if name not in self.taken and not keyword.iskeyword(name)
+            if name not in self.taken and not reserved(name)
         )
         self.taken.add(name)
         return name
@@ -93,7 +104,7 @@ def _telling(scopes: Sequence[Scope], others: Sequence[Scope]) -> Iterator[str]:
 def named_values(scopes: Sequence[Scope], network: Network | None = None) -> list[dict[str, Any]]:
     """For each use, the values that may explain its literals: its parameters, in a network also what goes in first."""
     uses = [scope.use for scope in scopes if scope.use is not None]
-    called = {name: f"{name}_" if keyword.iskeyword(name) or name in RESERVED else name for name in uses[0].parameters}
+    called = {name: f"{name}_" if reserved(name) else name for name in uses[0].parameters}
     found: list[dict[str, Any]] = []
     for use in uses:
         given = network.types[use.inputs[0]] if network is not None and use.inputs else None

@@ -31,13 +31,18 @@ if TYPE_CHECKING:
 TRUNCATED_STD = 0.87962566103423978
 
 
-def draw(network: Network, seed: int) -> dict[str, Float32]:
+def draw(network: Network, seed: int, given: Mapping[str, Float32] | None = None) -> dict[str, Float32]:
     """The initial value of every weight, by its full name; drawn in float64 and rounded once.
 
-    Raises SpecError when the weights do not fit into the memory that is available.
+    Those that are `given` are taken as they are. Raises SpecError when the weights do not fit into the memory that is
+    available.
     """
     check_memory(network)
-    return {weight.name: _initial(weight, seed).astype(np.float32) for weight in network.weights()}
+    given = given or {}
+    return {
+        weight.name: given[weight.name] if weight.name in given else _initial(weight, seed).astype(np.float32)
+        for weight in network.weights()
+    }
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -175,13 +180,13 @@ def check_fit(found: Mapping[str, NDArray[np.generic]], network: Network, source
         Problem(f"{source}: {name} belongs to no row of {network.name}", did_you_mean(name, missing, fold=False))
         for name in sorted(found.keys() - rows.keys())
     ]
-    misfits = ((weight.name, _misfit(weight, found.get(weight.name))) for weight in network.weights())
+    misfits = ((weight.name, misfit(weight, found.get(weight.name))) for weight in network.weights())
     problems += [Problem(f"{source}: row {rows[name]!r}: {wrong}") for name, wrong in misfits if wrong]
     if problems:
         raise SpecError(problems)
 
 
-def _misfit(weight: Weight, found: NDArray[np.generic] | None) -> str | None:
+def misfit(weight: Weight, found: NDArray[np.generic] | None) -> str | None:
     """What is wrong with an array as the value of a weight, or None."""
     if found is None:
         return f"{weight.name} is missing"

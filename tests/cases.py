@@ -41,6 +41,7 @@ from netspec.layers import (
     LayerScale,
     Maximum,
     MaxPool,
+    MaxUnpool,
     Minimum,
     Multiply,
     Normalize,
@@ -484,6 +485,17 @@ def _merge() -> Iterator[tuple[str, Layer, tuple[int, ...], tuple[tuple[int, ...
     yield "1d-cosine", Dot(normalize=True), (5, 3), ((7, 3),)
 
 
+def _max_unpool() -> Iterator[tuple[str, Layer, tuple[int, ...], tuple[tuple[int, ...], ...]]]:
+    yield "default", MaxUnpool(), (3, 4, 5), ((6, 8, 5),)
+    yield "3x2", MaxUnpool(size=(3, 2)), (2, 5, 3), ((6, 10, 3),)
+    yield "one-axis", MaxUnpool(size=(1, 3)), (5, 2, 3), ((5, 6, 3),)
+    yield "one-window", MaxUnpool(size=(4, 3)), (1, 1, 2), ((4, 3, 2),)
+    yield "one-pixel", MaxUnpool(size=1), IMAGE, (IMAGE,)
+    yield "itself", MaxUnpool(size=1), IMAGE, ((),)
+    yield "1d", MaxUnpool(size=3), (4, 3), ((12, 3),)
+    yield "3d", MaxUnpool(size=(2, 1, 3)), (2, 3, 2, 2), ((4, 3, 6, 2),)
+
+
 def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "bytes", Rescale(), IMAGE
     yield "scale-offset", Rescale(scale=1 / 127.5, offset=-1.0), IMAGE
@@ -512,6 +524,7 @@ def _all_cases() -> Iterator[Case]:
     families = (
         _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _adaptive_pool, _global_pool, _shape, _pad,
         _part, _pixel_shuffle, _upsample, _dense, _norm, _more_norms, _activation, _dropout, _image, _merge,
+        _max_unpool,
     )  # fmt: skip
     for family in families:
         for name, layer, *shapes in family():

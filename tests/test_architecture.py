@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(path.name for path in (ROOT / "backends").iterdir() if (path / "rules").is_dir())
 FRAMEWORKS = ("torch", "keras", "tensorflow", "jax", "onnx", "onnx_ir", "onnxruntime")
 # What is heavy without being a framework: starting takes longer than checking.
-HEAVY = ("numpy", "rich", "safetensors", "sklearn", "matplotlib")
+HEAVY = ("numpy", "rich", "safetensors", "sklearn", "matplotlib", "PIL")
 MAX_LINES = 600
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 from netspec.network import Node
 from netspec.outline import Scope, reads
 from netspec.source import row_comment
+from netspec.variants import reserved
 from netspec_keras.realised import Rendering
 from netspec_keras.steps import Apply, Aside, Compute
 
@@ -88,7 +88,7 @@ class Body:
     def unused(self, name: str) -> str:
         """A variable of its own for what has this name: in lower case, as variables are written."""
         variable = re.sub(r"\W", "_", name.lower())
-        while variable in self.taken or keyword.iskeyword(variable):
+        while variable in self.taken or reserved(variable):
             variable += "_"
         self.taken.add(variable)
         return variable

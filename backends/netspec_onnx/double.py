@@ -1,7 +1,7 @@
 """Operators that the float64 run needs written out in primitives.
 
 ONNX stores a float attribute as float32 (an epsilon of 0.001 becomes 0.0010000000475), and its reference evaluator,
-which is what runs in float64, misplaces some pads and pools some ranks wrongly (onnx 1.23). In the float64 graph,
+which is what runs in float64, is wrong for some of them (onnx 1.23). In the float64 graph,
 which only verification runs, each such operator is replaced by its definition in the ONNX specification with constants
 in double precision. What a rule asks for is the same in both precisions.
 """
@@ -9,7 +9,7 @@ in double precision. What a rule asks for is the same in both precisions.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import inf, pi, sqrt
+from math import pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -148,15 +148,6 @@ def _normalized(step: _Steps, given: ir.Value | None, axes: list[int], attribute
     return step("Div", centred, step("Sqrt", step("Add", variance, attributes["epsilon"])))
 
 
-def max_pool(scope: Scope, name: str, inputs: Inputs, attributes: Mapping[str, Any]) -> ir.Value:
-    """Pads of minus infinity, then the largest value of each window."""
-    step = _Steps(scope, name)
-    pads = attributes["pads"]
-    rank = len(pads) // 2
-    padded = step("Pad", inputs[0], [0, 0, *pads[:rank], 0, 0, *pads[rank:]], -inf, mode="constant")
-    return step.result("MaxPool", padded, **{**attributes, "pads": [0] * len(pads)})
-
-
 def global_max_pool(scope: Scope, name: str, inputs: Inputs, _: Mapping[str, Any]) -> ir.Value:
     """The largest value along every axis but batch and channels."""
     step = _Steps(scope, name)
@@ -176,6 +167,5 @@ PRIMITIVES: Mapping[str, Primitive] = {
     "LayerNormalization": layer_normalization,
     "LeakyRelu": leaky_relu,
     "LogSoftmax": log_softmax,
-    "MaxPool": max_pool,
     "Selu": selu,
 }

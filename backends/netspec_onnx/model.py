@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from math import erf, prod
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec_onnx.operators import OPERATORS
 from netspec_onnx.render import render
 from netspec_onnx.rules import rules
 
@@ -215,20 +215,22 @@ def _run_plain(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]
         return dict(zip(names, session.run(names, dict(arrays)), strict=True))
 
 
-class Erf(OpRun):
-    """Erf in double precision; the reference evaluator's own rounds to float32 (onnx 1.23)."""
-
-    op_domain = ""
-
-    def _run(self, x: Array) -> tuple[Array]:
-        return (np.vectorize(erf, otypes=[np.float64])(x),)
-
-
 def _run_reference(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=[Erf])
+    """Every output of the model, node by node; values that no later node reads are let go."""
+    evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
+    wanted = set(_output_names(model))
+    last = {name: node for node in evaluator.rt_nodes_ for name in node.input}
+    alive: dict[str, Any] = {"": None, **evaluator.rt_inits_, **arrays}
+    found: dict[str, Array] = {}
     with np.errstate(all="ignore"):  # its sigmoid overflows on the side that it then does not take
-        results: Any = evaluator.run(_output_names(model), dict(arrays))
-    return dict(zip(_output_names(model), results, strict=True))
+        for node in evaluator.rt_nodes_:
+            results = node.run(*(alive[name] for name in node.input))
+            alive |= dict(zip(node.output, results, strict=True))
+            found |= {name: alive[name] for name in node.output if name in wanted}
+            for name in {*node.input, *node.output}:
+                if name and last.get(name, node) is node:
+                    del alive[name]
+    return found
 
 
 def _output_names(model: ir.Model) -> Sequence[str]:

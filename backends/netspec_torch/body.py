@@ -10,6 +10,7 @@ from netspec.network import Node, Row
 from netspec.outline import Scope, reads
 from netspec.source import row_comment
 from netspec.template import settled
+from netspec.variants import reserved
 from netspec_torch.line import Line
 from netspec_torch.plan import Plan
 
@@ -81,9 +82,10 @@ class Body:
             self.written.append(f"return {results}")
 
     def _variable(self, value: str, name: str, index: int) -> str:
-        """`x` for a value that only the next item reads, else a variable named after what gives it."""
+        """`x` for a value that only the next item reads, or the end; else a variable named after what gives it."""
         readers = self._readers.get(value, set())
-        alone = not readers if value in self._kept else readers == {index + 1}
+        last = index == len(self.scope.items) - 1
+        alone = last and not readers if value in self._kept else readers == {index + 1}
         return "x" if alone else _safe(name)
 
     def _call(self, item: Scope, index: int) -> None:
@@ -153,7 +155,7 @@ class Body:
 
 def _safe(name: str) -> str:
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"{plain}_" if plain in VARIABLES else plain
+    return f"{plain}_" if plain in VARIABLES or reserved(plain) else plain
 
 
 def _is_operand(code: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,6 +17,7 @@ from netspec.notation import Call, NotationError, Value, is_empty, parse_value, 
 from netspec.spec.row import Row
 from netspec.wording import reworded
 
+ROUNDS_DOWN = "// divides and rounds down"
 NO_ACTIVATION = {"linear", "none", "identity"}
 
 
@@ -39,10 +40,18 @@ class FieldProblems(Exception):
         self.problems = problems
 
 
-def read_row(row: Row, defaults: Mapping[type[Layer], Mapping[str, Any]]) -> Written:
-    """The layer that a row means, with the spec's defaults for its kind; raises FieldProblems."""
+def read_row(
+    row: Row,
+    defaults: Mapping[type[Layer], Mapping[str, Any]],
+    blocks: Collection[str] = (),
+    names: Collection[str] = (),
+) -> Written:
+    """The layer that a row means, with the spec's defaults for its kind; raises FieldProblems.
+
+    The names of `blocks`, and those of parameters and variables, are what a word may have meant that means nothing.
+    """
     problems: list[Problem] = []
-    alias, arguments = _kind(row, problems)
+    alias, arguments = _kind(row, problems, blocks)
     if alias is None:
         raise FieldProblems(problems)
     given = defaults.get(alias.layer, {})
@@ -57,17 +66,28 @@ def read_row(row: Row, defaults: Mapping[type[Layer], Mapping[str, Any]]) -> Wri
             problems.append(_at(row, name, Problem(f"{name} and {field} are the same; give one of them")))
         elif field in fields and field not in given and field not in alias.fields:
             problems.append(_at(row, name, Problem(f"{field} is given twice, in the size cell and as an option")))
+        elif field in alias.fields and value != alias.fields[field]:
+            problems.append(_at(row, name, _contradiction(row, alias, field, value)))
         fields[field] = value
     if issubclass(alias.layer, Activation) and isinstance(fields.get("function"), Call):
         fields |= _called(row, fields.pop("function"), problems)
-    layer = _validated(row, alias.layer, fields, problems)
+    layer = _validated(row, alias.layer, fields, problems, names=names)
     activation = _activation(row, row.activation if row.activation is not None else given.get("activation"), problems)
     if problems or layer is None:
         raise FieldProblems(problems)
     return Written(row, layer, alias.rank, activation)
 
 
-def _kind(row: Row, problems: list[Problem]) -> tuple[Alias | None, tuple[Value, ...]]:
+def _contradiction(row: Row, alias: Alias, field: str, value: Value) -> Problem:
+    """That an option says otherwise than the name of the kind does, which sets it."""
+    said = f"{field}={write_value(value)}"
+    return Problem(
+        f"{row.type} means {field}={write_value(alias.fields[field])}, so {said} contradicts it",
+        f"{alias.layer.kind} takes any: {alias.layer.kind} | ... | - | {said}",
+    )
+
+
+def _kind(row: Row, problems: list[Problem], blocks: Collection[str]) -> tuple[Alias | None, tuple[Value, ...]]:
     """What the type cell means, and the arguments where it is written as a call (`leaky_relu(0.2)`)."""
     name = row.type
     arguments: tuple[Value, ...] = ()
@@ -81,7 +101,7 @@ def _kind(row: Row, problems: list[Problem]) -> tuple[Alias | None, tuple[Value,
             name, arguments = value.name, (value,)
     alias = ALIASES.get(fold(name))
     if alias is None:
-        problems.append(_at(row, "type", unknown_kind(name)))
+        problems.append(_at(row, "type", unknown_kind(name, blocks)))
     elif arguments and alias.layer is not Activation:
         problems.append(_at(row, "type", Problem(f"{name} takes its arguments in the next cell, not in brackets")))
     return alias, arguments
@@ -166,7 +186,12 @@ def _activation(row: Row, written: object, problems: list[Problem]) -> Layer | N
 
 
 def _validated(
-    row: Row, kind: type[Layer], fields: Mapping[str, Any], problems: list[Problem], cell: str | None = None
+    row: Row,
+    kind: type[Layer],
+    fields: Mapping[str, Any],
+    problems: list[Problem],
+    cell: str | None = None,
+    names: Collection[str] = (),
 ) -> Layer | None:
     if kind is Activation and isinstance(fields.get("function"), str):
         fields = {**fields, "function": function_named(fields["function"]) or fields["function"]}
@@ -179,6 +204,11 @@ def _validated(
     except ValidationError as error:
         for path, problem in reworded(error, kind.form(), kind):
             field = str(path[0]) if path else ""
+            written = fields.get(field)
+            if problem.hint is None and isinstance(written, str):
+                problem = replace(problem, hint=did_you_mean(written, names))
+            elif problem.hint is None and isinstance(written, float) and "/" in row.text:
+                problem = replace(problem, hint=ROUNDS_DOWN)
             problems.append(_at(row, cell or _cell_of(row, kind, field), problem, field))
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netspec.compile.expand import Placed, Unrolled
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import Problem
 from netspec.spec.model import Grouped, Spec
 
@@ -13,12 +13,13 @@ from netspec.spec.model import Grouped, Spec
 def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
     """The rows that an output is computed from, and the uses that are left; what else there is becomes a problem."""
     wanted = set(unrolled.outputs.values())
+    read = {source for placed in unrolled.rows for source in placed.sources}
     kept: list[Placed] = []
     for placed in reversed(unrolled.rows):
         if placed.name in wanted:
             kept.append(placed)
             wanted.update(placed.sources)
-        elif placed.spec is spec:
+        elif placed.spec is spec and placed.name not in read:
             message = f"nothing reads the row {placed.name!r}, and it is no output"
             hint = "read it with from=, list it under `outputs:`, or remove it"
             place = placed.row.place("name")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netspec.compile.expand import Placed, Unrolled, unroll
+from netspec.compile.expand import unroll
 from netspec.compile.expect import expectation_problems, unknown_rows
 from netspec.compile.fields import FieldProblems, Written, layer_place, read_defaults, read_row
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
@@ -59,12 +60,17 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
         if problem is not None:
             problems.append(problem.at(spec.place(f"inputs.{name}"), f"inputs.{name}"))
     unrolled = unroll(spec, problems)
+    if not problems and not unrolled.rows:
+        message = "every row is left out, so there is nothing to compute"
+        problems.append(Problem(message, "a `when` that holds keeps its row", "layers", spec.place("layers")))
     if not problems:
         unrolled = needed(spec, unrolled, problems)
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:
-            rows.append(NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)])))
+            rows.append(
+                NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)], placed.spec.blocks, placed.known))
+            )
         except FieldProblems as found:
             problems.extend(problem.used_at(placed.used) for problem in found.problems)
             rows.append(None)
@@ -120,29 +126,43 @@ def compile_spec(spec: Spec) -> Network:
 
 
 def _check_sections(spec: Spec, network: Network) -> None:
-    """Raise SpecError where the classes, the data or the loss do not suit the network, or training lacks data."""
+    """Raise SpecError where a section does not suit the network, or training lacks data."""
     problems = _class_problems(spec, network)
+    if spec.preprocess is not None:
+        from netspec.data.preprocess import preprocess_problems
+
+        problems.extend(preprocess_problems(spec.preprocess, network.inputs))
+    elif spec.data is not None and spec.data.folder is not None:
+        from netspec.data.preprocess import Preprocess, preprocess_problems
+
+        found = preprocess_problems(Preprocess(), network.inputs)
+        problems.extend(replace(problem, path="data.folder") for problem in found)
     if spec.data is not None:
         from netspec.data.source import check_data
 
         problems.extend(check_data(spec.data, network))
+    if spec.export is not None and spec.export.preprocessing and spec.preprocess is None:
+        hint = "say with `preprocess: {...}` what an artefact is to do with pixels"
+        problems.append(Problem("there is no section preprocess", hint, "export.preprocessing"))
     if spec.train is not None:
-        from netspec.training.loss import loss_input
+        from netspec.training.loss import check_loss
+        from netspec.training.phases import phases_of
 
         if spec.data is None:
             problems.append(Problem("training needs data", "add for example `data: digits`", "train"))
-        try:
-            loss_input(network, spec.train.loss)
-        except SpecError as error:
-            problems.extend(error.problems)
+        for check in (lambda train: check_loss(network, train.loss), lambda train: list(phases_of(network, train))):
+            try:
+                check(spec.train)
+            except SpecError as error:
+                problems.extend(error.problems)
     if problems:
         raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
 
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
     """Whether each output has the name of a class; one output alone tells two classes apart."""
-    if spec.classes is None:
-        return []
+    if spec.classes is None or (spec.data is not None and spec.data.folder is not None):
+        return []  # those of a folder are held against the network with the data
     named, outputs = len(spec.classes), network.output_type.channels
     if named == outputs or (named == 2 and network.output_type.shape == (1,)):
         return []

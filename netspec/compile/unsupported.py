@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from netspec.errors import Problem, did_you_mean
 from netspec.layers import ALIASES, NAMES, fold
@@ -36,7 +36,6 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
     **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),
     "depthtospace": "PixelShuffle, where the channels of one result lie side by side as in torch, not as in TensorFlow",
-    "maxunpool": "Upsample, or ConvTranspose",
     "circularpad": "Pad | ... | - | mode=constant, reflect, edge or symmetric",
     "scale": "LayerScale, or Rescale for one number that is not learnt",
     "fractionalmaxpool": "AdaptiveMaxPool",
@@ -51,10 +50,11 @@ INSTEAD: Mapping[str, str] = {
 }
 
 
-def unknown_kind(name: str) -> Problem:
-    """That this is no kind of layer, with what may have been meant."""
+def unknown_kind(name: str, blocks: Collection[str] = ()) -> Problem:
+    """That this is neither a kind of layer nor one of the blocks, with what may have been meant."""
     assert fold(name) not in ALIASES
     instead = INSTEAD.get(re.sub(r"[123]d$", "", fold(name)))
     if instead is not None:
         return Problem(f"{name} is not supported", instead if " " in instead else f"use {instead}")
-    return Problem(f"unknown layer kind {name!r}", did_you_mean(name, NAMES.values()))
+    what = "layer kind or block" if blocks else "layer kind"
+    return Problem(f"unknown {what} {name!r}", did_you_mean(name, (*NAMES.values(), *blocks)))

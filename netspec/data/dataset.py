@@ -26,10 +26,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A data set: the names of its classes, by label, and its three splits."""
+    """A data set: the names of its classes, by label, and its splits; not every one has images for a final test."""
 
     name: str
     classes: tuple[str, ...]
     train: Split
     validation: Split
-    test: Split
+    test: Split | None = None

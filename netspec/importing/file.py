@@ -72,7 +72,7 @@ def import_weights(
     """
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
-    _check_path(path, sorted(known), network)
+    check_file(path, network)
     if path.suffix == CANONICAL and mapping is None and not ignore and is_canonical(path, network):
         return _canonical(path, network)
     place, backend = known[path.suffix]
@@ -107,8 +107,12 @@ def _canonical(path: Path, network: Network) -> Imported:
     return Imported(weights, origins, "by name")
 
 
-def _check_path(path: Path, known: Sequence[str], network: Network) -> None:
-    """Refuse what is no file of a kind that can be read, or far larger than the network's weights can be."""
+def check_file(path: Path, network: Network) -> None:
+    """Refuse what is no file of a kind that can be read, or far larger than the network's weights can be.
+
+    Nothing of it is read. Raises SpecError.
+    """
+    known = sorted(suffix for backend in importers().values() for suffix in backend.suffixes)
     if path.is_dir():
         raise _refused(path, "it is a folder", "name the file in it")
     if not path.exists():

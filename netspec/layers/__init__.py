@@ -9,7 +9,15 @@ from netspec.layers.image import Grayscale, Normalize, Rescale, Resize
 from netspec.layers.initializer import Initializer
 from netspec.layers.merge import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.layers.norm import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
-from netspec.layers.pool import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers.pool import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    MaxUnpool,
+)
 from netspec.layers.shape import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "LayerNorm",
     "LayerScale",
     "MaxPool",
+    "MaxUnpool",
     "Maximum",
     "Minimum",
     "Multiply",

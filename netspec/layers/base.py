@@ -123,7 +123,7 @@ class Layer:
         KINDS[kind] = cls
         for name, fields in {**dict.fromkeys((kind, *aliases)), **(presets or {})}.items():
             _claim(name, Alias(cls, fields=fields))
-            for rank in ranks:
+            for rank in ranks if not name.endswith("D") else ():
                 _claim(f"{name}{rank}D", Alias(cls, rank=rank, fields=fields))
         for pattern in ranked:
             for rank in ranks:

@@ -115,6 +115,13 @@ class GroupNorm(_Norm, kind="GroupNorm", aliases=("GroupNormalization",), size=(
                 hint="GroupNorm | 1 takes all channels together",
                 field="groups",
             )
+        if inputs[0].size == self.groups:
+            raise ShapeError(
+                f"GroupNorm normalises every group by itself, but each of the {self.groups} groups of {inputs[0]} has "
+                "only one number",
+                hint="which is its own mean; LayerNorm normalises over the channels",
+                field="groups",
+            )
         return self
 
     def weights(self, inputs: Inputs) -> tuple[Weight, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from operator import floordiv
 from typing import ClassVar, Self
 
 from pydantic import Field
@@ -176,6 +177,49 @@ class AdaptiveAvgPool(
 
     [batch, h, w, c] -> [batch, *size, c]; window i is from floor(i * h / h') to ceil((i + 1) * h / h')
     """
+
+
+class MaxUnpool(Layer, kind="MaxUnpool", aliases=("MaxUnpooling",), size=("size",), inputs=(2, 2), ranks=(1, 2, 3)):
+    """Each value where the largest of its window stands in the image that was pooled, and zeros elsewhere (SegNet,
+    Badrinarayanan et al. 2015): `from=[values, image]`, where `image` is what the MaxPool of the same size read.
+
+    [batch, h', w', c], [batch, h, w, c] -> [batch, h, w, c],  h = h' * size; of equal values the first is the largest
+    """
+
+    synonyms: ClassVar[Mapping[str, str]] = {"kernel": "size", "kernel_size": "size"}
+
+    size: Sizes = (2,)
+    """Size of the windows, which lie side by side: one number, or one an axis."""
+
+    def resolve(self, inputs: Inputs) -> Self:
+        values, image = inputs
+        if image.rank - 1 not in self.ranks:
+            raise ShapeError(f"MaxUnpool needs an image that was pooled, but {{1}} is {image}", field="from")
+        size = per_axis(self.size, image.rank - 1, "size")
+        windows = "x".join(map(str, size))
+        if any(length % window for length, window in zip(image.spatial, size, strict=True)):
+            raise ShapeError(
+                f"MaxUnpool needs an image that its windows fill: {{1}} is {image}, a window {windows}",
+                "Pad or Crop it before it is pooled",
+                "from",
+            )
+        pooled = TensorType((*map(floordiv, image.spatial, size), image.channels))
+        if values != pooled:
+            swapped = values.rank == image.rank and image.spatial == tuple(map(floordiv, values.spatial, size))
+            raise ShapeError(
+                f"MaxUnpool needs a value for every window: {{1}} is {image}, which has {pooled} windows of {windows}, "
+                f"but {{0}} is {values}",
+                "the values come first: from=[values, image]" if swapped else None,
+                "from",
+            )
+        return self.replace(size=size)
+
+    def output(self, inputs: Inputs) -> TensorType:
+        return inputs[1]
+
+    def windows(self, image: TensorType) -> tuple[int, ...]:
+        """How many windows there are along every axis."""
+        return tuple(map(floordiv, image.spatial, self.size))
 
 
 class _GlobalPool(Layer):

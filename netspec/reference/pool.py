@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
 from netspec.reference.conv import pad_spatial
 from netspec.reference.table import Function, Values, rules
@@ -69,6 +69,29 @@ def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Function:
 def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Function:
     """The mean of each window."""
     return lambda x: _adaptive(layer, x, np.mean)
+
+
+@rules(MaxUnpool)
+def max_unpool(layer: MaxUnpool, node: Node) -> Function:
+    """Each value where its window is largest, for the first time in the order of rows."""
+
+    def value(values: Values, image: Values) -> Values:
+        result = np.zeros_like(image)
+        largest = np.full_like(values, -np.inf)
+        places = np.zeros(values.shape, int)
+        pixels = [
+            tuple(slice(at, None, step) for at, step in zip(place, layer.size, strict=True))
+            for place in np.ndindex(layer.size)
+        ]
+        for index, pixel in enumerate(pixels):
+            found = image[:, *pixel]
+            places[found > largest] = index
+            largest = np.maximum(largest, found)
+        for index, pixel in enumerate(pixels):
+            result[:, *pixel] = np.where(places == index, values, 0.0)
+        return result
+
+    return value
 
 
 @rules(GlobalMaxPool)

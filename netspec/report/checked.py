@@ -10,16 +10,18 @@ from netspec.network import Network
 from netspec.report.problems import error_json
 
 
-def checked_text(path: Path, network: Network) -> str:
-    """A spec that is valid, in one line."""
+def checked_text(path: Path, network: Network, variant: str | None = None) -> str:
+    """A spec that is valid, or a variant of it, in one line."""
     rows = f"{len(network.rows)} row{'s' * (len(network.rows) != 1)}"
-    return f"{path}: fine, {rows}, {network.parameters:,} parameters, output {network.output_type}"
+    which = f" (variant {variant})" if variant is not None else ""
+    return f"{path}{which}: fine, {rows}, {network.parameters:,} parameters, output {network.output_type}"
 
 
-def checked_json(path: Path, network: Network) -> dict[str, Any]:
-    """A spec that is valid, as plain data."""
+def checked_json(path: Path, network: Network, variant: str | None = None) -> dict[str, Any]:
+    """A spec that is valid, as plain data; `variant` is null for the spec as it is."""
     return {
         "spec": str(path),
+        "variant": variant,
         "valid": True,
         "problems": [],
         "rows": len(network.rows),
@@ -28,6 +30,6 @@ def checked_json(path: Path, network: Network) -> dict[str, Any]:
     }
 
 
-def refused_json(path: Path, error: SpecError) -> dict[str, Any]:
+def refused_json(path: Path, error: SpecError, variant: str | None = None) -> dict[str, Any]:
     """A spec that is wrong, as plain data."""
-    return {"spec": str(path), "valid": False, **error_json(error)}
+    return {"spec": str(path), "variant": variant, "valid": False, **error_json(error)}

@@ -24,9 +24,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = (), gap: str =
     ]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), gap: str = "  "
+) -> list[str]:
     """The rows under a header and a rule, as lines."""
-    first, *lines = aligned([header, *rows], right)
+    first, *lines = aligned([header, *rows], right, gap)
     rule = "-" * max(len(line) for line in (first, *lines))
     return [first, rule, *lines]
 

@@ -42,16 +42,27 @@ def origin_text(origin: Mapping[str, Any]) -> str:
 
     >>> origin_text({"trained": False, "seed": 7})
     'Initial weights, drawn from seed 7; not trained.'
+    >>> origin_text({"trained": False, "seed": 7, "imported": {"file": "base.onnx", "sha256": "", "all": False}})
+    "Initial weights, the base's from base.onnx and the others drawn from seed 7; not trained."
     """
+    imported = origin.get("imported")
+    if not imported:
+        initial = f"drawn from seed {origin.get('seed')}"
+    elif imported["all"]:
+        initial = f"from {imported['file']}"
+    else:
+        initial = f"the base's from {imported['file']} and the others drawn from seed {origin.get('seed')}"
     if not origin.get("trained"):
-        return f"Initial weights, drawn from seed {origin.get('seed')}; not trained."
+        return f"Initial weights, {initial}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
-    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    begun = f"; the initial weights were {initial}" if imported else ""
+    where = data.get("source") or data["folder"]
     return (
-        f"Trained with {origin['trainer']} on {data['source']}: {train['epochs']} epochs, batches of "
-        f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}; "
-        f"the best epoch by {train['monitor']} was kept."
+        f"Trained with {origin['trainer']} on {where}: {train['epochs']} epochs, batches of {train['batch_size']}, "
+        f"{how} ({train['schedule']['name']}), seed {origin['seed']}; "
+        f"the best epoch by {train['monitor']} was kept{begun}."
     )
 
 

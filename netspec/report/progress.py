@@ -33,7 +33,8 @@ def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress
     """A place for the events of a build: live bars where the stream is a terminal, else a line for what is finished.
 
     The events and their values are `stage`, `current` and `done` (stage), `step` (epoch, epochs; step of
-    total, over the whole training) and `epoch` (epochs and the columns of a history); others are passed over.
+    total, over the whole training), `epoch` (epochs and the columns of a history) and `part` (what; done of total);
+    others are passed over.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -60,6 +61,7 @@ class Events:
             "current": self._current,
             "epoch": self._epoch,
             "step": self._step,
+            "part": self._part,
         }.get(event)
         if show is not None:
             with self._lock:
@@ -89,6 +91,9 @@ class Events:
         self._steps = True
         where = f", epoch {values['epoch']} of {values['epochs']}" if "epochs" in values else ""
         self.screen.now(f"training{where}", values["step"], values["total"])
+
+    def _part(self, values: Mapping[str, Any]) -> None:
+        self.screen.now(values["what"], values["done"], values["total"])
 
 
 def epoch_text(values: Mapping[str, Any], usual_s: float) -> str:

@@ -1,4 +1,4 @@
-"""The rows of a spec in another notation; comments stay, and so does every byte outside of `layers:`."""
+"""The rows of a spec and of its blocks in another notation; comments stay, and so does all outside of `layers:`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ from netspec.spec.written import LINE_LENGTH, Blocks, WrittenRow, from_node, to_
 
 Style = Literal["pipes", "mapping", "table"]
 BLOCK_COMMENT = re.compile(r"[|>][-+0-9]*[ \t]+(#[^\n]*)")
+SHORT_OPTIONS = 16
+"""Up to so many signs the options that end a row may widen their column."""
 LABEL = re.compile(r"# layer (\d[\w.-]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The `layers` section of a text: its key, its rows, and what its columns are headed by."""
+    """One `layers` section of a text, the spec's own or a block's: its key, its rows, and what heads its columns."""
 
+    path: str
     key: Scalar
     node: Node
     rows: list[WrittenRow]
@@ -39,13 +42,21 @@ class Section:
 
 
 def format_spec(text: str, file: str, style: Style) -> str:
-    """The text with its rows in this notation, columns aligned; raises SpecError where it cannot be.
+    """The text with its rows, and those of its blocks, in this notation, columns aligned; raises SpecError where it
+    cannot be.
 
-    What is written reads back as the same rows. In a table every comment has a line of its own.
+    What is written reads back as the same rows. In a table every comment has a line of its own. A block that is
+    written inside of { } stays as it is.
     """
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     text = text.removeprefix(mark)
-    section = _section(text, file)
+    for section in sorted(_sections(text, file), key=lambda section: section.key.start, reverse=True):
+        text = _rewritten(text, section, style)
+    return mark + text
+
+
+def _rewritten(text: str, section: Section, style: Style) -> str:
+    """The text with one section in this notation."""
     newline = "\r\n" if "\r\n" in text else "\n"
     indent = (
         section.node.column if isinstance(section.node, Sequence) and not section.node.flow else section.key.column + 2
@@ -55,41 +66,68 @@ def format_spec(text: str, file: str, style: Style) -> str:
     begin = text.rfind("\n", 0, section.key.start) + 1
     head += f"  {section.comment}" if section.comment else ""
     body = newline.join([text[begin : section.key.end] + head, *lines])
-    return mark + text[:begin] + body + text[section.end :]
+    return text[:begin] + body + text[section.end :]
 
 
-def _section(text: str, file: str) -> Section:
+def _sections(text: str, file: str) -> list[Section]:
+    """The rows of the spec and of each of its blocks; raises SpecError for what cannot be read or written anew."""
     root = read(text, file)
-    entry = root.entries.get("layers") if isinstance(root, Mapping) else None
-    if entry is None:
+    found = list(_entries(root))
+    if not found:
         raise SpecError([Problem("layers is missing", "there is nothing to format", "layers", root.position)])
     assert isinstance(root, Mapping)
-    key, node = entry
-    problems = row_problems(read_rows(node, key.position))
+    problems = [problem for path, (key, node) in found for problem in row_problems(read_rows(node, key.position, path))]
     if problems:
         raise SpecError(problems)
-    if root.flow:
-        raise _refused(key, "layers stands inside of { }", "write the sections of the spec on lines of their own")
+    anchors, blocks = list(anchored(text)), _blocks(root, file)
+    return [_section(text, path, key, node, anchors, blocks) for path, (key, node) in found]
+
+
+def _entries(root: Node) -> Iterator[tuple[str, tuple[Scalar, Node]]]:
+    """Every `layers` with its path; those of blocks that stand on lines of their own."""
+    if not isinstance(root, Mapping):
+        return
+    if "layers" in root.entries:
+        key, node = root.entries["layers"]
+        if root.flow:
+            hint = "write the sections of the spec on lines of their own"
+            raise _refused("layers", key, "layers stands inside of { }", hint)
+        yield "layers", (key, node)
+    blocks = _own_blocks(root)
+    for name, (_, block) in blocks.entries.items() if isinstance(blocks, Mapping) and not blocks.flow else ():
+        if isinstance(block, Mapping) and not block.flow and "layers" in block.entries:
+            yield f"blocks.{name}.layers", block.entries["layers"]
+
+
+def _own_blocks(root: Mapping) -> Node | None:
+    """The blocks that stand in this text: those of a spec, or of a file that specs include."""
+    included = "layers" not in root.entries and all(
+        isinstance(block, Mapping) and "layers" in block.entries for _, block in root.entries.values()
+    )
+    return root if included else root.get("blocks")
+
+
+def _section(text: str, path: str, key: Scalar, node: Node, anchors: list[tuple[int, int]], blocks: Blocks) -> Section:
     stop = _content_end(text, node)
-    for index, line in anchored(text):
-        if key.start <= index < stop:
+    for index, line in anchors:
+        if key.start <= index < max(stop, text.find("\n", key.end)):
             message = f"line {line + 1} has an anchor or an alias, which other notations cannot hold"
-            raise _refused(key, message, "write the row out")
+            raise _refused(path, key, message, "write the row out")
     end = text.find("\n", stop)
     end = len(text) if end < 0 else end - 1 if text[end - 1] == "\r" else end
     if isinstance(node, Scalar):
-        rows, headings, end = _table_rows(node, text, _blocks(root, file))
+        rows, headings, end = _table_rows(node, text, blocks, path)
         comment = BLOCK_COMMENT.match(text, node.start)
-        return Section(key, node, rows, headings, comment[1].rstrip() if comment else "", end)
+        return Section(path, key, node, rows, headings, comment[1].rstrip() if comment else "", end)
     assert isinstance(node, Sequence)
-    rows = [from_node(item, _blocks(root, file)) for item in node.items]
+    rows = [from_node(item, blocks, path) for item in node.items]
     comment_text = _attach(text, key, node, rows, end)
-    return Section(key, node, rows, {}, comment_text, end)
+    return Section(path, key, node, rows, {}, comment_text, end)
 
 
 def _blocks(root: Mapping, file: str) -> Blocks:
     """The parameters of every block of the spec, included ones among them."""
-    found = root.get("blocks")
+    found = _own_blocks(root)
     if found is None:
         return {}
     blocks = with_includes(found, Path(file))
@@ -98,8 +136,8 @@ def _blocks(root: Mapping, file: str) -> Blocks:
     return {name: tuple(each.entries) if isinstance(each, Mapping) else () for name, each in parameters.items()}
 
 
-def _refused(key: Scalar, message: str, hint: str) -> SpecError:
-    return SpecError([Problem(message, hint, "layers", key.position)])
+def _refused(path: str, key: Scalar, message: str, hint: str) -> SpecError:
+    return SpecError([Problem(message, hint, path, key.position)])
 
 
 def _content_end(text: str, node: Node) -> int:
@@ -112,14 +150,14 @@ def _content_end(text: str, node: Node) -> int:
     return last.end
 
 
-def _table_rows(node: Scalar, text: str, blocks: Blocks) -> tuple[list[WrittenRow], dict[str, str], int]:
+def _table_rows(node: Scalar, text: str, blocks: Blocks, path: str) -> tuple[list[WrittenRow], dict[str, str], int]:
     """The rows of a table, what heads its columns, and the index of the end of its last line that is no comment."""
-    table = split_table(node, "layers")
+    table = split_table(node, path)
     rows = []
     for line in table.lines:
-        cells = {column: cell.strip() for column, (cell, _) in line_cells(table, line, node, "layers").items()}
+        cells = {column: cell.strip() for column, (cell, _) in line_cells(table, line, node, path).items()}
         label = cells.pop("layer", "")
-        row = WrittenRow(cells, node.place(line.offset), leading=list(line.above), blocks=blocks)
+        row = WrittenRow(cells, node.place(line.offset), leading=list(line.above), blocks=blocks, path=path)
         if not is_empty(label):
             named = label.isascii() and label.isidentifier()
             row.name, row.label = (label, None) if named else (None, label)
@@ -199,11 +237,21 @@ def _padded(text: str, width: int) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
-    """Cells side by side, each column as wide as its widest cell; nothing trails."""
-    widths = [max((_width(line[at]) for line in lines if at < len(line)), default=0) for at in range(len(COLUMNS))]
+    """Cells side by side, each column as wide as its widest cell that is no long option at the end; nothing trails."""
+
+    def width(at: int) -> int:
+        cells = (line[at] for line in lines if at < len(line) and not (line[at] == line[-1] and _sprawls(line[at])))
+        return max(map(_width, cells), default=0)
+
+    widths = list(map(width, range(len(COLUMNS))))
     return [
         " | ".join(_padded(cell, width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines
     ]
+
+
+def _sprawls(cell: str) -> bool:
+    """Whether a cell holds options that nothing beside them should make room for, such as a list of rows."""
+    return "=" in cell and len(cell) > SHORT_OPTIONS
 
 
 def _is_heading(comment: str) -> bool:

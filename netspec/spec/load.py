@@ -37,6 +37,8 @@ def parse_spec(
         spec = read_sections(root, file, text)
     else:
         spec = _overridden(root, file, text, overrides, variant)
+    if spec.data is not None and spec.data.folder is not None and not within:
+        spec = _with_classes(spec)
     return spec if spec.root is None or not _has(spec.root, "base") else _with_base(spec, within)
 
 
@@ -60,6 +62,23 @@ def _overridden(root: Node, file: str, text: str, overrides: Sequence[str], vari
     if variant is not None and "name" not in found.names:
         spec = replace(spec, name=f"{spec.name}-{variant}")
     return spec
+
+
+def _with_classes(spec: Spec) -> Spec:
+    """The spec with the names of its classes, where its folder of images is here and says them."""
+    from netspec.data.folder import class_names
+    from netspec.data.source import name_problems
+
+    assert spec.data is not None
+    try:
+        found = class_names(spec.data, Path(spec.file).parent)
+    except SpecError as error:
+        raise SpecError(problem.at(spec.place(problem.path or "data")) for problem in error.problems) from None
+    if found is None:
+        return spec
+    if spec.classes is not None and (problems := name_problems(spec.data, found, spec.classes)):
+        raise SpecError(problem.at(spec.place("classes")) for problem in problems)
+    return replace(spec, classes=found)
 
 
 def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:

@@ -187,7 +187,13 @@ def _block_schema() -> Schema:
                 "items": {"type": "string"},
                 "minItems": 1,
             },
-            "layers": {"$ref": "#/properties/layers", "description": "The rows; the last one is the result."},
+            "layers": {
+                "description": "The rows, where any value may be the name of a parameter; the last one is the result.",
+                "anyOf": [
+                    {"$ref": "#/properties/layers"},
+                    {"type": "array", "items": {"type": ["string", "object"]}, "minItems": 1},
+                ],
+            },
         },
     }
 

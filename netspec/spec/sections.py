@@ -33,6 +33,7 @@ MAX_NAME = 100
 MODELS: dict[str, tuple[str, str]] = {
     "expect": ("netspec.spec.model", "Expect"),
     "data": ("netspec.data.settings", "DataSettings"),
+    "preprocess": ("netspec.data.preprocess", "Preprocess"),
     "train": ("netspec.training.settings", "TrainSettings"),
     "verify": ("netspec.verify.settings", "VerifySettings"),
     "export": ("netspec.backend", "ExportSettings"),

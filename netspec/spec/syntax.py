@@ -7,6 +7,7 @@ from typing import Any
 
 from netspec.errors import Position, Problem
 
+FLOW = "are the brackets balanced? inside of [ ] a row that holds brackets itself stands in quotes"
 # A part of the parser's words, the place to cite (where the trouble shows, or where its construct began), ours.
 MEANINGS: tuple[tuple[str, str, str, str | None], ...] = (
     (
@@ -21,7 +22,7 @@ MEANINGS: tuple[tuple[str, str, str, str | None], ...] = (
         "a ':' stands where no key can be",
         "a text that holds ': ' needs quotes; keys of one section are indented alike",
     ),
-    ("expected ',' or ']'", "context", "this '[' is never closed", "are the brackets balanced?"),
+    ("expected ',' or ']'", "context", "this '[' is never closed", FLOW),
     ("expected ',' or '}'", "context", "this '{' is never closed", "are the brackets balanced?"),
     ("found unexpected end of stream", "context", "this quote is never closed", None),
     ("unexpected document", "problem", "a line of dashes or dots stands inside of a quoted text", None),

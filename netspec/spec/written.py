@@ -38,6 +38,8 @@ class WrittenRow:
     aligned: int | None = None
     """The column of that comment, which those of other rows may share."""
     blocks: Blocks = field(default_factory=dict)
+    path: str = "layers"
+    """The section that it stands in."""
 
     def cell(self, column: str) -> str:
         """The text of a cell, empty where nothing stands."""
@@ -55,29 +57,29 @@ class WrittenRow:
 
     def refuse(self, message: str, hint: str | None = None) -> SpecError:
         """The error that this row cannot be written in another notation."""
-        return SpecError([Problem(message, hint, "layers", self.position)])
+        return SpecError([Problem(message, hint, self.path, self.position)])
 
 
-def from_node(node: Node, blocks: Blocks) -> WrittenRow:
+def from_node(node: Node, blocks: Blocks, path: str = "layers") -> WrittenRow:
     """The text of a row that `read_row` accepts."""
     if isinstance(node, Mapping) and "type" not in node.entries:
         [(key, inside)] = node.entries.values()
-        row = from_node(inside, blocks)
+        row = from_node(inside, blocks, path)
         row.name, row.position = key.text, key.position
         return row
     if isinstance(node, Mapping):
-        return _from_mapping(node, blocks)
+        return _from_mapping(node, blocks, path)
     assert isinstance(node, Scalar)
     parts = [part.strip() for part, _ in split_outside(node.text, "|")]
-    return WrittenRow(dict(zip(COLUMNS, parts, strict=False)), node.position, blocks=blocks)
+    return WrittenRow(dict(zip(COLUMNS, parts, strict=False)), node.position, blocks=blocks, path=path)
 
 
-def _from_mapping(node: Mapping, blocks: Blocks) -> WrittenRow:
+def _from_mapping(node: Mapping, blocks: Blocks, path: str) -> WrittenRow:
     """A mapping's values as cells: what the kind reads by position goes into the size cell."""
     values = {key: value for key, (_, value) in node.entries.items()}
     kind = values.pop("type")
     assert isinstance(kind, Scalar)
-    row = WrittenRow({"type": kind.text}, node.position, blocks=blocks)
+    row = WrittenRow({"type": kind.text}, node.position, blocks=blocks, path=path)
     name = values.pop("name", None)
     if isinstance(name, Scalar) and not name.empty:
         row.name = name.text

@@ -7,10 +7,15 @@ log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays behi
 clamp their sigmoid at 1e-8: 2u * N(0, 1) is added, and 2u * |x| * N(0, 1) where x is multiplied by such a share.
 A mean that is taken off rounds as the numbers do that it is the mean of. A library may add the n numbers of a mean
 one after the other; where they are alike, as on a constant image, every step rounds to the same side, and the error
-grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. A bilinear resampling computes in
-float32 where each result lies in its input: the error is 2u of that place, times the step between the pixels around it.
+grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. The sum of a
+softmax over n classes is such a mean (n/20 roundings were measured, where its axis is not the last in memory). A
+bilinear resampling computes in float32 where each result lies in its input: the error is 2u of that place, times the
+step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
+Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
+What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
+constant image): there a run with float64's own noise shows it.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from netspec.layers import (
     GroupNorm,
     InstanceNorm,
     LayerNorm,
+    MaxUnpool,
     Resize,
     RMSNorm,
     SeparableConv,
@@ -47,11 +53,13 @@ from netspec.reference import evaluate_parts, interpret
 from netspec.reference.image import between, resample_bilinear
 from netspec.reference.norm import in_groups
 from netspec.reference.table import Array, Values
-from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, SMALLEST, UNIT
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
 MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
 CENTRED = (LayerNorm, GroupNorm, InstanceNorm)
+DECIDED = (MaxUnpool,)
+"""Layers whose values jump where two numbers change places."""
 NORMS = (BatchNorm, RMSNorm, *CENTRED)
 MANY = 64
 THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
@@ -61,15 +69,18 @@ TIMES_SHARE = ("gelu", "silu", "hard_swish", "mish")
 
 
 class Rounding:
-    """Disturbs a run of the reference as float32 rounding would."""
+    """Disturbs a run of the reference as rounding would, float32's or that of another unit roundoff."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.Generator(np.random.SFC64(seed))
+    def __init__(self, seed: int, unit: float = UNIT) -> None:
+        self.random, self.unit = np.random.Generator(np.random.SFC64(seed)), unit
 
     def _noise(self, values: Values, size: Values) -> Values:
         """The values with normal errors of 2u * size added."""
-        noise = self.random.standard_normal(values.shape, np.float32)
-        return values + 2 * UNIT * size * noise
+        noise = self.random.standard_normal(values.shape, np.float32).astype(np.float64)
+        noise *= size
+        noise *= 2 * self.unit
+        noise += values
+        return noise
 
     def input(self, values: Values) -> Values:
         """Inputs, rounded."""
@@ -83,7 +94,10 @@ class Rounding:
 
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
-        return self._noise(values, np.hypot(values, intermediate(node, values, inputs, weights)))
+        summed = intermediate(node, values, inputs, weights)
+        size = np.abs(values) if isinstance(summed, float) and not summed else np.hypot(values, summed)
+        size += SMALLEST / UNIT
+        return self._noise(values, size)
 
 
 def intermediate(
@@ -94,6 +108,10 @@ def intermediate(
         return 1.0
     if isinstance(node.layer, Activation) and node.layer.function in TIMES_SHARE:
         return inputs[0]
+    if isinstance(node.layer, Activation) and node.layer.function in ("softmax", "log_softmax"):
+        # The sum that probabilities are divided by, of as many numbers as there are classes; of a logarithm its own.
+        growth = _growth(inputs[0].shape[node.layer.axis or -1])
+        return values * growth if node.layer.function == "softmax" else growth
     if isinstance(node.layer, RMSNorm):
         return values * _growth(node.input_type.channels)
     if isinstance(node.layer, CENTRED):
@@ -107,7 +125,8 @@ def intermediate(
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
-        return size * _growth(_terms(node)) if isinstance(node.layer, MEANS) else size
+        # The products of a vector with itself are all positive, as the numbers of a mean may be.
+        return size * _growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
     if isinstance(node.layer, (Resize, Upsample)) and node.layer.mode == "bilinear":
         return _coordinates(inputs[0], node.output.spatial)
     return 0.0
@@ -132,7 +151,9 @@ def _growth(terms: int) -> float:
 
 
 def _terms(node: Node) -> int:
-    """How many numbers each mean is taken of, that gives a result or is taken off it."""
+    """How many numbers each mean is taken of, that gives a result or is taken off it; how many products are added."""
+    if isinstance(node.layer, Dot):
+        return node.input_type.channels
     if isinstance(node.layer, AvgPool):
         return prod(node.layer.size)
     if isinstance(node.layer, AdaptiveAvgPool):
@@ -181,8 +202,9 @@ def predict(
     reference: Mapping[str, Values],
     seed: int = 0,
     draws: int = DRAWS,
+    unit: float = UNIT,
 ) -> dict[str, Values]:
-    """The L2 error that float32 rounding is predicted to cause, by row and sample: [batch] each.
+    """The L2 error that rounding is predicted to cause, float32's unless said, by row and sample: [batch] each.
 
     `reference` is the undisturbed value, for the same inputs, of every row that is asked for.
     """
@@ -190,7 +212,7 @@ def predict(
     squares = {row: np.zeros(len(values)) for row, values in reference.items()}
     with np.errstate(all="ignore"):
         for draw in range(draws):
-            for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw)):
+            for node, values in interpret(network, weights, inputs, Rounding(seed * 1000 + draw, unit)):
                 if node.name in ends:
                     squares[node.row] += norms(values - reference[node.row]) ** 2
     return {row: np.sqrt(total / draws) for row, total in squares.items()}
@@ -202,12 +224,17 @@ def budget(reference: Values, predicted: Values) -> Values:
     return granted
 
 
-def gate(reference: Values, predicted: Values) -> Values:
-    """The largest L2 error of every sample that float64 is granted.
+def rounding_decides(network: Network) -> bool:
+    """Whether errors may be large however small the unit roundoff is, so that float64 needs a prediction of its own."""
+    return any(isinstance(node.layer, DECIDED) for node in network.nodes)
+
+
+def gate(reference: Values, predicted: Values, unit: float = UNIT) -> Values:
+    """The largest L2 error of every sample that float64 is granted, by what was predicted with this unit roundoff.
 
     The gate is relative; where the network is conditioned so badly that float64 rounding itself is predicted to be
     larger (a mean of 1000 taken off values that vary by 1), the prediction counts.
     """
-    rounding = BUDGET_FACTOR * predicted * (FLOAT64_UNIT / UNIT)
+    rounding = BUDGET_FACTOR * predicted * (FLOAT64_UNIT / unit)
     granted: Values = np.maximum(FLOAT64_GATE * norms(reference), rounding)
     return granted

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
+from netspec.backend import Precision
 from netspec.errors import VerificationError
+from netspec.memory import fits_together
 from netspec.network import Network
-from netspec.reference import evaluate
-from netspec.reference.table import Array
-from netspec.verify.budget import predict
-from netspec.verify.gather import Caller, gather
-from netspec.verify.inputs import biting_weights, finite_problem, hard_inputs, sample_names
+from netspec.reference import evaluate, interpret
+from netspec.reference.table import Array, Values
+from netspec.verify.budget import predict, rounding_decides
+from netspec.verify.compare import Comparison
+from netspec.verify.gates import FLOAT64_UNIT
+from netspec.verify.gather import Answers, Caller, ask_artefacts, ask_rows
+from netspec.verify.inputs import biting_weights, finite_problem
 from netspec.verify.judge import Standard, judge
+from netspec.verify.pieces import Piece, Reference, in_pieces
 from netspec.verify.result import Verdict
+from netspec.verify.samples import Samples, choose_samples
 from netspec.verify.settings import VerifySettings
 
 
@@ -32,21 +41,41 @@ def check(
     """
     if lost := finite_problem(weights):
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
-    inputs = hard_inputs(network, settings.inputs, settings.seed)
-    biting: Future[dict[str, Array]] = Future()
+    samples = choose_samples(network, settings)
+    pieces = in_pieces(network, samples.inputs)
+    turn: AbstractContextManager[Any] = nullcontext() if fits_together(network, pieces[0].count) else Lock()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
-        asked = {
-            name: threads.submit(gather, worker, network, folder / name, inputs, biting)
+        about = {
+            name: threads.submit(ask_artefacts, worker, network, weights, folder / name, samples.artefact_inputs, turn)
             for name, worker in workers.items()
         }
-        try:
-            biting.set_result(biting_weights(network, settings.seed))
-        except BaseException as error:
-            biting.set_exception(error)
-            raise
-        standard = make_standard(network, weights, biting.result(), inputs, settings)
-        answers = {name: future.result() for name, future in asked.items()}
+        biting = biting_weights(network, settings.seed)
+
+        def rows(name: str, piece: Piece, reference: Future[Reference]) -> Answers:
+            answers = about[name].result()
+            ask_rows(workers[name], answers, network, biting, piece, reference, turn)
+            return answers
+
+        for piece in pieces:
+            reference: Future[Reference] = Future()
+            asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
+            try:
+                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
+            except BaseException as error:
+                reference.set_exception(error)
+                raise
+            if piece is pieces[0]:
+                outputs, outputs_predicted = _outputs(network, weights, samples, settings.seed)
+            answers = {name: future.result() for name, future in asked.items()}
+
+    def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
+        piece = next(each for each in reversed(pieces) if each.start <= found.sample)
+        reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
+        given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
+        return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
+
+    standard = Standard(network, samples.names, outputs, outputs_predicted, alone)
     verdicts = tuple(judge(name, workers[name], standard, found) for name, found in answers.items())
     return Verdict(
         network=network.name,
@@ -54,34 +83,33 @@ def check(
         parameters=network.parameters,
         trainable=network.trainable,
         non_trainable=network.non_trainable,
-        samples=standard.samples,
+        samples=samples.names,
         backends=verdicts,
     )
 
 
-def make_standard(
-    network: Network,
-    weights: Mapping[str, Array],
-    biting: Mapping[str, Array],
-    inputs: Mapping[str, Array],
-    settings: VerifySettings,
-) -> Standard:
-    """What the reference computes, and how far rounding may lead away from it."""
-    reference = evaluate(network, biting, inputs)
-    predicted = predict(network, biting, inputs, reference, settings.seed)
+def _reference(
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int, draws: int
+) -> Reference:
+    """What the reference computes for every row, and how far rounding may lead away from it."""
+    values = evaluate(network, weights, inputs)
+    predicted = predict(network, weights, inputs, values, seed, draws)
+    if rounding_decides(network):
+        again = predict(network, weights, inputs, values, seed, draws, unit=FLOAT64_UNIT)
+        return Reference(values, predicted, again)
+    return Reference(values, predicted)
+
+
+def _outputs(
+    network: Network, weights: Mapping[str, Array], samples: Samples, seed: int
+) -> tuple[dict[str, Values], dict[str, Values]]:
+    """The network's outputs with its own weights, for what the artefacts are given, and their predicted errors."""
     rows = {row.result: row.name for row in network.rows}
     ends = {name: rows[value] for name, value in network.outputs.items()}
-    values = evaluate(network, weights, inputs)
-    own = {row: values[row] for row in ends.values()}
-    own_predicted = predict(network, weights, inputs, own, settings.seed)
-    return Standard(
-        network=network,
-        weights=weights,
-        biting=biting,
-        inputs=inputs,
-        samples=sample_names(settings.inputs),
-        reference=reference,
-        predicted=predicted,
-        outputs={name: own[row] for name, row in ends.items()},
-        outputs_predicted={name: own_predicted[row] for name, row in ends.items()},
-    )
+    own = {
+        node.row: value
+        for node, value in interpret(network, weights, samples.artefact_inputs)
+        if node.name in rows and node.row in ends.values()
+    }
+    predicted = predict(network, weights, samples.artefact_inputs, own, seed, samples.draws)
+    return {name: own[row] for name, row in ends.items()}, {name: predicted[row] for name, row in ends.items()}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from netspec.backend import Precision
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.verify.compare import Comparison
+from netspec.verify.pieces import Piece, Reference
+from netspec.verify.recovered import weight_failures
 from netspec.verify.result import Failure, Stage, Symptom
 from netspec.worker import WorkerDied
 
@@ -34,12 +39,11 @@ class Answers:
     differences: Sequence[str] | None = None
     """What is not as exported in the artefacts; where that cannot be told, they are asked nothing else."""
     counts: Mapping[str, tuple[int, int]] | None = None
-    recovered: Mapping[str, Array] | None = None
+    weight_failures: Sequence[Failure] = ()
+    """What is wrong with the weights that were read back from the artefacts."""
     outputs: Mapping[str, Mapping[str, Array]] | None = None
-    float64: Mapping[str, Array] | None = None
-    float32: Mapping[str, Array] | None = None
-    single: Mapping[str, Array] | None = None
-    """The first sample in a batch of its own, in float32."""
+    rows: dict[Precision, dict[str, Comparison]] = field(default_factory=dict)
+    """How far every row is from the reference at the sample that fares worst, where the backend could run."""
 
     def ask(self, stage: Stage, question: Callable[[], T]) -> T | None:
         """The answer to a question, or None and a failure; a dead backend is asked no more."""
@@ -60,24 +64,60 @@ class Answers:
             return None
 
 
-def gather(
-    backend: Caller, network: Network, folder: Path, inputs: Mapping[str, Array], biting: Future[dict[str, Array]]
+def ask_artefacts(
+    backend: Caller,
+    network: Network,
+    weights: Mapping[str, Array],
+    folder: Path,
+    inputs: Mapping[str, Array],
+    turn: AbstractContextManager[Any],
 ) -> Answers:
-    """What one backend has to say: of its artefacts in `folder`, and of every row with the biting weights."""
+    """What one backend has to say, inside `turn`, of its artefacts in `folder`, which carry these weights."""
     answers = Answers()
     exported: dict[str, Any] = {"folder": folder, "network": network}
-    answers.differences = answers.ask("build", lambda: backend.call("check_artefacts", **exported))
-    if answers.differences is not None:
-        answers.counts = answers.ask("build", lambda: backend.call("counts", **exported))
-        answers.recovered = answers.ask("build", lambda: backend.call("read_weights", **exported))
-        answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
-    weights = biting.result()
-
-    def run(precision: str, given: Mapping[str, Array]) -> Mapping[str, Array] | None:
-        own: dict[str, Any] = {"network": network, "weights": weights, "inputs": given, "precision": precision}
-        return answers.ask("run", lambda: backend.call("run", **own))
-
-    answers.float64 = run("float64", inputs)
-    answers.float32 = run("float32", inputs)
-    answers.single = run("float32", {name: batch[:1] for name, batch in inputs.items()})
+    with turn:
+        answers.differences = answers.ask("build", lambda: backend.call("check_artefacts", **exported))
+        if answers.differences is not None:
+            answers.counts = answers.ask("build", lambda: backend.call("counts", **exported))
+            recovered = answers.ask("build", lambda: backend.call("read_weights", **exported))
+            if recovered is not None:
+                answers.weight_failures = list(weight_failures(network, weights, recovered))
+            answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
     return answers
+
+
+def ask_rows(
+    backend: Caller,
+    answers: Answers,
+    network: Network,
+    weights: Mapping[str, Array],
+    piece: Piece,
+    reference: Future[Reference],
+    turn: AbstractContextManager[Any],
+) -> None:
+    """Every row of one backend for a piece of the samples, in both precisions, compared at once and let go.
+
+    Inside `turn` the backend computes and its values are held; the reference is awaited there.
+    """
+
+    def run(precision: Precision, count: int) -> None:
+        given = {name: batch[:count] for name, batch in piece.inputs.items()}
+        own: dict[str, Any] = {"network": network, "weights": weights, "inputs": given, "precision": precision}
+        with turn:
+            values = answers.ask("run", lambda: backend.call("run", **own))
+            if values is None:
+                answers.rows.pop(precision, None)
+                return
+            found = answers.rows.setdefault(precision, {})
+            for row in network.rows:
+                compared = reference.result().compare(row.name, values, precision, count)
+                compared = replace(compared, sample=piece.start + compared.sample)
+                known = found.get(row.name)
+                found[row.name] = compared if known is None else max(known, compared, key=lambda each: each.ratio)
+
+    precisions: tuple[Precision, ...] = ("float64", "float32")
+    for precision in precisions:
+        if piece.start == 0 or precision in answers.rows:  # what failed for one piece is not asked for the next
+            run(precision, piece.count)
+    if piece.start == 0 and piece.count > 1 and "float32" in answers.rows:
+        run("float32", 1)

@@ -53,13 +53,23 @@ def biting_weights(network: Network, seed: int) -> dict[str, Array]:
         name: random.standard_normal((2, *given.shape)) for name, given in network.inputs.items()
     }
     weights: dict[str, Array] = {}
+    waiting = {name: len(readers) for name, readers in network.consumers.items()}
     for node in network.nodes:
         inputs = tuple(values[name] for name in node.inputs)
         own = {weight.name: _draw(node, weight, random, inputs) for weight in node.weights}
-        size = _size(evaluate_node(node, own, *inputs))
-        own = {name: _scaled(node, name, array, size) for name, array in own.items()}
+        value = evaluate_node(node, own, *inputs)
+        if {_short(node, name) for name in own} & {"kernel", "pointwise", "gamma"}:
+            size = _size(value)
+            own = {
+                name: array / np.float32(size) if _short(node, name) in LINEAR else array for name, array in own.items()
+            }
+            value = value / size
         weights.update(own)
-        values[node.name] = evaluate_node(node, own, *inputs)
+        for name in node.inputs:
+            waiting[name] -= 1
+            if not waiting[name]:
+                values.pop(name, None)  # a node may read a value twice
+        values[node.name] = value
     return weights
 
 
@@ -75,34 +85,33 @@ def _short(node: Node, name: str) -> str:
 
 def _draw(node: Node, weight: Weight, random: np.random.Generator, inputs: tuple[Values, ...]) -> Array:
     """Values for one weight, by what it is."""
-    normal = random.standard_normal(weight.shape)
-    uniform = random.uniform(0.5, 1.5, weight.shape)
+
+    def normal() -> Array:
+        return random.standard_normal(weight.shape, np.float32)
+
+    def uniform() -> Array:
+        return random.uniform(0.5, 1.5, weight.shape).astype(np.float32)
+
     match _short(node, weight.name):
         case "bias" | "beta":
-            drawn = 0.3 * normal
+            drawn = 0.3 * normal()
         case "gamma":
-            drawn = np.sign(normal) * uniform
+            drawn = np.sign(normal()) * uniform()
         case "mean":
-            drawn = 0.5 * normal * _size(inputs[0])
+            drawn = 0.5 * normal() * _size(inputs[0])
         case "var":
             # Small, so that an epsilon counts; without a gamma to scale it away, of the size that the values have.
             free = isinstance(node.layer, BatchNorm) and node.layer.scale
-            drawn = random.uniform(1e-4, 1e-2, weight.shape) if free else uniform * _size(inputs[0]) ** 2
+            drawn = random.uniform(1e-4, 1e-2, weight.shape) if free else uniform() * _size(inputs[0]) ** 2
         case "alpha" if isinstance(node.layer, PReLU):
             drawn = random.uniform(0.05, 0.6, weight.shape)
         case _:
-            drawn = normal
-    return drawn.astype(np.float32)
+            drawn = normal()
+    return drawn.astype(np.float32, copy=False)
 
 
 # Multiplying these weights of a node by one number multiplies its result by that number.
 LINEAR = ("kernel", "pointwise", "bias", "gamma", "beta")
-
-
-def _scaled(node: Node, name: str, array: Array, size: float) -> Array:
-    names = {_short(node, weight.name) for weight in node.weights}
-    scalable = names & {"kernel", "pointwise", "gamma"}
-    return (array / size).astype(np.float32) if scalable and _short(node, name) in LINEAR else array
 
 
 def finite_problem(weights: Mapping[str, Array]) -> str | None:

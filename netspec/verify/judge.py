@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from netspec.backend import Precision
 from netspec.errors import BackendError
 from netspec.network import Network, Row
-from netspec.reference.table import Array, Values
-from netspec.verify.budget import budget, gate
+from netspec.reference.table import Values
+from netspec.verify.budget import budget
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gather import Answers, Caller
 from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict
@@ -19,28 +17,16 @@ from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Meas
 
 @dataclass(frozen=True)
 class Standard:
-    """What every backend is held against."""
+    """What every backend is held against, beside the rows, which `gather` compares piece by piece."""
 
     network: Network
-    weights: Mapping[str, Array]
-    """The network's own weights, which the artefacts carry."""
-    biting: Mapping[str, Array]
-    """The weights that rows are compared with."""
-    inputs: Mapping[str, Array]
     samples: tuple[str, ...]
-    """What each sample of `inputs` is called."""
-    reference: Mapping[str, Values]
-    """The value of every row with the biting weights."""
-    predicted: Mapping[str, Values]
-    """The L2 error that float32 rounding is predicted to cause there, for every sample."""
+    """What each sample is called."""
     outputs: Mapping[str, Values]
-    """The network's outputs with its own weights."""
+    """The network's outputs with its own weights, for the samples that the artefacts are given."""
     outputs_predicted: Mapping[str, Values]
-
-    def granted(self, row: str, precision: Precision) -> Values:
-        """The largest L2 error of every sample at a row."""
-        reference, predicted = self.reference[row], self.predicted[row]
-        return gate(reference, predicted) if precision == "float64" else budget(reference, predicted)
+    alone: Callable[[Caller, str, Comparison, Precision], Comparison]
+    """A row of a backend, compared again where every row reads what the reference computed."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +74,7 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
-        *_weight_failures(standard, answers),
+        *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),
     )
@@ -121,50 +107,22 @@ def measure(found: Comparison | None, samples: Sequence[str]) -> Measure | None:
 def _rows(standard: Standard, answers: Answers) -> list[_Judged]:
     judged = []
     for row in standard.network.rows:
-        double = _compare(standard, row, answers.float64, "float64")
-        both = [
-            _compare(standard, row, answers.float32, "float32"),
-            _compare(standard, row, answers.single, "float32", 1),
-        ]
-        single = max(filter(None, both), key=lambda found: found.ratio, default=None)
         counted = None if answers.counts is None else tuple(answers.counts.get(row.name, (0, 0)))
+        double, single = (answers.rows.get(each, {}).get(row.name) for each in ("float64", "float32"))
         judged.append(_Judged(row, counted, double, single))  # type: ignore[arg-type]  # a pair
     return judged
-
-
-def _compare(
-    standard: Standard,
-    row: Row,
-    values: Mapping[str, Array] | None,
-    precision: Precision,
-    count: int | None = None,
-) -> Comparison | None:
-    """A row's value for the first `count` samples (all, when None) held against the reference, where there is one."""
-    if values is None:
-        return None
-    if row.name not in values:
-        return Comparison(float("inf"), 0.0, float("inf"), 0, "shape", "the backend gives no value for this row")
-    granted = standard.granted(row.name, precision)
-    return compare(standard.reference[row.name][:count], values[row.name], granted[:count])
 
 
 def _alone(backend: Caller, standard: Standard, first: _Judged) -> bool | None:
     """Whether a row diverges even when every row reads what the reference computed; None when that cannot be asked."""
     precision = first.diverges
     assert precision is not None
+    found = first.float64 if precision == "float64" else first.float32
+    assert found is not None
     try:
-        values = backend.call(
-            "run",
-            network=standard.network,
-            weights=standard.biting,
-            inputs=standard.inputs,
-            precision=precision,
-            feed=standard.reference,
-        )
+        return standard.alone(backend, first.row.name, found, precision).symptom is not None
     except BackendError:
         return None
-    found = _compare(standard, first.row, values, precision)
-    return found is not None and found.symptom is not None
 
 
 def _divergence(first: _Judged, samples: Sequence[str], alone: bool | None) -> Failure:
@@ -193,39 +151,6 @@ def _count_failures(standard: Standard, answers: Answers, judged: Sequence[_Judg
         if name not in known:
             message = f"the artefact has {sum(counted):,} weights in {name!r}, which is no row"
             yield Failure(stage="compare", symptom="count", message=message)
-
-
-def _weight_failures(standard: Standard, answers: Answers) -> Iterator[Failure]:
-    """The weights that were read back must be the given ones, bit for bit."""
-    if answers.recovered is None:
-        return
-    rows = {weight.name: node.row for node in standard.network.nodes for weight in node.weights}
-    alike: dict[str, list[tuple[str, str]]] = {}
-    for name in rows:
-        if wrong := _weight_problem(standard.weights[name], answers.recovered.get(name)):
-            nature, text = wrong
-            alike.setdefault(nature, []).append((name, text))
-    for (name, text), *others in alike.values():
-        message = f"{name} {text}"
-        if others:
-            message += f"; so did {others[0][0]}" + (f" and {len(others) - 1:,} more" if others[1:] else "")
-        yield Failure(stage="compare", symptom="value", message=message, row=rows[name])
-
-
-def _weight_problem(given: Array, found: Array | None) -> tuple[str, str] | None:
-    """What is wrong with a weight that was read back: of which nature, in words; None when nothing is."""
-    if found is None:
-        return "missing", "did not come back: it is not in the artefacts"
-    if found.shape != given.shape:
-        return "shape", f"came back with the shape {found.shape}, given was {given.shape}"
-    if found.dtype != given.dtype:
-        return "type", f"came back as {found.dtype}, given was {given.dtype}"
-    if found.tobytes() == given.tobytes():
-        return None
-    lost = np.count_nonzero(~np.isfinite(found))
-    changed = np.count_nonzero((found != given) | (np.signbit(found) != np.signbit(given)))
-    text = f"came back with {changed:,} of {given.size:,} numbers changed"
-    return "numbers", text + (f", {lost:,} of them not finite" if lost else "")
 
 
 def _file_failures(answers: Answers) -> Iterator[Failure]:

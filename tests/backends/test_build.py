@@ -9,14 +9,18 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import netspec.build
 from netspec.backend import find_backend
 from netspec.build import BACKENDS, Options, build
+from netspec.compile import compile_spec
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
 from netspec.spec.load import load_spec
 from netspec.stages import BuildFolder, sha256
+from netspec.weights import draw, load, save
 from netspec.worker import Worker
 
 SPEC = """
@@ -139,8 +143,6 @@ def test_a_build_writes_everything(finished):
 
 def test_the_resolved_spec_is_the_same_network(finished):
     place, _ = finished
-    from netspec.compile import compile_spec
-
     resolved, given = (compile_spec(load_spec(path)) for path in (place.path / "spec.yaml", place.folder / "spec.yaml"))
     assert resolved.digest == given.digest
 
@@ -261,3 +263,114 @@ def test_two_builds_in_one_folder_are_refused(trained, no_workers):
     finally:
         other.close()
     assert trained.build().ran == []
+
+
+# Weights of a file
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A file of weights for the network, drawn from seed 77."""
+    (tmp_path / "stored.yaml").write_text(SPEC, encoding="utf-8")
+    network = compile_spec(load_spec(tmp_path / "stored.yaml"))
+    save(tmp_path / "stored.safetensors", draw(network, 77), network)
+    return tmp_path / "stored.safetensors"
+
+
+def same_numbers(path, other):
+    """Whether two files hold the same weights."""
+    first, second = load_file(path), load_file(other)
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_weights_of_a_file_are_exported_and_noted(quick, stored):
+    outcome = quick.build(targets=QUICK, weights=stored, train=False)
+    assert {"weights", "export onnx", "verify", "report"} <= set(outcome.ran)
+    assert outcome.verdict.passed, outcome.verdict.summary()
+    assert same_numbers(quick.path / "weights.safetensors", stored)
+    facts = json.loads((quick.path / "manifest.json").read_text(encoding="utf-8"))["stages"]["weights"]["facts"]
+    assert facts["imported"] == {"file": "stored.safetensors", "sha256": sha256(stored), "all": True}
+    assert "Initial weights, from stored.safetensors" in (quick.path / "report.html").read_text(encoding="utf-8")
+    assert quick.build(targets=QUICK, weights=stored).ran == []
+
+
+def test_another_name_of_the_file_changes_nothing_and_another_content_all(quick, stored):
+    quick.build(targets=QUICK, weights=stored, until="export")
+    other = stored.rename(stored.with_name("other.safetensors"))
+    assert quick.build(targets=QUICK, weights=other, until="export").ran == []
+    network = compile_spec(load_spec(quick.folder / "spec.yaml"))
+    save(other, draw(network, 78), network)
+    assert {"weights", "export onnx"} <= set(quick.build(targets=QUICK, weights=other, until="export").ran)
+    assert same_numbers(quick.path / "weights.safetensors", other)
+
+
+def test_imported_weights_stay_until_something_else_is_asked_for(quick, stored):
+    quick.build(targets=QUICK, weights=stored, until="export")
+    stored.unlink()
+    assert quick.build(targets=QUICK, until="export").ran == []
+    weights = quick.path / "weights.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(b"something else")
+    with pytest.raises(SpecError, match=r"missing or was changed after the import"):
+        quick.build(targets=QUICK, until="export")
+    weights.write_bytes(content)
+    quick.build(targets=QUICK, seed=4, until="export")
+    network = compile_spec(load_spec(quick.folder / "spec.yaml"))
+    found, drawn = load(weights, network), draw(network, 4)
+    assert all(np.array_equal(found[name], drawn[name]) for name in drawn)
+
+
+@pytest.mark.parametrize("content", [b"something else", None])
+def test_a_file_that_does_not_fit_leaves_no_folder(available, tmp_path, no_workers, stored, content):
+    stored.write_bytes(content) if content else stored.unlink()
+    place = Place(tmp_path, SPEC)
+    with pytest.raises(SpecError, match=r"stored\.safetensors"):
+        place.build(targets=QUICK, weights=stored)
+    assert not place.path.exists()
+
+
+def test_a_file_that_does_not_fit_leaves_a_build_as_it_was(quick, no_workers, stored):
+    before = quick.files()
+    stored.write_bytes(b"something else")
+    with pytest.raises(SpecError, match=r"stored\.safetensors"):
+        quick.build(targets=QUICK, weights=stored)
+    assert quick.files() == before
+
+
+def test_a_seed_beside_a_file_is_refused(quick, no_workers, stored):
+    with pytest.raises(SpecError, match=r"--seed 3 draws weights, but --weights .* gives all of them"):
+        quick.build(targets=QUICK, weights=stored, seed=3)
+
+
+def test_trained_weights_are_not_replaced_by_a_file(trained, no_workers, stored):
+    before = trained.files()
+    with pytest.raises(SpecError, match="has weights that were trained"):
+        trained.build(train=False, weights=stored)
+    assert trained.files() == before
+
+
+def test_training_begins_with_the_weights_of_a_file(trained, stored):
+    """With a learning rate of nothing, they are what it ends with, running statistics aside."""
+    trained.text = trained.text.replace("optimizer: adam", "optimizer: {adam: {learning_rate: 1.0e-30}}")
+    outcome = trained.build(weights=stored, until="train")
+    assert "weights" in outcome.ran
+    found, given = load_file(trained.path / "weights.safetensors"), load_file(stored)
+    learnt = {name for name in given if not name.endswith((".mean", ".var"))}
+    assert all(np.allclose(found[name], given[name], rtol=0, atol=1e-12) for name in learnt)
+    assert trained.build(weights=stored, until="train").ran == []
+
+
+def test_the_base_of_a_spec_gives_its_weights_in_every_command(available, tmp_path, stored):
+    place = Place(
+        tmp_path, "name: tiny-net\nbase: {spec: stored.yaml, output: flatten_1, weights: stored.safetensors}\n"
+    )
+    place.text += "layers:\n  - head: FNN | 3 | Softmax\n"
+    outcome = place.build(targets=QUICK, until="export")
+    assert "weights" in outcome.ran
+    found, given = load_file(place.path / "weights.safetensors"), load_file(stored)
+    assert {name for name in found if name not in given} == {"head.kernel", "head.bias"}
+    assert all(np.array_equal(found[name], given[name]) for name in found.keys() & given.keys())
+    assert place.build(targets=QUICK, until="export").ran == []
+    network = compile_spec(load_spec(tmp_path / "stored.yaml"))
+    save(stored, draw(network, 78), network)
+    assert {"weights", "export onnx"} <= set(place.build(targets=QUICK, until="export").ran)

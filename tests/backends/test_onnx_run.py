@@ -103,7 +103,8 @@ def test_feed_of_some_rows_leaves_the_others_accumulating():
     zeros = np.zeros_like(plain["flatten_1"])
     values = backend.run(network, weights, inputs, "float32", feed={"flatten_1": zeros})
     np.testing.assert_array_equal(values["flatten_1"], plain["flatten_1"])
-    np.testing.assert_allclose(values["dense_2"], np.broadcast_to(values["dense_2"][0], values["dense_2"].shape))
+    # Alike but for the last bit: ONNX Runtime ends a batch with other instructions than it computes the rest with.
+    np.testing.assert_allclose(values["dense_2"], np.broadcast_to(values["dense_2"][0], values["dense_2"].shape), 1e-6)
     assert not np.allclose(plain["dense_2"], values["dense_2"])
 
 

@@ -49,7 +49,9 @@ def test_check_of_every_model_in_the_zoo(run: Run) -> None:
     paths = sorted(SPECS.glob("*.yaml"))
     status, out, err = run("check", *paths)
     assert (status, err) == (0, "")
-    assert [line.split(":")[0] for line in out.splitlines()] == [str(path) for path in paths]
+    checked = [line.split(":")[0].partition(" (variant ") for line in out.splitlines()]
+    assert [path for path, _, variant in checked if not variant] == [str(path) for path in paths]
+    assert (str(SPECS / "squeezenet-1.1.yaml"), " (variant ", "torchvision)") in checked
 
 
 def test_check_reports_every_file_and_the_worst_status(run: Run, tmp_path: Path, spec: Path) -> None:
@@ -78,16 +80,77 @@ def test_check_as_json_is_one_document(run: Run, tmp_path: Path, spec: Path) -> 
     assert (problem["line"], problem["column"], problem["path"]) == (3, 5, "layers.0")
 
 
+@pytest.fixture
+def varied(tmp_path: Path, spec: Path) -> Path:
+    path = tmp_path / "varied.yaml"
+    variants = "variants:\n  small: {input: 6x6x1}\n  wrong: {input: 2x2x1}\n  unmet: {layers.2.units: 5}\n"
+    path.write_text(f"{spec.read_text()}expect: {{output: 3}}\n{variants}")
+    return path
+
+
+def test_check_looks_at_every_variant(run: Run, varied: Path) -> None:
+    status, out, err = run("check", varied)
+    assert status == 2
+    assert out.splitlines() == [
+        f"{varied}: fine, 3 rows, 475 parameters, output 3",
+        f"{varied} (variant small): fine, 3 rows, 235 parameters, output 3",
+    ]
+    assert "kernel 3x3 is larger than its input 2x2x1" in err
+    assert f"used at {varied}:9:10: variants.wrong" in err
+    assert "output should be 3, but it is 5" in err
+    assert f"used at {varied}:10:10: variants.unmet" in err
+    found = json.loads(run("check", varied, "--format", "json")[1])
+    assert [(each["variant"], each["valid"]) for each in found] == [
+        (None, True),
+        ("small", True),
+        ("wrong", False),
+        ("unmet", False),
+    ]
+
+
+def test_check_of_one_variant(run: Run, varied: Path) -> None:
+    assert run("check", varied, "--variant", "small")[0] == 0
+    assert run("check", varied, "--variant", "unmet")[0] == 1
+    status, _, err = run("check", varied, "--variant", "smal")
+    assert status == 2
+    assert "there is no variant 'smal'" in err
+    assert "did you mean 'small'?" in err
+
+
+@pytest.mark.parametrize("command", ["show", "build", "train", "export", "verify"])
+def test_every_command_that_reads_a_spec_takes_a_variant(run: Run, varied: Path, command: str) -> None:
+    status, _, err = run(command, varied, "--variant", "smal")
+    assert status == 2
+    assert "did you mean 'small'?" in err
+
+
+def test_show_of_a_variant(run: Run, varied: Path) -> None:
+    found = json.loads(run("show", varied, "--variant", "small", "--format", "json")[1])
+    assert found["name"] == "varied-small"
+    assert found["rows"][0]["output"] == [4, 4, 4]
+
+
 def test_show_json_has_rows_and_totals(run: Run) -> None:
     status, out, _ = run("show", SPECS / "cifar10-cnn.yaml", "--format", "json")
     found = json.loads(out)
     assert status == 0
-    assert set(found) == {"name", "rows", "totals"}
-    row = {"name", "kind", "output", "parameters", "trainable", "non_trainable", "macs"}
+    assert set(found) == {"name", "inputs", "outputs", "rows", "blocks", "totals"}
+    row = {"name", "kind", "reads", "output", "parameters", "trainable", "non_trainable", "macs"}
     assert all(set(each) == row for each in found["rows"])
     assert found["totals"]["parameters"] == 91_146
     for total in ("parameters", "trainable", "non_trainable", "macs"):
         assert sum(each[total] for each in found["rows"]) == found["totals"][total]
+
+
+def test_show_draws_a_flowchart(run: Run, tmp_path: Path) -> None:
+    status, out, _ = run("show", SPECS / "unet.yaml", "--format", "mermaid")
+    assert status == 0
+    assert out.startswith('---\ntitle: "unet"\n---\nflowchart TD\n')
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("input: 8\nlayers: [Flaten]\n")
+    status, out, err = run("show", wrong, "--format", "mermaid")
+    assert (status, out) == (2, "")
+    assert "Flaten" in err
 
 
 def test_set_overrides_a_row_and_a_section(run: Run, spec: Path) -> None:

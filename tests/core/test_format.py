@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.compile import compile_spec
 from netspec.errors import SpecError
 from netspec.notation import WORD, Call, Value, write_value
 from netspec.spec.format import format_spec
@@ -16,6 +18,7 @@ from netspec.spec.row import Row
 from netspec.spec.written import as_tuples, positional
 
 STYLES = ("pipes", "mapping", "table")
+ZOO = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 
 PIPES = """\
 # a spec
@@ -113,6 +116,124 @@ def test_the_pasted_table_of_a_document():
     assert format_spec(text, "f", "table") == table
     back = format_spec(format_spec(text, "f", "pipes"), "f", "table")
     assert meanings(back) == meanings(text)
+
+
+BLOCKS = """\
+# a graph
+input: 8x8x3
+blocks:   # shared
+  unit:
+    parameters: {filters: int, stride: 1}   # what it takes
+    layers:                # its rows
+      # type | size
+      - CNN|filters, 3|ReLU|stride=stride, padding=same   # first
+      - BatchNorm   | -|-|when=stride>1
+      # the end of unit
+
+  flow: {layers: [unit | 2*3]}
+  pair:
+    inputs: [left, right]
+    layers:
+      - {type: unit, filters: 4, stride: 1, from: left}
+
+      # side by side
+      - other: {type: unit, filters: 4, from: right}
+      - Concat | from=[unit_1, other]
+  pasted:
+    layers: |
+      | type | size |
+      |---|---|
+      | CNN | 8/2, 1 |
+    about: a table
+layers:
+  - a: unit|4
+  - pair|-|-|from=[a, input]
+"""
+BLOCKS_PIPES = """\
+# a graph
+input: 8x8x3
+blocks:   # shared
+  unit:
+    parameters: {filters: int, stride: 1}   # what it takes
+    layers:  # its rows
+      # type      | size
+      - CNN       | filters, 3 | ReLU | stride=stride, padding=same  # first
+      - BatchNorm | -          | -    | when=stride>1
+      # the end of unit
+
+  flow: {layers: [unit | 2*3]}
+  pair:
+    inputs: [left, right]
+    layers:
+      - unit        | 4, 1 | - | from=left
+
+      # side by side
+      - other: unit | 4    | - | from=right
+      - Concat      | from=[unit_1, other]
+  pasted:
+    layers:
+      - CNN | 8/2, 1
+    about: a table
+layers:
+  - a: unit | 4
+  - pair    | - | - | from=[a, input]
+"""
+
+
+def test_the_rows_of_blocks_are_formatted_too():
+    assert format_spec(BLOCKS, "f", "pipes") == BLOCKS_PIPES
+    assert format_spec(BLOCKS_PIPES, "f", "pipes") == BLOCKS_PIPES
+
+
+def test_blocks_in_every_notation_are_the_same_network():
+    digest = compile_spec(parse_spec(BLOCKS, "f.yaml")).digest
+    for first in STYLES:
+        written = format_spec(BLOCKS, "f", first)
+        assert compile_spec(parse_spec(written, "f.yaml")).digest == digest
+        for comment in ("# a graph", "# what it takes", "# first", "# the end of unit", "# side by side"):
+            assert written.count(comment) == 1
+        for second in STYLES:
+            again = format_spec(written, "f", second)
+            assert format_spec(again, "f", second) == again
+            assert compile_spec(parse_spec(again, "f.yaml")).digest == digest
+
+
+def test_a_spec_of_blocks_alone_is_formatted():
+    text = "base: other.yaml\nblocks:\n  a:\n    layers: ['CNN|3, 1']\n"
+    assert format_spec(text, "f", "pipes").endswith("    layers:\n      - CNN | 3, 1\n")
+
+
+def test_a_file_of_blocks_that_specs_include_is_formatted():
+    text = (
+        "unit:\n  parameters: {n: int}\n  layers:\n    - CNN|n, 3\ntwo:\n  layers:\n    - {type: unit, n: 4}  # one\n"
+    )
+    expected = "unit:\n  parameters: {n: int}\n  layers:\n    - CNN | n, 3\ntwo:\n  layers:\n    - unit | 4  # one\n"
+    assert format_spec(text, "blocks.yaml", "pipes") == expected
+    assert format_spec(expected, "blocks.yaml", "mapping").endswith("    - {type: unit, n: 4}  # one\n")
+
+
+@pytest.mark.parametrize(
+    ("inside", "message"),
+    [
+        ("      - CNN | 3, (\n", "blocks.a.layers.0: this '(' is never closed"),
+        ("      - &x CNN | 3\n      - *x\n", "blocks.a.layers: line 5 has an anchor"),
+        ("      - Flatten | 3\n", "blocks.a.layers: the size cell holds 3"),
+    ],
+)
+def test_what_is_wrong_in_a_block_is_said_with_its_path(inside, message):
+    text = f"input: 3\nblocks:\n  a:\n    layers:\n{inside}layers: [a]\n"
+    with pytest.raises(SpecError, match=re.escape(message)):
+        format_spec(text, "f", "mapping")
+
+
+@pytest.mark.parametrize("path", ZOO, ids=lambda path: path.stem)
+@pytest.mark.parametrize("style", STYLES)
+def test_the_zoo_in_every_notation_is_the_same_network(path, style):
+    text = path.read_text(encoding="utf-8")
+    written = format_spec(text, str(path), style)
+    assert format_spec(written, str(path), style) == written
+    digests = [compile_spec(parse_spec(each, str(path))).digest for each in (text, written)]
+    assert digests[0] == digests[1]
 
 
 def test_names_in_every_row_align_their_types():

@@ -26,6 +26,7 @@ from netspec.layers import (
     LayerNorm,
     LayerScale,
     MaxPool,
+    MaxUnpool,
     Normalize,
     Pad,
     Permute,
@@ -40,7 +41,7 @@ from netspec.layers import (
     Upsample,
 )
 from netspec.reference import evaluate, interpret
-from tests.cases import LAYER_CASES, chain
+from tests.cases import LAYER_CASES, Case, chain
 
 
 def value(layer, x, **weights):
@@ -125,6 +126,14 @@ def test_conv_transpose_stamps_its_kernel():
 
 def test_max_pool_pads_with_minus_infinity():
     assert value(MaxPool(size=2, padding="same"), [[-3], [-2], [-5]])[:, 0].tolist() == [-2, -5]
+
+
+def test_max_unpool_puts_values_where_the_first_of_the_largest_stood():
+    image = np.array([[1, 3, 2, 2], [3, 0, 2, 2], [-1, -2, 0, 0], [-3, -1, 0, 5]], float)[None, :, :, None]
+    values = np.array([[7, 8], [-9, 6]], float)[None, :, :, None]
+    network = Case("unpool", MaxUnpool(), (2, 2, 1), ((4, 4, 1),)).network()
+    [found] = evaluate(network, {}, {"given_0": values, "given_1": image}).values()
+    assert found[0, :, :, 0].tolist() == [[0, 7, 8, 0], [0, 0, 0, 0], [-9, 0, 0, 0], [0, 0, 0, 6]]
 
 
 def test_avg_pool_counts_pads_only_when_asked():

@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from math import prod
 from pathlib import Path
 from typing import ClassVar, get_args
 
@@ -18,175 +15,23 @@ import pytest
 from netspec.build import Outcome
 from netspec.compile import compile_spec
 from netspec.errors import Position, Problem
-from netspec.layers import (
-    LRN,
-    Activation,
-    AdaptiveAvgPool,
-    AvgPool,
-    BatchNorm,
-    Conv,
-    DepthwiseConv,
-    InstanceNorm,
-    Layer,
-    LayerScale,
-    MaxPool,
-    Normalize,
-    Pad,
-    PixelShuffle,
-    Rescale,
-    RMSNorm,
-    Slice,
-    Split,
-    StochasticDepth,
-)
-from netspec.network import Network, TensorType
-from netspec.report.columns import MB, aligned, duration, table
+from netspec.network import Network
+from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
-from netspec.report.outcome import outcome_text
+from netspec.report.outcome import origin_text, outcome_text
 from netspec.report.page import report_page
 from netspec.report.problems import problems_text, wants_colour
 from netspec.report.progress import build_progress, epoch_text
-from netspec.report.table import layer_text, show_json, show_text, sizes
 from netspec.report.verdict import ADVICE, verify_text
 from netspec.spec.load import load_spec
 from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict, Symptom, Verdict
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
-SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 
 
 def network(name: str) -> Network:
     return compile_spec(load_spec(ROOT / "specs" / f"{name}.yaml"))
-
-
-# The layer table
-
-
-@pytest.mark.parametrize("name", ["fashion-mnist-cnn", "mnist-deep-cnn"])
-def test_table_is_the_golden_one(name: str) -> None:
-    assert show_text(network(name), batch=64) + "\n" == (GOLDEN / f"show-{name}.txt").read_text()
-
-
-def number(text: str) -> int:
-    return 0 if text == "-" else int(text.replace(",", ""))
-
-
-def totals(text: str) -> dict[str, float]:
-    found = re.findall(r"^([A-Z][A-Za-z/ -]*?) {2,}([\d,.]+)$", text, re.MULTILINE)
-    return {name: float(value.replace(",", "")) for name, value in found}
-
-
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-def test_columns_of_the_table_add_up(path: Path) -> None:
-    """Read the printed table back: nothing is computed from the network but what a reader could."""
-    text, batch = show_text(compile_spec(load_spec(path)), batch=64), 64
-    head, body, *_ = text.split("\n\n")
-    rows = [re.split(r"\s{2,}", line) for line in body.splitlines()[2:]]
-    shapes = [[int(size) for size in row[2].split("x")] for row in rows]
-    found = totals(text)
-    assert sum(number(row[3]) for row in rows) == found["Total params"]
-    assert found["Trainable params"] + found["Non-trainable params"] == found["Total params"]
-    assert sum(number(row[4]) for row in rows) == found["MACs per sample"]
-    assert all(
-        float(row[5].replace(",", "")) == pytest.approx(prod(s) / 256, abs=0.006)
-        for row, s in zip(rows, shapes, strict=True)
-    )
-    given = prod(int(size) for size in re.search(r"input ([\dx]+) ->", head)[1].split("x"))
-    assert found["Input size"] == pytest.approx(batch * given * 4 / MB, abs=0.006)
-    assert found["Forward/backward pass"] == pytest.approx(2 * batch * sum(map(prod, shapes)) * 4 / MB, abs=0.006)
-    assert found["Params size"] == pytest.approx(found["Total params"] * 4 / MB, abs=0.006)
-    parts = found["Input size"] + found["Forward/backward pass"] + found["Params size"]
-    assert found["Estimated total size"] == pytest.approx(parts, abs=0.02)
-
-
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-def test_table_fits_a_terminal(path: Path) -> None:
-    """80 columns; rows in blocks have long names, and large networks large numbers."""
-    network = compile_spec(load_spec(path))
-    columns = 80 if not network.uses and network.macs < 10**9 else 120
-    assert max(map(len, show_text(network, batch=128).splitlines())) <= columns
-
-
-def test_published_sizes_of_a_batch_of_64() -> None:
-    """The summary that was published listed five rows; for those, ours gives the 4.09 MB that it printed."""
-    found = network("fashion-mnist-cnn")
-    ours = sizes(found, batch=64)
-    assert f"{ours['Input size'] / MB:.2f}" == "0.19"
-    assert f"{ours['Params size'] / MB:.2f}" == "0.08"
-    listed = {"conv_1", "conv_2", "spatial_dropout_1", "dense_1", "dense_2"}
-    passes = sum(2 * 64 * 4 * row.output.size for row in found.rows if row.name in listed)
-    assert f"{passes / MB:.2f}" == "4.09"
-    assert ours["Forward/backward pass"] > passes
-
-
-def test_json_has_exactly_the_promised_keys() -> None:
-    found = show_json(network("cifar10-cnn"))
-    assert list(found) == ["name", "rows", "totals"]
-    assert {tuple(row) for row in found["rows"]} == {
-        ("name", "kind", "output", "parameters", "trainable", "non_trainable", "macs")
-    }
-    assert found["totals"] == {"parameters": 91146, "trainable": 90826, "non_trainable": 320, "macs": 4516480}
-    assert found["rows"][0] == {
-        "name": "conv_1",
-        "kind": "Conv",
-        "output": [30, 30, 32],
-        "parameters": 896,
-        "trainable": 896,
-        "non_trainable": 0,
-        "macs": 30 * 30 * 32 * 27,
-    }
-    for key, total in found["totals"].items():
-        assert sum(row[key] for row in found["rows"]) == total
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape", "text"),
-    [
-        (Conv(filters=8, kernel=3), (8, 8, 3), "Conv 8, 3x3"),
-        (Conv(filters=8, kernel=(3, 5), stride=2, bias=False), (8, 8, 4), "Conv 8, 3x5, stride 2, no bias"),
-        (Conv(filters=8, kernel=3, stride=2, padding="same"), (8, 8, 3), "Conv 8, 3x3, stride 2, pad 0+1"),
-        (Conv(filters=8, kernel=3, stride=(2, 1)), (8, 8, 3), "Conv 8, 3x3, stride 2x1"),
-        (Conv(filters=6, kernel=(3, 5), padding="same", groups=3), (8, 8, 6), "Conv 6, 3x5, pad (1, 2), groups 3"),
-        (Conv(filters=8, kernel=3, padding="causal", dilation=2), (9, 2), "Conv 8, 3, pad 4+0, dilation 2"),
-        (DepthwiseConv(kernel=3, multiplier=2), (8, 8, 3), "DepthwiseConv 3x3, multiplier 2"),
-        (MaxPool(), (8, 8, 3), "MaxPool 2x2"),
-        (MaxPool(size=3, stride=2), (8, 8, 3), "MaxPool 3x3, stride 2"),
-        (AvgPool(padding=1, count_include_pad=True), (8, 8, 3), "AvgPool 2x2, pad 1, count include pad"),
-        (BatchNorm(epsilon=1e-5), (8, 8, 3), "BatchNorm"),
-        (BatchNorm(center=False), (8, 8, 3), "BatchNorm no center"),
-        (MaxPool(size=3, stride=2, ceil=True), (8, 7, 3), "MaxPool 3x3, stride 2, ceil"),
-        (MaxPool(size=3, stride=2, ceil=True), (9, 7, 3), "MaxPool 3x3, stride 2"),
-        (AdaptiveAvgPool(size=(3, 1)), (8, 8, 3), "AdaptiveAvgPool 3x1"),
-        (InstanceNorm(scale=False), (8, 8, 3), "InstanceNorm no scale"),
-        (RMSNorm(), (8, 8, 3), "RMSNorm"),
-        (LayerScale(), (8, 8, 3), "LayerScale"),
-        (LRN(size=3, k=2.0), (8, 8, 3), "LRN 3, k 2"),
-        (StochasticDepth(rate=0.1), (8, 8, 3), "StochasticDepth 0.1"),
-        (Pad(padding=((1, 2), (0, 0))), (8, 8, 3), "Pad (1+2, 0)"),
-        (Pad(padding=2, mode="reflect"), (8, 8, 3), "Pad 2, mode reflect"),
-        (Slice(begin=-2), (8, 8, 3), "Slice 1, 3, axis 3"),
-        (Split(parts=4, index=1, axis=1), (8, 8, 3), "Split 4, 1, axis 1"),
-        (PixelShuffle(size=2), (8, 8, 4), "PixelShuffle 2"),
-        (Rescale(), (8, 8, 3), "Rescale 0.003922"),
-        (Normalize(mean=(0.1, 0.2, 0.3)), (8, 8, 3), "Normalize mean (0.1, 0.2, 0.3)"),
-        (Activation(function="elu", alpha=0.5), (3,), "elu(0.5)"),
-        (Activation(function="elu"), (3,), "elu"),
-        (Activation(function="leaky_relu", slope=0.0), (3,), "leaky_relu(0)"),
-        (Activation(function="gelu", approximate="tanh"), (3,), "gelu(tanh)"),
-    ],
-)
-def test_a_layer_says_what_distinguishes_it(layer: Layer, shape: tuple[int, ...], text: str) -> None:
-    assert layer_text(layer.resolve((TensorType(shape),))) == text
-
-
-def test_show_loads_neither_numpy_nor_rich() -> None:
-    code = (
-        "import sys, netspec.report.table, netspec.report.problems\n"
-        "print(sorted({'numpy', 'rich', 'matplotlib', 'torch', 'keras', 'onnx'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 # Columns
@@ -567,3 +412,21 @@ def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
     assert "On 359 test images\n  accuracy  99.16%" in text
     assert text.endswith("build/x/report.html: ran weights, verify")
     assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"
+
+
+# Where weights are from
+
+
+def test_trained_weights_say_what_they_began_with():
+    train = {
+        "loss": "cross_entropy", "epochs": 3, "batch_size": 8, "monitor": "val_loss", "schedule": {"name": "cosine"},
+        "optimizer": {"name": "adam", "learning_rate": 0.01},
+    }  # fmt: skip
+    origin = {
+        "trained": True, "trainer": "torch", "seed": 5, "train": train, "data": {"source": None, "folder": "photos"},
+        "imported": {"file": "base.pt", "sha256": "", "all": False},
+    }  # fmt: skip
+    said = origin_text(origin)
+    assert said.startswith("Trained with torch on photos: 3 epochs, batches of 8, cross_entropy, adam")
+    assert said.endswith("the initial weights were the base's from base.pt and the others drawn from seed 5.")
+    assert "initial weights" not in origin_text({**origin, "imported": {}})

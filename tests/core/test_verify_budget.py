@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from netspec.compile import compile_spec
 from netspec.layers import (
     Activation,
     AdaptiveAvgPool,
@@ -19,11 +20,13 @@ from netspec.layers import (
     MaxPool,
     Rescale,
     RMSNorm,
+    Slice,
 )
 from netspec.reference import evaluate, evaluate_node, interpret
-from netspec.verify.budget import budget, gate, norms, predict
+from netspec.spec.load import parse_spec
+from netspec.verify.budget import budget, gate, norms, predict, rounding_decides
 from netspec.verify.compare import compare
-from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_GATE, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
 from netspec.verify.settings import HARD, VerifySettings
 from tests.cases import LAYER_CASES, chain, first
@@ -116,9 +119,63 @@ def test_cancelling_results_are_granted_what_their_terms_round():
     assert predicted[0] > 1e3 * UNIT
 
 
+def test_products_that_are_added_one_after_the_other_are_granted_their_rounding():
+    spec = parse_spec("input: 432\nlayers:\n  - flat: Flatten\n  - Dot | - | - | from=[flat, flat]\n", "dot.yaml")
+    network = compile_spec(spec)
+    inputs = hard_inputs(network, 4, seed=3)
+    reference = evaluate(network, {}, inputs)
+    predicted = predict(network, {}, inputs, reference)
+    row = network.rows[-1].name
+    summed = np.add.accumulate(np.square(inputs["input"]), axis=1, dtype=np.float32)[:, -1:]
+    granted = budget(reference[row], predicted[row])
+    assert (norms(summed - reference[row]) <= granted).all()
+    assert (granted <= 1e-4 * np.maximum(norms(reference[row]), 1e-30)).all()
+
+
+def test_what_is_too_small_for_float32_may_be_zero():
+    network = chain("small", (1, 2), Activation(function="softmax"), Slice(begin=1), Rescale(scale=64.0))
+    inputs = {"input": np.array([[[0.0, -131.0]], [[0.0, -60.0]]], np.float32)}
+    reference = evaluate(network, {}, inputs)
+    predicted = predict(network, {}, inputs, reference)
+    for row in ("slice_1", "rescale_1"):
+        too_small, small = budget(reference[row], predicted[row]) / norms(reference[row])
+        assert too_small > 1
+        assert small < 1e-3
+
+
+def test_what_rounding_decides_is_granted_in_float64_too():
+    # On a constant image every window is a tie, which the rounding of the sums before it breaks in some order.
+    text = """
+input: 8x8x2
+layers:
+  - conv: CNN | 3, 3 | - | padding=same
+  - pool: MaxPool | 2
+  - MaxUnpool | 2 | - | from=[pool, conv]
+"""
+    network = compile_spec(parse_spec(text, "unpool.yaml"))
+    assert rounding_decides(network)
+    assert not any(map(rounding_decides, NETWORKS.values()))
+    weights, inputs = biting_weights(network, seed=1), hard_inputs(network, 4, seed=1)
+    reference = evaluate(network, weights, inputs)
+    double = predict(network, weights, inputs, reference, unit=FLOAT64_UNIT)
+    row = network.rows[-1].name
+    granted = gate(reference[row], double[row], FLOAT64_UNIT) / np.maximum(norms(reference[row]), 1e-300)
+    constant = sample_names(4).index("constant")
+    assert granted[constant] > 0.1
+    assert granted[:4].max() == pytest.approx(FLOAT64_GATE), "nothing is granted where there are no ties"
+
+
 LONG = {
     "mean square": (chain("wide", (20_000,), RMSNorm(scale=False)), lambda x: x / np.sqrt(summed(x * x) / x.size)),
     "mean": (chain("window", (200, 101, 1), AdaptiveAvgPool(size=1)), lambda x: summed(x) / x.size),
+    "probabilities": (
+        chain("classes", (20_000,), Activation(function="softmax")),
+        lambda x: np.exp(x) / summed(np.exp(x)),
+    ),
+    "logarithms": (
+        chain("logarithms", (20_000,), Activation(function="log_softmax")),
+        lambda x: x - np.log(summed(np.exp(x))),
+    ),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from math import prod
+
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
@@ -109,6 +111,33 @@ def windows_along(axis: int, size: int, parts: int, function: str) -> str:
     window = f"{':, ' * axis}{size} * i // {parts} : -(-{size} * (i + 1) // {parts})"
     reduced = f"ops.{function}({{x}}[{window}], axis={axis}, keepdims=True)"
     return f"ops.concatenate([{reduced} for i in range({parts})], axis={axis})"
+
+
+@rules(MaxUnpool)
+def max_unpool(layer: MaxUnpool, node: Node) -> Realisation:
+    """The pixels of every window on an axis of their own, where argmax takes the first of equal values."""
+    channels, windows, count = node.output.channels, layer.windows(node.output), prod(layer.size)
+    rank = len(windows)
+    # Axes: the batch, window and pixel of every spatial axis in turn, the channels; gathered, all windows first.
+    apart = (-1, *(size for axis in zip(windows, layer.size, strict=True) for size in axis), channels)
+    gathered = (0, *range(1, 2 * rank, 2), 2 * rank + 1, *range(2, 2 * rank + 1, 2))
+    back = tuple(sorted(range(2 * rank + 2), key=gathered.__getitem__))
+
+    def turned(given: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> Compute:
+        code = f"ops.transpose(ops.reshape({given}, {literal(shape)}), {literal(axes)})"
+        return Compute(code, ("reshape", "transpose"))
+
+    pixels = literal((-1, *windows, channels, count))
+    first = Compute(f"ops.argmax(ops.reshape({{x}}, {pixels}), axis=-1)", ("reshape", "argmax"))
+    here = (turned("{1}", apart, gathered), first, Compute(f"ops.one_hot({{x}}, {count})", ("one_hot",)))
+    return Realisation(
+        (
+            Aside(here, "_here", why="1 where a window is largest, for the first time; 0 elsewhere"),
+            Compute("ops.expand_dims({0}, -1) * {aside}", ("expand_dims", "multiply")),
+            turned("{x}", (-1, *windows, channels, *layer.size), back),
+            Compute(f"ops.reshape({{x}}, {literal((-1, *node.output.shape))})", ("reshape",)),
+        )
+    )
 
 
 @rules(GlobalMaxPool)

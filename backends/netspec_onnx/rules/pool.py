@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
 
-from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 from netspec_onnx.rules.conv import begins_then_ends
 from netspec_onnx.rules.shape import padded
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def _window(layer: MaxPool | AvgPool) -> dict[str, Any]:
@@ -94,6 +99,40 @@ def _by_slices(scope: Scope, given: Value, layer: AdaptiveMaxPool | AdaptiveAvgP
 
 def _resized(type_: TensorType, axis: int, size: int) -> TensorType:
     return TensorType((*type_.shape[:axis], size, *type_.shape[axis + 1 :]))
+
+
+@rules(MaxUnpool)
+def max_unpool(layer: MaxUnpool, node: Node) -> Emission:
+    """The pixels of every window on an axis of their own, where ArgMax takes the first of equal values."""
+    channels, windows, count = node.output.channels, layer.windows(node.output), prod(layer.size)
+    rank = len(windows)
+    # Axes: the batch, the channels, then window and pixel of every spatial axis in turn; gathered, all windows first.
+    apart = (channels, *(size for axis in zip(windows, layer.size, strict=True) for size in axis))
+    gathered = (0, 1, *range(2, 2 * rank + 2, 2), *range(3, 2 * rank + 2, 2))
+    back = tuple(sorted(range(2 * rank + 2), key=gathered.__getitem__))
+
+    def build(scope: Scope, values: Value, image: Value) -> Value:
+        def step(op_type: str, part: str, *inputs: ir.Value, shape: tuple[int, ...], **attributes: Any) -> ir.Value:
+            return scope.emit(op_type, inputs, f"{node.name}/{part}", shape, **attributes)
+
+        def shaped(given: ir.Value, part: str, *shape: int) -> ir.Value:
+            return step("Reshape", part, given, scope.integers(f"{part}/shape", (0, *shape)), shape=shape, allowzero=0)
+
+        pixels = shaped(image.ir, "apart", *apart)
+        pixels = step("Transpose", "gathered", pixels, shape=(channels, *windows, *layer.size), perm=gathered)
+        pixels = shaped(pixels, "pixels", channels, *windows, count)
+        place = scope.emit("ArgMax", [pixels], f"{node.name}/place", axis=rank + 2, keepdims=1, select_last_index=0)
+        scope.graph.state(place, (channels, *windows, 1), "INT64")
+        here = scope.emit("Equal", [place, scope.integers("places", range(count))], f"{node.name}/here")
+        scope.graph.state(here, (channels, *windows, count), "BOOL")
+        single, zero = shaped(values.ir, "single", channels, *windows, 1), scope.constant("zero", 0.0)
+        spread = step("Where", "spread", here, single, zero, shape=(channels, *windows, count))
+        spread = shaped(spread, "spread_gathered", channels, *windows, *layer.size)
+        spread = step("Transpose", "spread_apart", spread, shape=apart, perm=back)
+        shape = scope.integers("shape", (0, channels, *node.output.spatial))
+        return scope.op("Reshape", replace(image, ir=spread), shape, allowzero=0)
+
+    return Emission(build, "first")
 
 
 def _global(op_type: str, keepdims: bool) -> Emission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
 from netspec.source import Default, alike, unless
 from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
@@ -63,6 +63,14 @@ def adaptive_max_pool(layer: AdaptiveMaxPool, node: Node) -> Line:
 def adaptive_avg_pool(layer: AdaptiveAvgPool, node: Node) -> Line:
     """The mean of each window."""
     return Line({"first": call(f"F.adaptive_avg_pool{len(layer.size)}d", "{x}", alike(layer.size))})
+
+
+@rules(MaxUnpool)
+def max_unpool(layer: MaxUnpool, node: Node) -> Line:
+    """The places that the pool finds; of equal values it takes the first."""
+    rank, size = len(layer.size), alike(layer.size)
+    places = call(f"F.max_pool{rank}d", "{1}", size, return_indices=True)
+    return Line({"first": call(f"F.max_unpool{rank}d", "{0}", f"{places}[1]", size)})
 
 
 def reduced(function: str, node: Node, keepdims: bool) -> Line:

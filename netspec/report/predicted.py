@@ -1,0 +1,154 @@
+"""What a network said of each sample: the classes it holds for likely, or its numbers, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netspec.layers import Activation, Dropout, Flatten, Reshape
+from netspec.network import Network
+from netspec.report.columns import aligned
+from netspec.report.outcome import origin_text
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
+    from netspec.predict import Known, Predicted
+
+MAX_SHOWN = 100
+"""How many samples are shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One of the classes: its number, its name where it has one, and its probability, or a value that is none."""
+
+    index: int
+    name: str | None
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The range of an output that has several positions."""
+
+    shape: tuple[int, ...]
+    least: float
+    most: float
+    mean: float
+
+
+def predicted_text(
+    predicted: Predicted, network: Network, classes: Sequence[str], top: int, backend: str, known: Known
+) -> str:
+    """The likeliest classes of every sample, then on what and from where."""
+    parts = []
+    for number, name in enumerate(predicted.names[:MAX_SHOWN]):
+        for output, values in predicted.outputs.items():
+            title = name if len(predicted.outputs) == 1 else f"{name}: {output}"
+            parts.append("\n".join([title, *_lines(network, output, values[number], classes, top)]))
+    count = len(predicted.names)
+    if count > MAX_SHOWN:
+        parts.append(f"and {count - MAX_SHOWN:,} more; --output FILE.npy writes them all")
+    samples = f"{count:,} sample{'s' * (count != 1)}"
+    parts.append(f"{samples} on {backend}, weights of {known.file}\n{_origin(known)}".rstrip())
+    return "\n\n".join(parts)
+
+
+def predicted_json(
+    predicted: Predicted, network: Network, classes: Sequence[str], top: int, backend: str, known: Known
+) -> dict[str, Any]:
+    """The same as plain data; what is not finite is null."""
+    return {
+        "network": network.name,
+        "backend": backend,
+        "weights": str(known.file),
+        "samples": [
+            {
+                "input": name,
+                "outputs": {
+                    output: _plain(network, output, values[number], classes, top)
+                    for output, values in predicted.outputs.items()
+                },
+            }
+            for number, name in enumerate(predicted.names)
+        ],
+    }
+
+
+def written_text(path: Path, outputs: Mapping[str, Array]) -> str:
+    """Which arrays a file was given."""
+    shapes = [f"{array.dtype} {'x'.join(map(str, array.shape))}" for array in outputs.values()]
+    if path.suffix == ".npz":
+        shapes = [f"{name} {shape}" for name, shape in zip(outputs, shapes, strict=True)]
+    return f"{path}: {', '.join(shapes)}"
+
+
+def activations_text(path: Path, row: str, values: Array) -> str:
+    """What a picture of a row's channels shows, in a line."""
+    import numpy as np
+
+    flat = values.reshape(-1, values.shape[-1])
+    dead = int((flat.max(axis=0) == flat.min(axis=0)).sum()) if len(flat) > 1 else 0
+    said = f"{row} {'x'.join(map(str, values.shape))}, from {np.min(values):.4g} to {np.max(values):.4g}"
+    same = f", {dead} of {values.shape[-1]} channels with one value everywhere" if dead else ""
+    return f"{path}: {said}{same}"
+
+
+def is_probability(network: Network, output: str) -> bool:
+    """Whether an output is what a Softmax or Sigmoid gave, perhaps in another shape."""
+    nodes = {node.name: node for node in network.nodes}
+    node = nodes.get(network.outputs[output])
+    while node is not None and isinstance(node.layer, (Dropout, Flatten, Reshape)):
+        node = nodes.get(node.inputs[0])
+    return node is not None and isinstance(node.layer, Activation) and node.layer.function in ("softmax", "sigmoid")
+
+
+def ranked(network: Network, output: str, values: Array, classes: Sequence[str], top: int) -> list[Ranked] | Summary:
+    """The classes with the highest of one sample's values [*shape], the first of equals first.
+
+    A single probability with the names of two classes is that of the second. A value with several positions is no
+    classification and is summed up.
+    """
+    import numpy as np
+
+    flat = np.asarray(values, np.float64).reshape(-1)
+    if values.ndim > 1 and flat.size != values.shape[-1]:
+        return Summary(values.shape, float(flat.min()), float(flat.max()), float(flat.mean()))
+    if flat.size == 1 and len(classes) == 2 and is_probability(network, output):
+        flat = np.array([1 - flat[0], flat[0]])
+    order = np.argsort(-flat, kind="stable")[:top]
+    names = classes if len(classes) == flat.size else None
+    return [Ranked(int(index), names[index] if names else None, float(flat[index])) for index in order]
+
+
+def _lines(network: Network, output: str, values: Array, classes: Sequence[str], top: int) -> list[str]:
+    found = ranked(network, output, values, classes, top)
+    if isinstance(found, Summary):
+        shape = "x".join(map(str, found.shape))
+        return [f"  {shape}, from {found.least:.4g} to {found.most:.4g}, mean {found.mean:.4g}"]
+    likely = is_probability(network, output)
+    rows = [
+        [f"  {each.value:.2%}" if likely else f"  {each.value:.6g}", each.name or f"output {each.index}"]
+        for each in found
+    ]
+    return aligned(rows, right=(0,))
+
+
+def _plain(network: Network, output: str, values: Array, classes: Sequence[str], top: int) -> dict[str, Any]:
+    found = ranked(network, output, values, classes, top)
+    if isinstance(found, Summary):
+        shape = list(found.shape)
+        return {"shape": shape, "min": _finite(found.least), "max": _finite(found.most), "mean": _finite(found.mean)}
+    measure = "probability" if is_probability(network, output) else "value"
+    return {"top": [{"index": each.index, "class": each.name, measure: _finite(each.value)} for each in found]}
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _origin(known: Known) -> str:
+    return origin_text(known.facts) if known.facts is not None else ""

@@ -1,0 +1,59 @@
+"""Which samples are compared: all of them, or of a costly network those that bring most to light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netspec.network import Network
+from netspec.reference.table import Array
+from netspec.verify.budget import MANY
+from netspec.verify.gates import DRAWS
+from netspec.verify.inputs import hard_inputs, sample_names
+from netspec.verify.settings import VerifySettings
+
+FIRST = ("normal 1", "ramp", "offset", "wide", "zeros", "large", "normal 2", "constant", "tiny", "normal 3")
+"""The order in which a costly network's samples are chosen."""
+LEAST = 2
+"""Samples that every network is compared with."""
+WORK = 30e9
+"""What all samples of a network may cost, in products; the noisy runs of each cost as much, many times."""
+FEW_DRAWS = 4
+"""Noisy runs of a costly network: where no row has few numbers, each run averages over many roundings by itself."""
+WORK_OF_A_VALUE = 300
+"""Disturbing a value by noise and comparing it takes as long as so many products."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is compared: names for people, and a batch for every input."""
+
+    names: tuple[str, ...]
+    inputs: Mapping[str, Array]
+    artefact_inputs: Mapping[str, Array]
+    """The first of them, which the exported files are given."""
+    draws: int = DRAWS
+    """Noisy runs that predict what rounding costs."""
+
+
+def choose_samples(network: Network, settings: VerifySettings) -> Samples:
+    """The samples that the settings ask for; of a costly network fewer, unless they ask for a number."""
+    names = sample_names(settings.inputs)
+    inputs = hard_inputs(network, settings.inputs, settings.seed)
+    count = samples_within(network, settings)
+    if count >= len(names):
+        return Samples(names, inputs, inputs)
+    chosen = [names.index(name) for name in FIRST[:count]]
+    kept = {name: batch[chosen] for name, batch in inputs.items()}
+    first = {name: batch[:1] for name, batch in kept.items()}
+    draws = FEW_DRAWS if min(row.output.size for row in network.rows) >= MANY else DRAWS
+    return Samples(tuple(names[index] for index in chosen), kept, first, draws)
+
+
+def samples_within(network: Network, settings: VerifySettings) -> int:
+    """How many samples are compared."""
+    if "inputs" in settings.model_fields_set:
+        return settings.samples
+    values = sum(node.output.size for node in network.nodes)
+    work = network.macs + WORK_OF_A_VALUE * values
+    return max(LEAST, min(settings.samples, int(WORK // max(work, 1))))

@@ -32,6 +32,7 @@ from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, Stage, key_of, read_stages
+from netspec.training.checkpoint import CheckpointFile
 from netspec.verify import verify
 from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("torch", "keras", "onnx")
 SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
+CHECKPOINT = "checkpoint.safetensors"
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
@@ -176,6 +178,8 @@ class _Run(AbstractContextManager["_Run"]):
         self.folder, self.progress = folder, progress
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
+        self.training: Worker | None = None
+        """The worker that trains, while it does."""
         self._closing = ExitStack()
         self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
         self.versions = {"netspec": __version__}
@@ -193,6 +197,11 @@ class _Run(AbstractContextManager["_Run"]):
         self._closing.close()
 
     def _interrupt(self, *_: object) -> None:
+        if self.training is not None:
+            # Once: it ends after the step under way, with a checkpoint. Who asks again does not want to wait.
+            worker, self.training = self.training, None
+            worker.interrupt()
+            return
         # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
         for worker in list(self.workers.values()):
             worker.kill()
@@ -325,6 +334,7 @@ class _Run(AbstractContextManager["_Run"]):
 
         if self._trained_already(key, settings):
             return
+        checkpoint = CheckpointFile(self.folder.path / CHECKPOINT, key)
 
         def write(folder: Path) -> None:
             from netspec.data import load as load_data
@@ -333,7 +343,7 @@ class _Run(AbstractContextManager["_Run"]):
 
             dataset = load_data(data, self.network, self.near, self.spec.preprocess)
             network = trained_network(self.spec, self.network)
-            worker = self.worker(trainer, {})
+            self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(
                 "train",
                 progress=self.progress,
@@ -342,7 +352,9 @@ class _Run(AbstractContextManager["_Run"]):
                 dataset=dataset,
                 settings=settings,
                 device=self.options.device,
+                checkpoint=checkpoint,
             )
+            self.training = None
             save(folder / WEIGHTS, weights, self.network)
             write_history(folder / HISTORY, history)
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
@@ -356,6 +368,7 @@ class _Run(AbstractContextManager["_Run"]):
             del self.workers[trainer]
 
         self._stage("weights", key, write, facts=facts)
+        checkpoint.discard()
 
     @property
     def near(self) -> Path:

@@ -22,6 +22,7 @@ from typing import IO, Any, Self
 
 from netspec.backend import Progress, find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
+from netspec.interrupt import listen
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
@@ -112,6 +113,10 @@ class Worker:
         lines = "\n    ".join(said.splitlines()[-8:])
         return f"the {self.backend} worker {how}" + (f"; it last said:\n    {lines}" if lines else "")
 
+    def interrupt(self) -> None:
+        """Ask the call under way to end where nothing is lost."""
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         """End the process at once; a call under way in another thread ends with WorkerDied."""
         self._process.kill()
@@ -189,4 +194,5 @@ def _end_with_parent(parent: int) -> None:
 def main() -> None:
     """The worker's own program: the backend's name and the pipe for answers are its arguments."""
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
+    listen()
     serve(sys.argv[1], os.fdopen(int(sys.argv[2]), "wb"))

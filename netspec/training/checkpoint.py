@@ -22,18 +22,24 @@ FORMAT = "1"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a training needs to go on after `step` steps of epoch `epoch`, as if it had never stopped.
+    """What a training needs to go on after `step` steps of epoch `epoch`, or with 0 after all of it, as if it had never
+    stopped.
 
     `arrays` are the backend's own: weights, optimiser slots, random state, sums of the epoch so far. `facts` are
     JSON: the history of the epochs that ended, and what else is no array.
     """
 
     epoch: int
-    """The epoch under way, counted from 1."""
+    """The epoch under way, counted from 1, or the one that has ended."""
     step: int
-    """How many of its steps are done."""
+    """How many of its steps are done; 0 where it has ended."""
     arrays: Mapping[str, Array] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 class CheckpointFile:

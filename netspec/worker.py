@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import pickle
@@ -23,6 +24,8 @@ from typing import IO, Any, Self
 from netspec.backend import Progress, find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
 from netspec.interrupt import listen
+from netspec.memory import fits_together
+from netspec.network import Network
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
@@ -175,6 +178,16 @@ def serve(name: str, answers: IO[bytes]) -> None:
 
             summary = f"the {name} backend failed in {method}: {type(error).__name__}: {error}"
             send("error", WorkerFailed(summary, traceback.format_exc()))
+        finally:
+            _let_go(arguments)
+
+
+def _let_go(arguments: dict[str, Any]) -> None:
+    """Hold no weights and no model of a large network until the next call, while other processes need the memory."""
+    network = arguments.get("network")
+    arguments.clear()
+    if isinstance(network, Network) and not fits_together(network):
+        gc.collect()  # frameworks' models refer to themselves in circles
 
 
 def _load(name: str) -> Any:

@@ -19,10 +19,8 @@ def test_check_annotates_every_problem_at_its_place(run: Run, tmp_path):
     status, out, err = run("check", path, "--format", "github")
     assert status == 2
     first, second = out.splitlines()
-    assert (
-        first
-        == f"::error file={path},line=3,col=11,title=netspec::layers.0: unknown layer kind 'CNNN'%0Ahint: did you mean 'CNN'?"
-    )
+    what = "layers.0: unknown layer kind 'CNNN'%0Ahint: did you mean 'CNN'?"
+    assert first == f"::error file={path},line=3,col=11,title=netspec::{what}"
     assert second.startswith(f"::error file={path},line=5,col=11,title=netspec::layers.2.units: ")
     assert err.count(str(path)) == 2, "people read the same as text"
 
@@ -53,7 +51,8 @@ def test_a_difference_is_annotated_at_its_row():
         network="net", passed=False, parameters=259, trainable=259, non_trainable=0, samples=(), backends=(torch,)
     )
     assert verdict_github(verdict, network, "net.yaml").splitlines() == [
-        "::error file=net.yaml,line=3,col=5,title=netspec%3A torch value::row 'conv': float64 error 1e-3, 50%25 of it%0Aat [0]",
+        "::error file=net.yaml,line=3,col=5,title=netspec%3A torch value::"
+        "row 'conv': float64 error 1e-3, 50%25 of it%0Aat [0]",
         "::error file=net.yaml,line=1,col=1,title=netspec%3A torch file::net.py is not as it was written",
     ]
 

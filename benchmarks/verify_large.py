@@ -5,7 +5,8 @@
 Wall time and memory of `netspec build --no-train` into a fresh folder: weights, sources and files of every backend,
 every row and file compared, the report. Against it the time that a framework needs to build the same model and run it
 once in float32 and once in float64, for as many samples, in a process of its own: the official model of
-keras.applications, and for PyTorch, which brings none, the module that netspec emits. At most 1.3 times the slower, 6 GiB.
+keras.applications, and for PyTorch, which brings none, the module that netspec emits. At most 1.3 times the slower,
+and 6 GiB.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
     python benchmarks/zoo_speed.py [NAME...]
 
 PyTorch: the emitted module against the one below, written as model libraries have it. Keras: the emitted model against
-that of keras.applications. ONNX Runtime: our file against torch.onnx.export's of the module below. The two have the same
-weights and run in turns, in one process, on the CPU; printed are the medians over the pairs of ours / theirs: at most
-1.03.
+that of keras.applications. ONNX Runtime: our file against torch.onnx.export's of the module below. The two have the
+same weights and run in turns, in one process, on the CPU; printed are the medians over the pairs of ours / theirs: at
+most 1.03.
 """
 
 from __future__ import annotations
@@ -230,9 +230,7 @@ def _by_hand(network: Network, weights: Any) -> None:
 
 def _worker(side: str) -> Worker:
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    return Worker(
-        f"{Path(__file__).stem}:{side}", {"PYTHONPATH": str(Path(__file__).parent), "CUDA_VISIBLE_DEVICES": ""}
-    )
+    return Worker(f"{Path(__file__).stem}:{side}", {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""})
 
 
 def report(name: str, what: str, ours: Sequence[float], theirs: Sequence[float]) -> None:

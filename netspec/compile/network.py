@@ -145,14 +145,16 @@ def _check_sections(spec: Spec, network: Network) -> None:
         hint = "say with `preprocess: {...}` what an artefact is to do with pixels"
         problems.append(Problem("there is no section preprocess", hint, "export.preprocessing"))
     if spec.train is not None:
-        from netspec.training.loss import loss_input
+        from netspec.training.loss import check_loss
+        from netspec.training.phases import phases_of
 
         if spec.data is None:
             problems.append(Problem("training needs data", "add for example `data: digits`", "train"))
-        try:
-            loss_input(network, spec.train.loss)
-        except SpecError as error:
-            problems.extend(error.problems)
+        for check in (lambda train: check_loss(network, train.loss), lambda train: list(phases_of(network, train))):
+            try:
+                check(spec.train)
+            except SpecError as error:
+                problems.extend(error.problems)
     if problems:
         raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
 

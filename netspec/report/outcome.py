@@ -56,7 +56,7 @@ def origin_text(origin: Mapping[str, Any]) -> str:
         return f"Initial weights, {initial}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
-    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
     begun = f"; the initial weights were {initial}" if imported else ""
     where = data.get("source") or data["folder"]
     return (

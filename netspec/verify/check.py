@@ -61,7 +61,7 @@ def check(
             reference: Future[Reference] = Future()
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:
-                reference.set_result(_reference(network, biting, piece.inputs, settings.seed))
+                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             except BaseException as error:
                 reference.set_exception(error)
                 raise
@@ -71,7 +71,7 @@ def check(
 
     def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
         piece = next(each for each in reversed(pieces) if each.start <= found.sample)
-        reference = _reference(network, biting, piece.inputs, settings.seed)
+        reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
         given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
         return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
 
@@ -88,12 +88,15 @@ def check(
     )
 
 
-def _reference(network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int) -> Reference:
+def _reference(
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int, draws: int
+) -> Reference:
     """What the reference computes for every row, and how far rounding may lead away from it."""
     values = evaluate(network, weights, inputs)
-    predicted = predict(network, weights, inputs, values, seed)
+    predicted = predict(network, weights, inputs, values, seed, draws)
     if rounding_decides(network):
-        return Reference(values, predicted, predict(network, weights, inputs, values, seed, unit=FLOAT64_UNIT))
+        again = predict(network, weights, inputs, values, seed, draws, unit=FLOAT64_UNIT)
+        return Reference(values, predicted, again)
     return Reference(values, predicted)
 
 
@@ -108,5 +111,5 @@ def _outputs(
         for node, value in interpret(network, weights, samples.artefact_inputs)
         if node.name in rows and node.row in ends.values()
     }
-    predicted = predict(network, weights, samples.artefact_inputs, own, seed)
+    predicted = predict(network, weights, samples.artefact_inputs, own, seed, samples.draws)
     return {name: own[row] for name, row in ends.items()}, {name: predicted[row] for name, row in ends.items()}

@@ -24,6 +24,7 @@ from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
+from netspec.golden import check_golden
 from netspec.initial import Start
 from netspec.layers import Activation
 from netspec.memory import check_memory, fits_together
@@ -108,6 +109,8 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if settings.train_steps:
         _check_lockstep(spec, network, options)
     check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
+    if options.until == "report":
+        check_golden(spec, network)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     if options.weights is not None and options.seed is not None and not trains:

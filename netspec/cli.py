@@ -7,7 +7,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -16,13 +16,11 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.errors import BackendError, NetspecError, Problem, SpecError, Used  # noqa: E402
+from netspec.console import complain, hush, say, say_json  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from netspec.build import Options
-    from netspec.network import Network
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -46,6 +44,14 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
+
+
+class Report(StrEnum):
+    """How what is wrong with a spec is printed."""
+
+    text = "text"
+    json = "json"
+    github = "github"
 
 
 class Drawing(StrEnum):
@@ -89,6 +95,14 @@ Output = Annotated[
     Format,
     typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
 ]
+Findings = Annotated[
+    Report,
+    typer.Option(
+        "--format",
+        callback=_remember,
+        help="Text for people, one JSON document, or text with annotations for GitHub Actions.",
+    ),
+]
 Targets = Annotated[
     str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
 ]
@@ -108,24 +122,25 @@ WeightsFile = Annotated[
 
 
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Output = Format.text) -> None:
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Findings = Report.text) -> None:
     """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
+    from netspec.compile.checked import checked
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        for name, found in _checked(path, set_, variant):
+        for name, found in checked(path, set_ or [], variant):
             if isinstance(found, SpecError):
                 status = max(status, found.exit_code)
                 results.append(refused_json(path, found, name))
-                if format_ is Format.text:
-                    _show_error(found)
+                if format_ is not Report.json:
+                    _show_error(found, format_)
             else:
                 results.append(checked_json(path, found, name))
-                if format_ is Format.text:
-                    _say(checked_text(path, found, name))
-    if format_ is Format.json:
-        _say_json(results)
+                if format_ is not Report.json:
+                    say(checked_text(path, found, name))
+    if format_ is Report.json:
+        say_json(results)
     raise typer.Exit(status)
 
 
@@ -148,13 +163,13 @@ def show(
 
     network = compile_spec(_load(spec, set_, variant))
     if format_ is Drawing.json:
-        _say_json(show_json(network))
+        say_json(show_json(network))
     elif format_ is Drawing.mermaid:
         from netspec.report.mermaid import show_mermaid
 
-        _say(show_mermaid(network))
+        say(show_mermaid(network))
     else:
-        _say(show_text(network, batch))
+        say(show_text(network, batch))
 
 
 @app.command()
@@ -241,7 +256,7 @@ def verify(
     ] = None,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Output = Format.text,
+    format_: Findings = Report.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
@@ -315,11 +330,11 @@ def predict(
         work.write_outputs(output, predicted.outputs)
     if format_ is Format.json:
         found = predicted_json(predicted, network, names, top, runner, known)
-        _say_json({**found, "output": str(output) if output is not None else None})
+        say_json({**found, "output": str(output) if output is not None else None})
     else:
-        _say(predicted_text(predicted, network, names, top, runner, known))
+        say(predicted_text(predicted, network, names, top, runner, known))
         if output is not None:
-            _say(written_text(output, predicted.outputs))
+            say(written_text(output, predicted.outputs))
 
 
 @app.command()
@@ -356,7 +371,7 @@ def activations(
         values = work.activations(part, known.weights, samples, runner, progress)
     about = f"{image.name} in {network.name}, on {runner}"
     draw_activations(values, path, f"{row}  {part.output_type}", about)
-    _say(activations_text(path, row, values))
+    say(activations_text(path, row, values))
 
 
 class Flattened(StrEnum):
@@ -364,6 +379,34 @@ class Flattened(StrEnum):
 
     first = "first"
     last = "last"
+
+
+@app.command()
+def golden(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
+    weights: WeightsFile = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Write inputs, weights and expected outputs to one file, which `expect: {golden: FILE}` pins.
+
+    Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
+    outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
+    """
+    from netspec.compile import compile_spec
+    from netspec.golden import make, write
+    from netspec.initial import Start
+    from netspec.stages import sha256
+    from netspec.verify.settings import VerifySettings
+
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
+    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    write(output, bundle, network)
+    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
 @app.command("import-weights")
@@ -407,9 +450,9 @@ def import_weights(
     )
     save(output, found.weights, network)
     if format_ is Format.json:
-        _say_json(imported_json(found, network, output))
+        say_json(imported_json(found, network, output))
     else:
-        _say(imported_text(found, network, output))
+        say(imported_text(found, network, output))
 
 
 @app.command()
@@ -432,12 +475,12 @@ def fmt(
             changes = formatted != text
             status = max(status, check_ and changes)
             if stdout:
-                _say(formatted, end="")
+                say(formatted, end="")
             elif check_ and changes:
-                _say(f"{path} would change")
+                say(f"{path} would change")
             elif changes:
                 rewrite(path, formatted)
-                _say(f"{path}: written as {to.value}")
+                say(f"{path}: written as {to.value}")
         except SpecError as error:
             status = max(status, error.exit_code)
             _show_error(error)
@@ -449,7 +492,7 @@ def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
 
-    _say_json(json_schema())
+    say_json(json_schema())
 
 
 @app.command()
@@ -460,9 +503,9 @@ def doctor(format_: Output = Format.text) -> None:
 
     found = examine()
     if format_ is Format.json:
-        _say_json(found)
+        say_json(found)
     else:
-        _say(doctor_text(found))
+        say(doctor_text(found))
 
 
 def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
@@ -491,28 +534,7 @@ def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     return load_spec(path, sets or [], variant)
 
 
-def _checked(
-    path: Path, sets: list[str] | None, variant: str | None
-) -> Iterator[tuple[str | None, Network | SpecError]]:
-    """The network of a spec, or what is wrong with it; then, if none was named and it is sound, of each variant."""
-    from netspec.compile import compile_spec
-    from netspec.spec.override import variant_names
-
-    try:
-        spec = _load(path, sets, variant)
-        yield variant, compile_spec(spec)
-    except SpecError as error:
-        yield variant, error
-        return
-    for name in variant_names(spec.root) if variant is None and spec.root is not None else ():
-        try:
-            yield name, compile_spec(_load(path, sets, name))
-        except SpecError as error:
-            where = f"variants.{name}"
-            yield name, error.used_at(Used(spec.place(where), where, ""))
-
-
-def _run(spec: Spec, options: Options, format_: Format) -> None:
+def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     from netspec.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
@@ -520,51 +542,30 @@ def _run(spec: Spec, options: Options, format_: Format) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
-    if format_ is Format.json:
-        _say_json(outcome_json(outcome))
-    else:
-        _say(outcome_text(outcome, options.until))
     verdict = outcome.verdict
+    if format_ in (Format.json, Report.json):
+        say_json(outcome_json(outcome))
+    else:
+        say(outcome_text(outcome, options.until))
+    if format_ is Report.github and verdict is not None and not verdict.passed:
+        from netspec.compile import compile_spec
+        from netspec.report.github import verdict_github
+
+        say(verdict_github(verdict, compile_spec(spec), spec.file))
     raise typer.Exit(0 if verdict is None or verdict.passed else 1 if verdict.differs else BackendError.exit_code)
-
-
-def _say(text: str, end: str = "\n") -> None:
-    """Print on standard output, at once; quietly nothing where its reader has gone (`netspec show x | head`)."""
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        _hush(sys.stdout)
-    except OSError as error:
-        _hush(sys.stdout)
-        raise OSError(f"standard output cannot be written: {error.strerror or error}") from error
-
-
-def _say_json(value: Any) -> None:
-    import json
-
-    _say(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _complain(text: str) -> None:
-    """Print on standard error; where that cannot be written there is nobody left to tell."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _hush(sys.stderr)
-
-
-def _hush(stream: TextIO) -> None:
-    """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
     if format_ == Format.json:
-        _say_json(error_json(error))
+        say_json(error_json(error))
     else:
-        _complain(error_text(error, colour=wants_colour(sys.stderr)))
+        if format_ == Report.github:
+            from netspec.report.github import error_github
+
+            say(error_github(error))
+        complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
 def main() -> None:
@@ -587,12 +588,12 @@ def main() -> None:
         error.show()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-        _complain("netspec: interrupted")
+        complain("netspec: interrupted")
     except BrokenPipeError:
-        _hush(sys.stdout)
+        hush(sys.stdout)
     except OSError as error:
         status = NetspecError.exit_code
-        _complain(f"netspec: {error}")
+        complain(f"netspec: {error}")
     sys.exit(status)
 
 

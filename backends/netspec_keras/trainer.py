@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order
+from netspec.data.draw import draw, mixed_targets
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.history import best_epoch
@@ -18,6 +19,7 @@ from netspec.training.loss import decayed_weights, loss_input, loss_targets
 from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import LossName, TrainSettings
 from netspec_keras.adapted import OPTIMIZERS, BatchNormalization
+from netspec_keras.augment import augmented, to_numpy
 from netspec_keras.exact import Layers
 from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
 from netspec_keras.realised import Rendering
@@ -52,11 +54,11 @@ def train(
         decayed = {placements[name].name for name in decayed_weights(network, settings.optimizer)}
         trained.compile(
             optimizer=OPTIMIZERS[settings.optimizer.name](settings.optimizer, decayed),
-            loss=loss_of(settings.loss),
+            loss=loss_of(settings.loss, soft=mixes(settings)),
             metrics=[Accuracy(0.5 if settings.loss == "mean_squared_error" else 0.0)],
             jit_compile=False,
         )
-        batches = Batches(dataset.train, network, settings.loss, settings.batch_size, settings.seed)
+        batches = Batches(dataset.train, network, settings, settings.batch_size, settings.seed)
         record = Record(settings, len(batches), progress)
         watch = Watch(model, network, batches, record)
         trained.fit(
@@ -64,7 +66,7 @@ def train(
             epochs=settings.epochs,
             shuffle=False,
             verbose=0,
-            validation_data=Batches(dataset.validation, network, settings.loss, evaluation_batch(network)),
+            validation_data=Batches(dataset.validation, network, settings, evaluation_batch(network)),
             callbacks=Callbacks([watch], add_history=True, model=trained),
         )
     best_epoch(record.history, settings.monitor)  # raises when there is none
@@ -74,23 +76,34 @@ def train(
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
-    def __init__(self, split: Split, network: Network, loss: LossName, size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, split: Split, network: Network, settings: TrainSettings, size: int, seed: int | None = None
+    ) -> None:
         super().__init__()
-        self.split, self.size, self.seed = split, size, seed
-        self.targets = targets_of(split.labels, network, loss)
+        self.network, self.augment = network, settings.augment if seed is not None else None
+        self.split, self.seed, self.places = split, seed, batch_slices(len(split), size)
+        self.targets = targets_of(split.labels, network, settings)
         self.begin(1)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""
         count = len(self.split)
         self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
+        if self.augment is not None and self.seed is not None:
+            self.drawn = draw(self.augment, count, self.network.input_type, self.seed, epoch)
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.split), self.size)
+        return len(self.places)
 
     def __getitem__(self, step: int) -> tuple[Array, Array]:
-        chosen = self.order[step * self.size : None if step == len(self) - 1 else (step + 1) * self.size]
-        return self.split.images[chosen].astype(np.float32), self.targets[chosen]
+        chosen = self.order[self.places[step]]
+        images, targets = self.split.images[chosen], self.targets[chosen]
+        if self.augment is None:
+            return images.astype(np.float32), targets
+        drawn = self.drawn.take(chosen)
+        if drawn.share is not None:
+            targets = mixed_targets(self.split.labels[chosen], drawn.share, self.network.output_type.size)
+        return to_numpy(augmented(images, drawn, self.augment)), targets
 
 
 class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
@@ -162,18 +175,25 @@ class Accuracy(keras.metrics.Mean):  # type: ignore[misc]
         super().update_state(ops.cast(right, "float32"), sample_weight)
 
 
-def loss_of(name: LossName) -> Any:
-    """Keras' loss, of logits for the entropies."""
+def loss_of(name: LossName, *, soft: bool = False) -> Any:
+    """Keras' loss, of logits for the entropies; labels that are `soft` are shares of classes."""
+    entropy = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
     return {
-        "cross_entropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "cross_entropy": lambda: entropy(from_logits=True),
         "binary_cross_entropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True),
         "mean_squared_error": keras.losses.MeanSquaredError,
     }[name]()
 
 
-def targets_of(labels: Array, network: Network, loss: LossName) -> Array:
-    """What the loss compares with: the labels themselves for cross_entropy, else numbers, one an output."""
-    return labels if loss == "cross_entropy" else loss_targets(labels, network.output_type.size)
+def mixes(settings: TrainSettings) -> bool:
+    """Whether images are mixed, so that labels are shares of classes."""
+    return settings.augment is not None and settings.augment.mixes
+
+
+def targets_of(labels: Array, network: Network, settings: TrainSettings) -> Array:
+    """What the loss compares with: labels for cross_entropy of whole classes, else numbers, one an output."""
+    whole = settings.loss == "cross_entropy" and not mixes(settings)
+    return labels if whole else loss_targets(labels, network.output_type.size)
 
 
 def logits_model(model: Any, network: Network, loss: LossName) -> Any:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.history import best_epoch
 from netspec.training.loss import decayed_weights, loss_input, loss_targets
 from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import LossName, Optimizer, TrainSettings
+from netspec_torch.augment import Augmenter
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.render import Rendering, render
 
@@ -38,14 +39,18 @@ class Samples:
     images: Tensor
     labels: Tensor
     targets: Tensor
+    augmenter: Augmenter | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        images = self.images[chosen].movedim(-1, 1).float()
-        return images, self.labels[chosen], self.targets[chosen]
+        images, labels, targets = self.images[chosen], self.labels[chosen], self.targets[chosen]
+        if self.augmenter is not None:
+            assert isinstance(chosen, Tensor)
+            images, labels, targets = self.augmenter(images, labels, targets, chosen)
+        return images.movedim(-1, 1).float(), labels, targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +110,7 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
+    training = replace(training, augmenter=augmenter_of(network, settings, training))
     record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
     best: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
@@ -126,6 +132,8 @@ def run_epoch(
     model.train()
     device = training.labels.device
     totals, epoch = Totals(device), record.begin()
+    if training.augmenter is not None:
+        training.augmenter.begin(epoch)
     for step, chosen in enumerate(batches(len(training), record.settings, epoch, device)):
         rate = record.rate_of(step)
         for group in optimizer.param_groups:
@@ -147,9 +155,8 @@ def run_epoch(
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
     """The indices of every batch of an epoch, int64 [batch]."""
     order = torch.from_numpy(epoch_order(count, settings.seed, epoch)).to(device)
-    steps, size = steps_per_epoch(count, settings.batch_size), settings.batch_size
-    for step in range(steps):
-        yield order[step * size : count if step == steps - 1 else (step + 1) * size]
+    for places in batch_slices(count, settings.batch_size):
+        yield order[places]
 
 
 @torch.inference_mode()
@@ -171,6 +178,14 @@ def samples_of(split: Split, network: Network, loss: LossName, device: torch.dev
     if loss != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
     return Samples(torch.from_numpy(split.images).to(device), labels, targets)
+
+
+def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) -> Augmenter | None:
+    """What augments the images that are trained on, where the spec says so."""
+    if settings.augment is None:
+        return None
+    given, outputs, device = network.input_type, network.output_type.size, samples.labels.device
+    return Augmenter(settings.augment, settings.seed, len(samples), given, outputs, device)
 
 
 def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objective:

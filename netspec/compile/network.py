@@ -148,6 +148,10 @@ def _check_sections(spec: Spec, network: Network) -> None:
 
         if spec.data is None:
             problems.append(Problem("training needs data", "add for example `data: digits`", "train"))
+        if spec.train.augment is not None:
+            from netspec.data.augment import augment_problems
+
+            problems.extend(augment_problems(spec.train.augment, network))
         try:
             loss_input(network, spec.train.loss)
         except SpecError as error:

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from netspec.data.augment import Augment
 from netspec.errors import did_you_mean, one_of
 
 LossName = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error"]
@@ -219,9 +220,12 @@ class TrainSettings(BaseModel):
     """How many images each step sees."""
     epochs: Annotated[int, Field(ge=1, le=10**6)] = 10
     """How many times every image is seen."""
+    augment: Augment | None = None
+    """How the images that are trained on are changed: `{flip: horizontal, crop: 4, fill: reflect}`; none when not
+    given. Those to validate and to test on are never changed."""
     metrics: tuple[Annotated[MetricName, BeforeValidator(_folded(METRIC_SYNONYMS))], ...] = ("accuracy",)
     """What is measured beside the loss, on the training and the validation images."""
     monitor: Monitor = "val_loss"
     """What decides which epoch is the best, whose weights are kept: the least loss or the highest accuracy."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Fixes the initial weights, the order of the images and the units that dropout drops."""
+    """Fixes the initial weights, the order of the images, how they are augmented and the units that dropout drops."""

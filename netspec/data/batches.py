@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.data.dataset import Split
+from netspec.errors import Problem, SpecError
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -30,6 +31,13 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
     """
     full, rest = divmod(count, batch_size)
     return full if rest == 1 and full and batch_size > 1 else full + bool(rest)
+
+
+def check_batch_size(batch_size: int, count: int) -> None:
+    """Raise SpecError where a batch would be larger than all the images there are."""
+    if batch_size > count:
+        message = f"a batch of {batch_size:,} images is larger than the {count:,} that there are to train on"
+        raise SpecError([Problem(message, f"batch_size: {max(1, count // 4)}", "train.batch_size")])
 
 
 def batch_slices(count: int, batch_size: int) -> list[slice]:

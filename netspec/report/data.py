@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from netspec.network import Network
     from netspec.sheet import Batch
 
-MAX_CLASSES = 40
-"""How many classes are shown to people."""
+MAX_CLASSES, MAX_NAMED = 40, 10
+"""How many classes, and images that were left out, are shown to people."""
 
 
 def data_text(dataset: Dataset, network: Network, picture: Path | None) -> str:
@@ -28,7 +29,25 @@ def data_text(dataset: Dataset, network: Network, picture: Path | None) -> str:
     lines = table(["class", *counts], rows, right=range(1, 1 + len(counts)))
     lines.insert(-1, lines[1])
     about = f"{dataset.name}: {network.input_type}, {_values(dataset.train)}"
-    return "\n".join([about, "", *lines, *(["", f"{picture}: written"] if picture else [])])
+    parts = ["\n".join([about, "", *lines]), *_skipped(dataset), *_scale(dataset)]
+    return "\n\n".join([*parts, *([f"{picture}: written"] if picture else [])])
+
+
+def _skipped(dataset: Dataset) -> Iterator[str]:
+    if dataset.skipped:
+        lines = [
+            f"{len(dataset.skipped):,} images were left out",
+            *(f"  {said}" for said in dataset.skipped[:MAX_NAMED]),
+        ]
+        yield "\n".join(lines)
+
+
+def _scale(dataset: Dataset) -> Iterator[str]:
+    """What the columns were standardised by, as the row that does the same."""
+    if dataset.scale:
+        means, deviations = (", ".join(f"{each[at]:.9g}" for each in dataset.scale) for at in (0, 1))
+        row = f"  - Normalize | mean=[{means}], std=[{deviations}]"
+        yield f"each column is standardised; artefacts that read raw numbers need this as their first row\n{row}"
 
 
 def data_json(dataset: Dataset, network: Network, picture: Path | None) -> dict[str, Any]:
@@ -40,6 +59,8 @@ def data_json(dataset: Dataset, network: Network, picture: Path | None) -> dict[
         "values": str(dataset.train.images.dtype),
         "classes": list(dataset.classes),
         "splits": splits,
+        "skipped": list(dataset.skipped),
+        "standardised": [{"mean": mean, "std": deviation} for mean, deviation in dataset.scale],
         "picture": str(picture) if picture else None,
     }
 

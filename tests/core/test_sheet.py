@@ -84,3 +84,21 @@ def test_gray_and_many_channels():
     gray = pixels(np.array([[[0.0], [16.0]]]), 1, 2, (0, 16))
     assert gray.tolist() == [[[0, 0, 0], [255, 255, 255]]]
     assert pixels(np.ones((2, 2, 5)), 2, 2, (0, 1)).shape == (2, 2, 3)
+
+
+def test_what_was_left_out_and_standardised_is_said(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,kind\n" + "".join(f"{k},{k * k},{'xy'[k % 2]}\n" for k in range(40)))
+    text = "input: 2\nlayers:\n  - FNN | 2 | Softmax\ndata: {file: t.csv, labels: kind, standardise: true}\n"
+    (tmp_path / "x.yaml").write_text(text)
+    said = CliRunner().invoke(app, ["data", str(tmp_path / "x.yaml"), "-o", str(tmp_path / "x.png")], obj={})
+    assert said.exit_code == 0, said.output
+    row = next(line for line in said.stdout.splitlines() if "Normalize" in line)
+    assert not (tmp_path / "x.png").exists()  # a table is no picture
+    plain = text.replace(", standardise: true", "").replace("layers:\n", f"layers:\n{row}\n")
+    spec = parse_spec(plain, str(tmp_path / "y.yaml"))
+    network = compile_spec(spec)
+    raw = read_data(spec, network, lambda event, **values: None).validation.images
+    scaled_spec = parse_spec(text, str(tmp_path / "x.yaml"))
+    scaled = read_data(scaled_spec, compile_spec(scaled_spec), lambda event, **values: None).validation.images
+    normalize = network.nodes[0].layer
+    np.testing.assert_allclose((raw - normalize.mean) / normalize.std, scaled, rtol=1e-5)

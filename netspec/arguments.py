@@ -16,6 +16,14 @@ class Format(StrEnum):
     json = "json"
 
 
+class Report(StrEnum):
+    """How what is wrong with a spec is printed."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
 class Drawing(StrEnum):
     """How `show` prints a network."""
 
@@ -63,6 +71,14 @@ Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one
 Output = Annotated[
     Format,
     typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
+]
+Findings = Annotated[
+    Report,
+    typer.Option(
+        "--format",
+        callback=_remember,
+        help="Text for people, one JSON document, or text with annotations for GitHub Actions.",
+    ),
 ]
 Drawn = Annotated[
     Drawing,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
@@ -254,6 +255,21 @@ class Trainable(Protocol):
         progress: Progress,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
+        ...
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        """One update from a state, with the learning rate `rate` and the mean gradient over `batches`, on the CPU.
+
+        It is what `train` does in each update. The network has no dropout; its inputs may be several.
+        """
         ...
 
 

@@ -25,9 +25,10 @@ from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
+from netspec.golden import check_golden
 from netspec.initial import Start
 from netspec.layers import Activation
-from netspec.memory import check_memory
+from netspec.memory import check_memory, fits_together
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
@@ -102,6 +103,8 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
     check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
+    if options.until == "report":
+        check_golden(spec, network)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     if options.weights is not None and options.seed is not None and not trains:
@@ -422,7 +425,7 @@ class _Run(AbstractContextManager["_Run"]):
 
             self._stage(f"export {name}", keys[name], write, facts={"weights": self.weights_digest})
 
-        with ThreadPoolExecutor(len(self.options.targets)) as threads:
+        with ThreadPoolExecutor(len(self.options.targets) if fits_together(self.network) else 1) as threads:
             exports = {}
             for name, key in keys.items():
                 if self.folder.current(f"export {name}", key):

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -20,12 +20,14 @@ from netspec.arguments import (  # noqa: E402
     Device,
     Drawing,
     Drawn,
+    Findings,
     Flattened,
     Folder,
     Format,
     Known,
     Notation,
     Output,
+    Report,
     Runner,
     Seed,
     Sets,
@@ -37,13 +39,11 @@ from netspec.arguments import (  # noqa: E402
     Variant,
     WeightsFile,
 )
-from netspec.errors import BackendError, NetspecError, Problem, SpecError, Used  # noqa: E402
+from netspec.console import complain, hush, say, say_json  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from netspec.build import Options
-    from netspec.network import Network
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -63,24 +63,25 @@ app = typer.Typer(
 
 
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Output = Format.text) -> None:
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Findings = Report.text) -> None:
     """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
+    from netspec.compile.checked import checked
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        for name, found in _checked(path, set_, variant):
+        for name, found in checked(path, set_ or [], variant):
             if isinstance(found, SpecError):
                 status = max(status, found.exit_code)
                 results.append(refused_json(path, found, name))
-                if format_ is Format.text:
-                    _show_error(found)
+                if format_ is not Report.json:
+                    _show_error(found, format_)
             else:
                 results.append(checked_json(path, found, name))
-                if format_ is Format.text:
-                    _say(checked_text(path, found, name))
-    if format_ is Format.json:
-        _say_json(results)
+                if format_ is not Report.json:
+                    say(checked_text(path, found, name))
+    if format_ is Report.json:
+        say_json(results)
     raise typer.Exit(status)
 
 
@@ -98,13 +99,13 @@ def show(
 
     network = compile_spec(_load(spec, set_, variant))
     if format_ is Drawing.json:
-        _say_json(show_json(network))
+        say_json(show_json(network))
     elif format_ is Drawing.mermaid:
         from netspec.report.mermaid import show_mermaid
 
-        _say(show_mermaid(network))
+        say(show_mermaid(network))
     else:
-        _say(show_text(network, batch))
+        say(show_text(network, batch))
 
 
 @app.command()
@@ -188,7 +189,7 @@ def verify(
     weights: WeightsFile = None,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Output = Format.text,
+    format_: Findings = Report.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
@@ -248,11 +249,11 @@ def predict(
         work.write_outputs(output, predicted.outputs)
     if format_ is Format.json:
         found = predicted_json(predicted, network, names, top, runner, known)
-        _say_json({**found, "output": str(output) if output is not None else None})
+        say_json({**found, "output": str(output) if output is not None else None})
     else:
-        _say(predicted_text(predicted, network, names, top, runner, known))
+        say(predicted_text(predicted, network, names, top, runner, known))
         if output is not None:
-            _say(written_text(output, predicted.outputs))
+            say(written_text(output, predicted.outputs))
 
 
 @app.command()
@@ -289,7 +290,7 @@ def activations(
         values = work.activations(part, known.weights, samples, runner, progress)
     about = f"{image.name} in {network.name}, on {runner}"
     draw_activations(values, path, f"{row}  {part.output_type}", about)
-    _say(activations_text(path, row, values))
+    say(activations_text(path, row, values))
 
 
 @app.command()
@@ -320,9 +321,37 @@ def data(
     batch = sheet.first_batch(loaded, network, dataset, epoch)
     drawn = draw_batch(batch, dataset, path, count, f"{loaded.name}: the first batch of epoch {epoch}")
     if format_ is Format.json:
-        _say_json(data_json(dataset, network, path if drawn else None))
+        say_json(data_json(dataset, network, path if drawn else None))
     else:
-        _say(data_text(dataset, network, path if drawn else None))
+        say(data_text(dataset, network, path if drawn else None))
+
+
+@app.command()
+def golden(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
+    weights: WeightsFile = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Write inputs, weights and expected outputs to one file, which `expect: {golden: FILE}` pins.
+
+    Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
+    outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
+    """
+    from netspec.compile import compile_spec
+    from netspec.golden import make, write
+    from netspec.initial import Start
+    from netspec.stages import sha256
+    from netspec.verify.settings import VerifySettings
+
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
+    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    write(output, bundle, network)
+    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
 @app.command("import-weights")
@@ -366,9 +395,9 @@ def import_weights(
     )
     save(output, found.weights, network)
     if format_ is Format.json:
-        _say_json(imported_json(found, network, output))
+        say_json(imported_json(found, network, output))
     else:
-        _say(imported_text(found, network, output))
+        say(imported_text(found, network, output))
 
 
 @app.command()
@@ -391,12 +420,12 @@ def fmt(
             changes = formatted != text
             status = max(status, check_ and changes)
             if stdout:
-                _say(formatted, end="")
+                say(formatted, end="")
             elif check_ and changes:
-                _say(f"{path} would change")
+                say(f"{path} would change")
             elif changes:
                 rewrite(path, formatted)
-                _say(f"{path}: written as {to.value}")
+                say(f"{path}: written as {to.value}")
         except SpecError as error:
             status = max(status, error.exit_code)
             _show_error(error)
@@ -408,7 +437,7 @@ def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
 
-    _say_json(json_schema())
+    say_json(json_schema())
 
 
 @app.command()
@@ -419,9 +448,9 @@ def doctor(format_: Output = Format.text) -> None:
 
     found = examine()
     if format_ is Format.json:
-        _say_json(found)
+        say_json(found)
     else:
-        _say(doctor_text(found))
+        say(doctor_text(found))
 
 
 def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
@@ -450,28 +479,7 @@ def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     return load_spec(path, sets or [], variant)
 
 
-def _checked(
-    path: Path, sets: list[str] | None, variant: str | None
-) -> Iterator[tuple[str | None, Network | SpecError]]:
-    """The network of a spec, or what is wrong with it; then, if none was named and it is sound, of each variant."""
-    from netspec.compile import compile_spec
-    from netspec.spec.override import variant_names
-
-    try:
-        spec = _load(path, sets, variant)
-        yield variant, compile_spec(spec)
-    except SpecError as error:
-        yield variant, error
-        return
-    for name in variant_names(spec.root) if variant is None and spec.root is not None else ():
-        try:
-            yield name, compile_spec(_load(path, sets, name))
-        except SpecError as error:
-            where = f"variants.{name}"
-            yield name, error.used_at(Used(spec.place(where), where, ""))
-
-
-def _run(spec: Spec, options: Options, format_: Format) -> None:
+def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     from netspec.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
@@ -479,51 +487,30 @@ def _run(spec: Spec, options: Options, format_: Format) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
-    if format_ is Format.json:
-        _say_json(outcome_json(outcome))
-    else:
-        _say(outcome_text(outcome, options.until))
     verdict = outcome.verdict
+    if format_ in (Format.json, Report.json):
+        say_json(outcome_json(outcome))
+    else:
+        say(outcome_text(outcome, options.until))
+    if format_ is Report.github and verdict is not None and not verdict.passed:
+        from netspec.compile import compile_spec
+        from netspec.report.github import verdict_github
+
+        say(verdict_github(verdict, compile_spec(spec), spec.file))
     raise typer.Exit(0 if verdict is None or verdict.passed else 1 if verdict.differs else BackendError.exit_code)
-
-
-def _say(text: str, end: str = "\n") -> None:
-    """Print on standard output, at once; quietly nothing where its reader has gone (`netspec show x | head`)."""
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        _hush(sys.stdout)
-    except OSError as error:
-        _hush(sys.stdout)
-        raise OSError(f"standard output cannot be written: {error.strerror or error}") from error
-
-
-def _say_json(value: Any) -> None:
-    import json
-
-    _say(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _complain(text: str) -> None:
-    """Print on standard error; where that cannot be written there is nobody left to tell."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _hush(sys.stderr)
-
-
-def _hush(stream: TextIO) -> None:
-    """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
     if format_ == Format.json:
-        _say_json(error_json(error))
+        say_json(error_json(error))
     else:
-        _complain(error_text(error, colour=wants_colour(sys.stderr)))
+        if format_ == Report.github:
+            from netspec.report.github import error_github
+
+            say(error_github(error))
+        complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
 def main() -> None:
@@ -546,12 +533,12 @@ def main() -> None:
         error.show()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-        _complain("netspec: interrupted")
+        complain("netspec: interrupted")
     except BrokenPipeError:
-        _hush(sys.stdout)
+        hush(sys.stdout)
     except OSError as error:
         status = NetspecError.exit_code
-        _complain(f"netspec: {error}")
+        complain(f"netspec: {error}")
     sys.exit(status)
 
 

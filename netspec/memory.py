@@ -8,6 +8,9 @@ from pathlib import Path
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
 
+TOGETHER_BYTES = 2**30
+"""What one backend may need for weights and values where all of them work side by side."""
+
 
 def weights_bytes(network: Network) -> int:
     """What drawing the weights needs at most: all of them in float32, and the largest in float64 twice."""
@@ -27,6 +30,15 @@ def values_bytes(network: Network, samples: int) -> int:
         if weight.name.endswith(".kernel") and node.output.rank > 1
     ]
     return 8 * samples * (3 * values + max(windows, default=0))
+
+
+def fits_together(network: Network, samples: int = 0) -> bool:
+    """Whether all backends may work side by side; otherwise one waits for the other, and each has the memory alone.
+
+    A backend holds the weights four times as it starts (given, placed, in its framework, in its file), and the values
+    of so many samples.
+    """
+    return 4 * weights_bytes(network) + values_bytes(network, samples) <= TOGETHER_BYTES
 
 
 def memory_available() -> int | None:

@@ -23,6 +23,8 @@ from netspec.errors import did_you_mean
 
 MAX_DEPTH = 32
 MAX_OPERATIONS = 100
+MAX_PARTS = 10_000
+"""How many values a value may be made of, once names are replaced: lists of lists of names grow fast."""
 PRODUCTS = ("*", "/", "//")
 """Signs that bind closer than plus and minus."""
 WORD = re.compile(r"[^\W\d][\w.]*")
@@ -405,18 +407,38 @@ def evaluate(value: Value, names: Mapping[str, Value]) -> Value:
     >>> evaluate(parse_value("(4*growth, same)"), {"growth": 8}), evaluate(parse_value("stride>1"), {"stride": 1})
     ((32, 'same'), False)
     """
+    found = _evaluated(value, names)
+    if isinstance(found, (tuple, list, Call)) and parts(found, MAX_PARTS) > MAX_PARTS:
+        raise NotationError(f"the value has more than {MAX_PARTS:,} parts", 0)
+    return found
+
+
+def _evaluated(value: Value, names: Mapping[str, Value]) -> Value:
     if isinstance(value, str):
         return str(value) if isinstance(value, Quoted) else names.get(value, value)
     if isinstance(value, tuple):
-        return tuple([evaluate(item, names) for item in value])
+        return tuple([_evaluated(item, names) for item in value])
     if isinstance(value, list):
-        return [evaluate(item, names) for item in value]
+        return [_evaluated(item, names) for item in value]
     if isinstance(value, Call):
-        options = {name: evaluate(option, names) for name, option in value.options.items()}
-        return Call(value.name, tuple([evaluate(item, names) for item in value.arguments]), options)
+        options = {name: _evaluated(option, names) for name, option in value.options.items()}
+        return Call(value.name, tuple([_evaluated(item, names) for item in value.arguments]), options)
     if isinstance(value, Expression):
-        return _computed(value.sign, evaluate(value.left, names), evaluate(value.right, names), 0, names)
+        return _computed(value.sign, _evaluated(value.left, names), _evaluated(value.right, names), 0, names)
     return value
+
+
+def parts(value: Value, most: int) -> int:
+    """How many values a value is made of, itself among them; the count ends where it is past `most`."""
+    count, pending = 0, [value]
+    while pending and count <= most:
+        item = pending.pop()
+        count += 1
+        if isinstance(item, (tuple, list)):
+            pending += item
+        elif isinstance(item, Call):
+            pending += [*item.arguments, *item.options.values()]
+    return count
 
 
 def as_tuples(value: Value) -> Value:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
 
 class KerasBackend:
@@ -121,6 +122,20 @@ class KerasBackend:
         from netspec_keras.trainer import train
 
         return train(network, weights, dataset, settings, device, progress)
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        """One update of what `train` runs, from a given state."""
+        from netspec_keras import stepping
+
+        return stepping.update(network, settings, state, batches, rate, precision)
 
 
 backend = KerasBackend()

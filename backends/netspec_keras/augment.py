@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-import keras
 import numpy as np
 from keras import ops
 
 from netspec.data.augment import Augment, Fill
-from netspec.data.draw import Drawn
+from netspec.data.draw import Drawn, draw, mixed_targets
+from netspec.network import Network, TensorType
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
+    from netspec.training.settings import TrainSettings
 
 WHITE = 255.0
+
+
+class Augmentation:
+    """Augments the batches of one epoch after the other; images are [n, h, w, c]."""
+
+    def __init__(self, augment: Augment, seed: int, given: TensorType, outputs: int) -> None:
+        self.augment, self.seed, self.given, self.outputs = augment, seed, given, outputs
+
+    @classmethod
+    def of(cls, network: Network, settings: TrainSettings) -> Self | None:
+        """What augments the images that are trained on, where the spec says so."""
+        if settings.augment is None:
+            return None
+        return cls(settings.augment, settings.seed, network.input_type, network.output_type.size)
+
+    def begin(self, count: int, epoch: int) -> None:
+        """Draw what is done in this epoch, counted from 1, to every one of `count` images."""
+        self.drawn = draw(self.augment, count, self.given, self.seed, epoch)
+
+    def __call__(self, images: Array, labels: Array, chosen: Array) -> tuple[Array, Array]:
+        """The images at the places `chosen` as they are trained on, and their labels: shares of classes where mixed.
+
+        `fit` is given arrays, for its own pipeline brings them to the device.
+        """
+        drawn = self.drawn.take(chosen)
+        targets = labels if drawn.share is None else mixed_targets(labels, drawn.share, self.outputs)
+        return ops.convert_to_numpy(augmented(images, drawn, self.augment)), targets
 
 
 def augmented(images: Any, drawn: Drawn, augment: Augment) -> Any:
@@ -90,8 +121,3 @@ def _number(value: float) -> Any:
 
 def _cut_off(x: Any, white: float | None) -> Any:
     return x if white is None else ops.clip(x, 0, white)
-
-
-def to_numpy(images: Any) -> Any:
-    """What `fit` is given: its own pipeline brings it to the device."""
-    return keras.ops.convert_to_numpy(images)

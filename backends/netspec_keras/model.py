@@ -172,9 +172,16 @@ def export(network: Network, weights: Weights, folder: Path) -> list[str]:
 
 
 def load_archive(folder: Path, network: Network) -> Any:
-    """The archive, as stock Keras loads it."""
+    """The archive, as stock Keras loads it; a file that was not touched since is not loaded twice."""
     prepare()
-    return keras.saving.load_model(folder / archive_name(network))
+    path = folder / archive_name(network)
+    state = path.stat()
+    return _loaded(path, (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, state: tuple[int, ...]) -> Any:  # noqa: ARG001 - the state tells one file from the next
+    return keras.saving.load_model(path)
 
 
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
@@ -184,10 +191,12 @@ def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Ar
     model = getattr(import_file(source), ENTRY)()
     model.load_weights(folder / archive_name(network))
     given = arguments(network, inputs, "float32")
-    return {
+    found: dict[str, Arrays] = {
         name: outputs(network, loaded(given if len(given) > 1 else given[0], training=False))
         for name, loaded in ((archive_name(network), archive), (source.name, model))
     }
+    _loaded.cache_clear()  # the last question of a verification; its memory is needed for the rows
+    return found
 
 
 def counts(folder: Path, network: Network) -> dict[str, tuple[int, int]]:

@@ -146,6 +146,13 @@ class GraphBuilder:
             self._reordered[name] = value
         return self._reordered[source]
 
+    def free(self, name: str, wanted: ir.Value) -> None:
+        """Give up a name that an output is to have: a row may be called as the output that its activation gives."""
+        for node in self.nodes:
+            for value in node.outputs:
+                if value.name == name and value is not wanted:
+                    value.name = f"{name}/row"
+
     def state(self, value: ir.Value, shape: tuple[int, ...], dtype: str | None = None) -> ir.Value:
         """Give a value its type: the graph's precision or what ONNX calls `dtype`, and this shape without the batch."""
         import onnx_ir as ir

@@ -103,6 +103,7 @@ def _place(graph: GraphBuilder, node: Node, emission: Emission, weights: Weights
 def _output(graph: GraphBuilder, value: Value, name: str, order: Order) -> ir.Value:
     """The value as an output of the model: in the model's order, under the name that the network gives it."""
     turned = graph.reorder(value, order).ir
+    graph.free(name, turned)
     if turned.producer() is None or turned.name in graph.named:
         # An input of the model that is an output too (nothing but Dropout between), or an output under two names.
         return graph.add("Identity", [turned], name, tuple(turned.shape)[1:], {}, name)  # type: ignore[arg-type]

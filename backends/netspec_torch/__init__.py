@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
 
 class TorchBackend:
@@ -104,6 +105,19 @@ class TorchBackend:
         from netspec_torch import trainer
 
         return trainer.train(network, weights, dataset, settings, device, progress)
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        from netspec_torch import stepping
+
+        return stepping.update(network, settings, state, batches, rate, precision)
 
 
 backend: Backend = TorchBackend()

@@ -82,11 +82,10 @@ class Body:
             self.written.append(f"return {results}")
 
     def _variable(self, value: str, name: str, index: int) -> str:
-        """`x` for a value that only the next item reads, else a variable named after what gives it."""
+        """`x` for a value that only the next item reads, or the end; else a variable named after what gives it."""
         readers = self._readers.get(value, set())
-        # An output that nothing reads has to last until the end.
         last = index == len(self.scope.items) - 1
-        alone = not readers and last if value in self._kept else readers == {index + 1}
+        alone = last and not readers if value in self._kept else readers == {index + 1}
         return "x" if alone else _safe(name)
 
     def _call(self, item: Scope, index: int) -> None:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.history import best_epoch
-from netspec.training.loss import decayed_weights, loss_input, loss_targets
+from netspec.training.loss import Loss, loss_input, loss_targets
+from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
+from netspec.training.phases import phases_of
 from netspec.training.record import Record, check_batches, evaluation_batch
-from netspec.training.settings import LossName, Optimizer, TrainSettings
+from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.augment import Augmenter
+from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
+from netspec_torch.optimizers import averages, optimizer_of
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
-
-LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
-    "mean_squared_error": F.mse_loss,
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +54,38 @@ class Samples:
 class Objective:
     """What is minimised: the loss of what the model computes before a final Softmax or Sigmoid."""
 
-    forward: Callable[[Tensor], Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[..., Tensor]
+    data_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     threshold: float
     """Above it a single output means class 1."""
+    penalty: Callable[[], Tensor] | None = None
+    """What the weights add to the loss."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised, as one number."""
+        loss = self.data_loss(outputs, targets, labels)
+        return loss if self.penalty is None else loss + self.penalty()
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """How many outputs say what the labels say."""
         predicted = outputs[:, 0] > self.threshold if outputs.shape[1] == 1 else outputs.argmax(1)
         return (predicted == labels).sum()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """A model with its weights on a device, what is minimised and what minimises it."""
+
+    network: Network
+    rendering: Rendering
+    model: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Array]:
+        """The canonical weights as they are now, which training on does not change."""
+        state = {name: to_numpy(tensor.clone()) for name, tensor in self.model.state_dict().items()}
+        return canonical_weights(self.network, self.rendering, state)
 
 
 class Totals:
@@ -101,49 +121,74 @@ def train(
     """
     target = device_named(device)
     check_batches(network, settings, len(dataset.train))
-    rendering = render(network)
-    model = load(make(rendering), rendering, weights).to(target)
-    if network.input_type.rank == 3:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optimizer_of(network, rendering, model, settings.optimizer)
-    objective = objective_of(network, model, settings.loss)
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
+    size = evaluation_batch(network)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
     record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
-    best: dict[str, Tensor] = {}
+    best: Weights = {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
         torch.manual_seed(settings.seed)
-        for _ in range(settings.epochs):
-            loss, accuracy = run_epoch(model, objective, optimizer, training, record)
-            val_loss, val_accuracy = measure(model, objective, validation, evaluation_batch(network))
-            if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
-                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        for trained, phase in phases_of(network, settings):
+            record.begin_phase(phase)
+            current = prepare(trained, weights, settings, target)
+            while record.goes_on:
+                loss, accuracy = run_epoch(current, training, record)
+                with averages(current.optimizer):
+                    val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
+                    if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
+                        best = current.state()
+            weights = current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
-    state = {name: to_numpy(tensor) for name, tensor in best.items()}
-    return canonical_weights(network, rendering, state), record.history
+    return dict(best), record.history
 
 
-def run_epoch(
-    model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, training: Samples, record: Record
-) -> tuple[float, float]:
+def prepare(network: Network, weights: Weights, settings: TrainSettings, device: torch.device) -> Training:
+    """The model with these weights, and a fresh optimiser; raises BackendError when nothing is trained."""
+    rendering = render(network)
+    model = load(make(rendering), rendering, weights).to(device)
+    if network.input_type.rank == 3:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return training_of(network, rendering, model, settings)
+
+
+def training_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Training:
+    """What trains a model that is made already: the weights that are trained and no others.
+
+    Raises BackendError when there are none.
+    """
+    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
+    if not parameters:
+        raise BackendError(f"{network.name} has no weights to train")
+    decayed, matrices = (
+        {rendering.placements[name].name for name in names}
+        for names in (decayed_weights(network, settings.optimizer), matrix_weights(network))
+    )
+    optimizer = optimizer_of(parameters, settings, decayed, matrices)
+    return Training(network, rendering, model, objective_of(network, rendering, model, settings), optimizer)
+
+
+def run_epoch(training: Training, samples: Samples, record: Record) -> tuple[float, float]:
     """One pass over the training images: mean loss and accuracy."""
+    model, objective, optimizer = training.model, training.objective, training.optimizer
     model.train()
-    device = training.labels.device
+    device, every = samples.labels.device, record.settings.accumulate
     totals, epoch = Totals(device), record.begin()
-    if training.augmenter is not None:
-        training.augmenter.begin(epoch)
-    for step, chosen in enumerate(batches(len(training), record.settings, epoch, device)):
-        rate = record.rate_of(step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        images, labels, targets = training.take(chosen)
-        optimizer.zero_grad()
+    if samples.augmenter is not None:
+        samples.augmenter.begin(epoch)
+    for step, chosen in enumerate(batches(len(samples), record.settings, epoch, device)):
+        images, labels, targets = samples.take(chosen)
         outputs = objective.forward(images)
-        loss = objective.loss(outputs, targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        loss = objective.loss(outputs, targets, labels)
+        (loss / every if every > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        rate = record.rate_of(step)
+        if record.updates(step):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad()
         totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
         if record.due():
             record.report(step)
@@ -167,15 +212,15 @@ def measure(model: nn.Module, objective: Objective, samples: Samples, size: int)
     for step, start in enumerate(range(0, len(samples), size)):
         images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
-        totals.add(objective.loss(outputs, targets), objective.right(outputs, labels), len(labels), step)
+        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels), step)
     return totals.means()
 
 
-def samples_of(split: Split, network: Network, loss: LossName, device: torch.device) -> Samples:
+def samples_of(split: Split, network: Network, loss: Loss, device: torch.device) -> Samples:
     """A split on the device."""
     labels = torch.from_numpy(split.labels).to(device)
     targets = labels
-    if loss != "cross_entropy":
+    if loss.name != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
     return Samples(torch.from_numpy(split.images).to(device), labels, targets)
 
@@ -188,49 +233,22 @@ def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) ->
     return Augmenter(settings.augment, settings.seed, len(samples), given, outputs, device)
 
 
-def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objective:
-    """The loss on the value that it reads."""
-    fused = loss_input(network, loss) not in network.results
-    forward: Callable[[Tensor], Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
-    return Objective(forward, LOSSES[loss], threshold=0.5 if loss == "mean_squared_error" else 0.0)
+def objective_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Objective:
+    """The loss on the value that it reads, and what the weights add to it."""
+    fused = loss_input(network, settings.loss) not in network.results
+    forward: Callable[..., Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
+    parameters = dict(model.named_parameters())
+    own = settings.regularizer
+    penalised = [parameters[rendering.placements[name].name] for name in penalised_weights(network, own)]
+    penalty = (lambda: penalty_of(penalised, own)) if penalised else None
+    return Objective(forward, loss_of(settings.loss), settings.loss.threshold, penalty)
 
 
-def optimizer_of(
-    network: Network, rendering: Rendering, model: nn.Module, settings: Optimizer
-) -> torch.optim.Optimizer:
-    """The optimiser of torch.optim with every hyper-parameter said; weights that decay are a group of their own.
-
-    It has the weights that are trained and no others; raises BackendError when there are none.
-    """
-    decays = {rendering.placements[name].name for name in decayed_weights(network, settings)}
-    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
-    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
-    if not parameters:
-        raise BackendError(f"{network.name} has no weights to train")
-    chosen = [parameter for name, parameter in parameters.items() if name in decays]
-    others = [parameter for name, parameter in parameters.items() if name not in decays]
-    groups = [
-        {"params": group, "weight_decay": decay}
-        for group, decay in ((chosen, settings.weight_decay), (others, 0.0))
-        if group
-    ]
-    rate, betas = settings.learning_rate, (settings.beta_1, settings.beta_2)
-    match settings.name:
-        case "sgd":
-            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, dampening=0, nesterov=settings.nesterov)
-        case "adam":
-            return torch.optim.Adam(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                groups,
-                lr=rate,
-                alpha=settings.rho,
-                eps=settings.epsilon,
-                momentum=settings.momentum,
-                centered=False,
-            )
+def penalty_of(parameters: Sequence[Tensor], settings: Regularizer) -> Tensor:
+    """l1 * sum(|w|) + l2 * sum(w^2)."""
+    terms = [settings.l1 * parameter.abs().sum() for parameter in parameters if settings.l1]
+    terms += [settings.l2 * parameter.square().sum() for parameter in parameters if settings.l2]
+    return torch.stack(terms).sum()
 
 
 def device_named(name: str) -> torch.device:

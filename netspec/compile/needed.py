@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from netspec.compile.expand import Placed, Unrolled
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import Problem
 from netspec.spec.model import Grouped, Spec
 

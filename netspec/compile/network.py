@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netspec.compile.expand import Placed, Unrolled, unroll
+from netspec.compile.expand import unroll
 from netspec.compile.expect import expectation_problems, unknown_rows
 from netspec.compile.fields import FieldProblems, Written, layer_place, read_defaults, read_row
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
+from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
@@ -144,7 +145,8 @@ def _check_sections(spec: Spec, network: Network) -> None:
         hint = "say with `preprocess: {...}` what an artefact is to do with pixels"
         problems.append(Problem("there is no section preprocess", hint, "export.preprocessing"))
     if spec.train is not None:
-        from netspec.training.loss import loss_input
+        from netspec.training.loss import check_loss
+        from netspec.training.phases import phases_of
 
         if spec.data is None:
             problems.append(Problem("training needs data", "add for example `data: digits`", "train"))
@@ -152,10 +154,11 @@ def _check_sections(spec: Spec, network: Network) -> None:
             from netspec.data.augment import augment_problems
 
             problems.extend(augment_problems(spec.train.augment, network))
-        try:
-            loss_input(network, spec.train.loss)
-        except SpecError as error:
-            problems.extend(error.problems)
+        for check in (lambda train: check_loss(network, train.loss), lambda train: list(phases_of(network, train))):
+            try:
+                check(spec.train)
+            except SpecError as error:
+                problems.extend(error.problems)
     if problems:
         raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netspec.compile.expand import INPUT, OUTPUT
 from netspec.compile.network import NamedRow, Rows, read_rows
+from netspec.compile.placed import INPUT, OUTPUT
 from netspec.layers import Activation, Layer
 from netspec.layers.activation import ARGUMENTS
 from netspec.notation import Call, write_value
@@ -39,7 +39,8 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
         if settings is None and section in ("verify", "export"):
             settings = model_of(section)()  # what a build does without being told
         if settings is not None:
-            plain = settings.model_dump(mode="json", exclude_none=True)
+            # The bundle lies beside the spec that was written, and not beside what a build makes of it.
+            plain = settings.model_dump(mode="json", exclude_none=True, exclude={"golden"})
             if plain:
                 document[section] = plain
     return document

@@ -106,6 +106,8 @@ class Preprocess(BaseModel):
             field = section["properties"][name]
             own = {key: field.pop(key) for key in list(field) if key not in ("title", "description", "default")}
             members = own["anyOf"] if set(own) == {"anyOf"} else [own]
+            if "items" in own:
+                own["items"] = {"anyOf": [own["items"], NOTATION]}
             number = [{"type": "number"}] if name in ("mean", "std") else []
             field["anyOf"] = [*members, *number, NOTATION]
         return section

@@ -43,7 +43,7 @@ def origin_text(origin: Mapping[str, Any]) -> str:
     >>> origin_text({"trained": False, "seed": 7})
     'Initial weights, drawn from seed 7; not trained.'
     >>> origin_text({"trained": False, "seed": 7, "imported": {"file": "base.onnx", "sha256": "", "all": False}})
-    'Initial weights, those of the base from base.onnx, the others drawn from seed 7; not trained.'
+    "Initial weights, the base's from base.onnx and the others drawn from seed 7; not trained."
     """
     imported = origin.get("imported")
     if not imported:
@@ -51,17 +51,18 @@ def origin_text(origin: Mapping[str, Any]) -> str:
     elif imported["all"]:
         initial = f"from {imported['file']}"
     else:
-        initial = f"those of the base from {imported['file']}, the others drawn from seed {origin.get('seed')}"
+        initial = f"the base's from {imported['file']} and the others drawn from seed {origin.get('seed')}"
     if not origin.get("trained"):
         return f"Initial weights, {initial}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
-    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
-    from_file = f", from initial weights {initial}" if imported else ""
+    how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    begun = f"; the initial weights were {initial}" if imported else ""
+    where = data.get("source") or data["folder"]
     return (
-        f"Trained with {origin['trainer']} on {data['source']}: {train['epochs']} epochs, batches of "
-        f"{train['batch_size']}, {how} ({train['schedule']['name']}), seed {origin['seed']}{from_file}; "
-        f"the best epoch by {train['monitor']} was kept."
+        f"Trained with {origin['trainer']} on {where}: {train['epochs']} epochs, batches of {train['batch_size']}, "
+        f"{how} ({train['schedule']['name']}), seed {origin['seed']}; "
+        f"the best epoch by {train['monitor']} was kept{begun}."
     )
 
 

@@ -93,10 +93,18 @@ def _entries(root: Node) -> Iterator[tuple[str, tuple[Scalar, Node]]]:
             hint = "write the sections of the spec on lines of their own"
             raise _refused("layers", key, "layers stands inside of { }", hint)
         yield "layers", (key, node)
-    blocks = root.get("blocks")
+    blocks = _own_blocks(root)
     for name, (_, block) in blocks.entries.items() if isinstance(blocks, Mapping) and not blocks.flow else ():
         if isinstance(block, Mapping) and not block.flow and "layers" in block.entries:
             yield f"blocks.{name}.layers", block.entries["layers"]
+
+
+def _own_blocks(root: Mapping) -> Node | None:
+    """The blocks that stand in this text: those of a spec, or of a file that specs include."""
+    included = "layers" not in root.entries and all(
+        isinstance(block, Mapping) and "layers" in block.entries for _, block in root.entries.values()
+    )
+    return root if included else root.get("blocks")
 
 
 def _section(text: str, path: str, key: Scalar, node: Node, anchors: list[tuple[int, int]], blocks: Blocks) -> Section:
@@ -119,7 +127,7 @@ def _section(text: str, path: str, key: Scalar, node: Node, anchors: list[tuple[
 
 def _blocks(root: Mapping, file: str) -> Blocks:
     """The parameters of every block of the spec, included ones among them."""
-    found = root.get("blocks")
+    found = _own_blocks(root)
     if found is None:
         return {}
     blocks = with_includes(found, Path(file))

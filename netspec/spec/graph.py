@@ -8,7 +8,7 @@ from typing import NoReturn
 from netspec.errors import Position, Problem, SpecError, one_of
 from netspec.layers import ALIASES, fold
 from netspec.network import TensorType
-from netspec.notation import NotationError, Value, evaluate, write_value
+from netspec.notation import NotationError, Value, evaluate, parts, write_value
 from netspec.spec.model import Block, Grouped, Parameter, read_shape
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, plain
 from netspec.spec.rows import RowError, read_rows, read_value
@@ -23,6 +23,9 @@ TYPES: dict[str, str] = {
 """The types of parameters, in words."""
 SYNONYMS = {"str": "word", "string": "word", "number": "float", "integer": "int", "boolean": "bool", "tuple": "size"}
 SHAPE_HINT = "height x width x channels of one sample, without the batch, such as `input: 32x32x3`"
+MAX_PARAMETERS = 100
+MAX_SIZE = 100
+"""How many parts the value of a parameter may have: it is said for every row that uses the block."""
 BLOCK_KEYS = ("parameters", "inputs", "layers", "about")
 
 
@@ -161,7 +164,12 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
         return {}
     hint = f"a type ({', '.join(TYPES)}), or a default that gives it, such as {{filters: int, stride: 1}}"
     found: dict[str, Parameter] = {}
-    for name, (key, value) in _mapping(node, "names and types or defaults", hint, path).entries.items():
+    entries = _mapping(node, "names and types or defaults", hint, path).entries
+    if len(entries) > MAX_PARAMETERS:
+        _refuse(
+            f"a block has at most {MAX_PARAMETERS} parameters, this one {len(entries):,}", None, path, node.position
+        )
+    for name, (key, value) in entries.items():
         here = f"{path}.{name}"
         _name(key, "a parameter", here)
         if isinstance(value, Scalar) and (value.text in TYPES or value.text in SYNONYMS):
@@ -169,6 +177,8 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
             continue
         default = _value(value, here, variables)
         kind = type_of(default)
+        if parts(default, MAX_SIZE) > MAX_SIZE:
+            _refuse(f"a parameter has at most {MAX_SIZE} numbers", None, here, value.position)
         if kind is None:
             _refuse(f"{write_value(default)} is no default that a parameter may have", hint, here, value.position)
         found[name] = Parameter(kind, default)

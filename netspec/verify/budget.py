@@ -13,6 +13,7 @@ bilinear resampling computes in float32 where each result lies in its input: the
 step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
+Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
 What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
 constant image): there a run with float64's own noise shows it.
 """
@@ -52,7 +53,7 @@ from netspec.reference import evaluate_parts, interpret
 from netspec.reference.image import between, resample_bilinear
 from netspec.reference.norm import in_groups
 from netspec.reference.table import Array, Values
-from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, SMALLEST, UNIT
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
 MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
@@ -94,7 +95,9 @@ class Rounding:
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
         summed = intermediate(node, values, inputs, weights)
-        return self._noise(values, values if isinstance(summed, float) and not summed else np.hypot(values, summed))
+        size = np.abs(values) if isinstance(summed, float) and not summed else np.hypot(values, summed)
+        size += SMALLEST / UNIT
+        return self._noise(values, size)
 
 
 def intermediate(
@@ -122,7 +125,8 @@ def intermediate(
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
-        return size * _growth(_terms(node)) if isinstance(node.layer, MEANS) else size
+        # The products of a vector with itself are all positive, as the numbers of a mean may be.
+        return size * _growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
     if isinstance(node.layer, (Resize, Upsample)) and node.layer.mode == "bilinear":
         return _coordinates(inputs[0], node.output.spatial)
     return 0.0
@@ -147,7 +151,9 @@ def _growth(terms: int) -> float:
 
 
 def _terms(node: Node) -> int:
-    """How many numbers each mean is taken of, that gives a result or is taken off it."""
+    """How many numbers each mean is taken of, that gives a result or is taken off it; how many products are added."""
+    if isinstance(node.layer, Dot):
+        return node.input_type.channels
     if isinstance(node.layer, AvgPool):
         return prod(node.layer.size)
     if isinstance(node.layer, AdaptiveAvgPool):

@@ -11,7 +11,7 @@ from typing import Any
 
 from netspec.backend import Precision
 from netspec.errors import VerificationError
-from netspec.memory import values_bytes, weights_bytes
+from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.reference import evaluate, interpret
 from netspec.reference.table import Array, Values
@@ -25,9 +25,6 @@ from netspec.verify.pieces import Piece, Reference, in_pieces
 from netspec.verify.result import Verdict
 from netspec.verify.samples import Samples, choose_samples
 from netspec.verify.settings import VerifySettings
-
-TOGETHER_BYTES = 2**30
-"""What one backend may need for its weights and values where the backends compute side by side."""
 
 
 def check(
@@ -46,11 +43,11 @@ def check(
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
     samples = choose_samples(network, settings)
     pieces = in_pieces(network, samples.inputs)
-    turn = _turn(network, pieces[0].count)
+    turn: AbstractContextManager[Any] = nullcontext() if fits_together(network, pieces[0].count) else Lock()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
         about = {
-            name: threads.submit(ask_artefacts, worker, network, folder / name, samples.artefact_inputs)
+            name: threads.submit(ask_artefacts, worker, network, weights, folder / name, samples.artefact_inputs, turn)
             for name, worker in workers.items()
         }
         biting = biting_weights(network, settings.seed)
@@ -64,7 +61,7 @@ def check(
             reference: Future[Reference] = Future()
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:
-                reference.set_result(_reference(network, biting, piece.inputs, settings.seed))
+                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             except BaseException as error:
                 reference.set_exception(error)
                 raise
@@ -74,11 +71,11 @@ def check(
 
     def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
         piece = next(each for each in reversed(pieces) if each.start <= found.sample)
-        reference = _reference(network, biting, piece.inputs, settings.seed)
+        reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
         given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
         return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
 
-    standard = Standard(network, weights, samples.names, outputs, outputs_predicted, alone)
+    standard = Standard(network, samples.names, outputs, outputs_predicted, alone)
     verdicts = tuple(judge(name, workers[name], standard, found) for name, found in answers.items())
     return Verdict(
         network=network.name,
@@ -91,18 +88,15 @@ def check(
     )
 
 
-def _turn(network: Network, samples: int) -> AbstractContextManager[Any]:
-    """What the backends compute inside: nothing where all fit into memory together, else one lock for them all."""
-    needed = 4 * weights_bytes(network) + values_bytes(network, samples)
-    return nullcontext() if needed <= TOGETHER_BYTES else Lock()
-
-
-def _reference(network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int) -> Reference:
+def _reference(
+    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], seed: int, draws: int
+) -> Reference:
     """What the reference computes for every row, and how far rounding may lead away from it."""
     values = evaluate(network, weights, inputs)
-    predicted = predict(network, weights, inputs, values, seed)
+    predicted = predict(network, weights, inputs, values, seed, draws)
     if rounding_decides(network):
-        return Reference(values, predicted, predict(network, weights, inputs, values, seed, unit=FLOAT64_UNIT))
+        again = predict(network, weights, inputs, values, seed, draws, unit=FLOAT64_UNIT)
+        return Reference(values, predicted, again)
     return Reference(values, predicted)
 
 
@@ -117,5 +111,5 @@ def _outputs(
         for node, value in interpret(network, weights, samples.artefact_inputs)
         if node.name in rows and node.row in ends.values()
     }
-    predicted = predict(network, weights, samples.artefact_inputs, own, seed)
+    predicted = predict(network, weights, samples.artefact_inputs, own, seed, samples.draws)
     return {name: own[row] for name, row in ends.items()}, {name: predicted[row] for name, row in ends.items()}

@@ -15,6 +15,7 @@ from netspec.network import Network
 from netspec.reference.table import Array
 from netspec.verify.compare import Comparison
 from netspec.verify.pieces import Piece, Reference
+from netspec.verify.recovered import weight_failures
 from netspec.verify.result import Failure, Stage, Symptom
 from netspec.worker import WorkerDied
 
@@ -38,7 +39,8 @@ class Answers:
     differences: Sequence[str] | None = None
     """What is not as exported in the artefacts; where that cannot be told, they are asked nothing else."""
     counts: Mapping[str, tuple[int, int]] | None = None
-    recovered: Mapping[str, Array] | None = None
+    weight_failures: Sequence[Failure] = ()
+    """What is wrong with the weights that were read back from the artefacts."""
     outputs: Mapping[str, Mapping[str, Array]] | None = None
     rows: dict[Precision, dict[str, Comparison]] = field(default_factory=dict)
     """How far every row is from the reference at the sample that fares worst, where the backend could run."""
@@ -62,15 +64,25 @@ class Answers:
             return None
 
 
-def ask_artefacts(backend: Caller, network: Network, folder: Path, inputs: Mapping[str, Array]) -> Answers:
-    """What one backend has to say of its artefacts in `folder`."""
+def ask_artefacts(
+    backend: Caller,
+    network: Network,
+    weights: Mapping[str, Array],
+    folder: Path,
+    inputs: Mapping[str, Array],
+    turn: AbstractContextManager[Any],
+) -> Answers:
+    """What one backend has to say, inside `turn`, of its artefacts in `folder`, which carry these weights."""
     answers = Answers()
     exported: dict[str, Any] = {"folder": folder, "network": network}
-    answers.differences = answers.ask("build", lambda: backend.call("check_artefacts", **exported))
-    if answers.differences is not None:
-        answers.counts = answers.ask("build", lambda: backend.call("counts", **exported))
-        answers.recovered = answers.ask("build", lambda: backend.call("read_weights", **exported))
-        answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
+    with turn:
+        answers.differences = answers.ask("build", lambda: backend.call("check_artefacts", **exported))
+        if answers.differences is not None:
+            answers.counts = answers.ask("build", lambda: backend.call("counts", **exported))
+            recovered = answers.ask("build", lambda: backend.call("read_weights", **exported))
+            if recovered is not None:
+                answers.weight_failures = list(weight_failures(network, weights, recovered))
+            answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
     return answers
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from netspec.backend import Precision
 from netspec.errors import BackendError
 from netspec.network import Network, Row
-from netspec.reference.table import Array, Values
+from netspec.reference.table import Values
 from netspec.verify.budget import budget
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gather import Answers, Caller
@@ -22,8 +20,6 @@ class Standard:
     """What every backend is held against, beside the rows, which `gather` compares piece by piece."""
 
     network: Network
-    weights: Mapping[str, Array]
-    """The network's own weights, which the artefacts carry."""
     samples: tuple[str, ...]
     """What each sample is called."""
     outputs: Mapping[str, Values]
@@ -78,7 +74,7 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
-        *_weight_failures(standard, answers),
+        *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),
     )
@@ -155,39 +151,6 @@ def _count_failures(standard: Standard, answers: Answers, judged: Sequence[_Judg
         if name not in known:
             message = f"the artefact has {sum(counted):,} weights in {name!r}, which is no row"
             yield Failure(stage="compare", symptom="count", message=message)
-
-
-def _weight_failures(standard: Standard, answers: Answers) -> Iterator[Failure]:
-    """The weights that were read back must be the given ones, bit for bit."""
-    if answers.recovered is None:
-        return
-    rows = {weight.name: node.row for node in standard.network.nodes for weight in node.weights}
-    alike: dict[str, list[tuple[str, str]]] = {}
-    for name in rows:
-        if wrong := _weight_problem(standard.weights[name], answers.recovered.get(name)):
-            nature, text = wrong
-            alike.setdefault(nature, []).append((name, text))
-    for (name, text), *others in alike.values():
-        message = f"{name} {text}"
-        if others:
-            message += f"; so did {others[0][0]}" + (f" and {len(others) - 1:,} more" if others[1:] else "")
-        yield Failure(stage="compare", symptom="value", message=message, row=rows[name])
-
-
-def _weight_problem(given: Array, found: Array | None) -> tuple[str, str] | None:
-    """What is wrong with a weight that was read back: of which nature, in words; None when nothing is."""
-    if found is None:
-        return "missing", "did not come back: it is not in the artefacts"
-    if found.shape != given.shape:
-        return "shape", f"came back with the shape {found.shape}, given was {given.shape}"
-    if found.dtype != given.dtype:
-        return "type", f"came back as {found.dtype}, given was {given.dtype}"
-    if found.tobytes() == given.tobytes():
-        return None
-    lost = np.count_nonzero(~np.isfinite(found))
-    changed = np.count_nonzero((found != given) | (np.signbit(found) != np.signbit(given)))
-    text = f"came back with {changed:,} of {given.size:,} numbers changed"
-    return "numbers", text + (f", {lost:,} of them not finite" if lost else "")
 
 
 def _file_failures(answers: Answers) -> Iterator[Failure]:

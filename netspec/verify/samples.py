@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.verify.budget import MANY
+from netspec.verify.gates import DRAWS
 from netspec.verify.inputs import hard_inputs, sample_names
 from netspec.verify.settings import VerifySettings
 
@@ -15,7 +17,9 @@ FIRST = ("normal 1", "ramp", "offset", "wide", "zeros", "large", "normal 2", "co
 LEAST = 2
 """Samples that every network is compared with."""
 WORK = 30e9
-"""Work that all samples together may be, in products; as much again are the noisy runs of each, which are many."""
+"""What all samples of a network may cost, in products; the noisy runs of each cost as much, many times."""
+FEW_DRAWS = 4
+"""Noisy runs of a costly network: where no row has few numbers, each run averages over many roundings by itself."""
 WORK_OF_A_VALUE = 300
 """Disturbing a value by noise and comparing it takes as long as so many products."""
 
@@ -28,6 +32,8 @@ class Samples:
     inputs: Mapping[str, Array]
     artefact_inputs: Mapping[str, Array]
     """The first of them, which the exported files are given."""
+    draws: int = DRAWS
+    """Noisy runs that predict what rounding costs."""
 
 
 def choose_samples(network: Network, settings: VerifySettings) -> Samples:
@@ -39,7 +45,9 @@ def choose_samples(network: Network, settings: VerifySettings) -> Samples:
         return Samples(names, inputs, inputs)
     chosen = [names.index(name) for name in FIRST[:count]]
     kept = {name: batch[chosen] for name, batch in inputs.items()}
-    return Samples(tuple(names[index] for index in chosen), kept, {name: batch[:1] for name, batch in kept.items()})
+    first = {name: batch[:1] for name, batch in kept.items()}
+    draws = FEW_DRAWS if min(row.output.size for row in network.rows) >= MANY else DRAWS
+    return Samples(tuple(names[index] for index in chosen), kept, first, draws)
 
 
 def samples_within(network: Network, settings: VerifySettings) -> int:

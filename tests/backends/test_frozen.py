@@ -1,4 +1,4 @@
-"""Frozen rows in training: nothing of them changes, not by a bit, and their BatchNorm computes as it does afterwards."""
+"""Frozen rows in training: not a bit of them changes, and their BatchNorm computes as it does afterwards."""
 
 from __future__ import annotations
 

@@ -292,3 +292,22 @@ def test_settings_reach_the_file(tmp_path):
     model = onnx.load(tmp_path / name)
     assert sizes(model.graph.input[0]) == [BATCH, 9, 7, 3]
     assert {each.key: each.value for each in model.metadata_props}["netspec.layout"] == "nhwc"
+
+
+@LAYOUTS
+def test_an_output_may_be_called_as_the_row_whose_activation_it_is(layout):
+    text = """
+input: 4x4x2
+outputs: {mask: mask, score: score}
+layers:
+  - mask: CNN | 3, 1 | Sigmoid
+  - Flatten
+  - score: FNN | 2 | Softmax
+"""
+    network, model = emit(text, layout)
+    assert network.outputs == {"mask": "mask_sigmoid", "score": "score_softmax"}
+    assert [output.name for output in model.graph.output] == ["mask", "score"]
+    names = [name for node in model.graph.node for name in node.output]
+    assert len(names) == len(set(names))
+    producers = {name: node.op_type for node in model.graph.node for name in node.output}
+    assert producers["score"] == "Softmax"

@@ -197,6 +197,20 @@ def branched() -> Network:
     return Network("branched", {"input": given}, (conv, side, norm), {"output": "norm"})
 
 
+def test_an_output_that_no_row_reads_has_its_own_variable():
+    text = """
+input: 8
+outputs: {first: first, second: second}
+layers:
+  - trunk: FNN | 4 | ReLU
+  - first: FNN | 3 | Sigmoid
+  - second: FNN | 2 | Softmax | from=trunk
+"""
+    source = render(compile_spec(parse_spec(text, "two.yaml"))).source
+    assert "first = torch.sigmoid(self.first(trunk))" in source
+    assert "return first, x" in source
+
+
 def test_a_value_with_several_readers_has_its_own_variable():
     source = render(branched()).source
     assert "stem = self.stem(x)" in source

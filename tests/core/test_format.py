@@ -203,6 +203,15 @@ def test_a_spec_of_blocks_alone_is_formatted():
     assert format_spec(text, "f", "pipes").endswith("    layers:\n      - CNN | 3, 1\n")
 
 
+def test_a_file_of_blocks_that_specs_include_is_formatted():
+    text = (
+        "unit:\n  parameters: {n: int}\n  layers:\n    - CNN|n, 3\ntwo:\n  layers:\n    - {type: unit, n: 4}  # one\n"
+    )
+    expected = "unit:\n  parameters: {n: int}\n  layers:\n    - CNN | n, 3\ntwo:\n  layers:\n    - unit | 4  # one\n"
+    assert format_spec(text, "blocks.yaml", "pipes") == expected
+    assert format_spec(expected, "blocks.yaml", "mapping").endswith("    - {type: unit, n: 4}  # one\n")
+
+
 @pytest.mark.parametrize(
     ("inside", "message"),
     [

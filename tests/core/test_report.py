@@ -18,7 +18,7 @@ from netspec.errors import Position, Problem
 from netspec.network import Network
 from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
-from netspec.report.outcome import outcome_text
+from netspec.report.outcome import origin_text, outcome_text
 from netspec.report.page import report_page
 from netspec.report.problems import problems_text, wants_colour
 from netspec.report.progress import build_progress, epoch_text
@@ -412,3 +412,21 @@ def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
     assert "On 359 test images\n  accuracy  99.16%" in text
     assert text.endswith("build/x/report.html: ran weights, verify")
     assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"
+
+
+# Where weights are from
+
+
+def test_trained_weights_say_what_they_began_with():
+    train = {
+        "loss": "cross_entropy", "epochs": 3, "batch_size": 8, "monitor": "val_loss", "schedule": {"name": "cosine"},
+        "optimizer": {"name": "adam", "learning_rate": 0.01},
+    }  # fmt: skip
+    origin = {
+        "trained": True, "trainer": "torch", "seed": 5, "train": train, "data": {"source": None, "folder": "photos"},
+        "imported": {"file": "base.pt", "sha256": "", "all": False},
+    }  # fmt: skip
+    said = origin_text(origin)
+    assert said.startswith("Trained with torch on photos: 3 epochs, batches of 8, cross_entropy, adam")
+    assert said.endswith("the initial weights were the base's from base.pt and the others drawn from seed 5.")
+    assert "initial weights" not in origin_text({**origin, "imported": {}})

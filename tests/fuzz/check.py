@@ -58,15 +58,15 @@ class Workers:
         self._done = 0
 
     @contextmanager
-    def lent(self) -> Iterator[Mapping[str, Worker]]:
-        """The workers for one spec."""
+    def lent(self, only: str = "") -> Iterator[Mapping[str, Worker]]:
+        """The workers for one spec, or one of them."""
         if self._done >= self.renew:
             self.close()
         for name in self.backends:
             if name not in self._started:
                 self._started[name] = Worker(name, {"CUDA_VISIBLE_DEVICES": ""})
         self._done += 1
-        yield dict(self._started)
+        yield {name: worker for name, worker in self._started.items() if only in ("", name)}
 
     def drop(self, backend: str) -> None:
         """Let go of a worker that died."""
@@ -79,19 +79,19 @@ class Workers:
         self._started, self._done = {}, 0
 
 
-def check(text: str, workers: Workers | None, means: Meaning | None = None) -> list[Failure]:
+def check(text: str, workers: Workers | None, means: Meaning | None = None, only: str = "") -> list[Failure]:
     """What is wrong with a spec that should be valid; `means` is what it is by the generator's own reckoning.
 
-    Without workers only the core is asked.
+    Without workers only the core is asked; `only` names the one backend to ask.
     """
     try:
-        return _check(text, workers, means)
+        return _check(text, workers, means, only)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         place = traceback.extract_tb(error.__traceback__)[-1]
         return [Failure("crash", traceback.format_exc()[-1500:], symptom=type(error).__name__, kind=place.name)]
 
 
-def _check(text: str, workers: Workers | None, means: Meaning | None) -> list[Failure]:
+def _check(text: str, workers: Workers | None, means: Meaning | None, only: str) -> list[Failure]:
     try:
         spec = parse_spec(text, FILE)
         network = compile_spec(spec)
@@ -100,7 +100,7 @@ def _check(text: str, workers: Workers | None, means: Meaning | None) -> list[Fa
     failures = [*(_meant(network, means) if means else ()), *_same_again(spec, network, text)]
     if failures or workers is None:
         return failures
-    return list(_backends(spec, network, workers))
+    return list(_backends(spec, network, workers, only))
 
 
 def _meant(network: Network, means: Meaning) -> Iterator[Failure]:
@@ -108,7 +108,9 @@ def _meant(network: Network, means: Meaning) -> Iterator[Failure]:
     found = (len(network.rows), network.trainable, network.non_trainable, network.macs)
     wanted = (walk.rows, walk.trainable, walk.others, walk.macs)
     if found != wanted:
-        yield Failure("compile", f"rows, trained, other weights, MACs: compiled {found}, walked {wanted}", symptom="count")
+        yield Failure(
+            "compile", f"rows, trained, other weights, MACs: compiled {found}, walked {wanted}", symptom="count"
+        )
     shapes = {name: network.types[value] for name, value in network.outputs.items()}
     if shapes != dict(means.outputs):
         yield Failure("compile", f"the outputs are compiled {shapes}, walked {means.outputs}", symptom="shape")
@@ -135,10 +137,10 @@ def _same_again(spec: Spec, network: Network, text: str) -> Iterator[Failure]:
             yield Failure(stage, message, symptom=what)
 
 
-def _backends(spec: Spec, network: Network, workers: Workers) -> Iterator[Failure]:
+def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iterator[Failure]:
     settings = spec.verify or VerifySettings()
     weights = draw(network, settings.seed)
-    with tempfile.TemporaryDirectory() as folder, workers.lent() as lent:
+    with tempfile.TemporaryDirectory() as folder, workers.lent(only) as lent:
         able = {}
         for name, worker in lent.items():
             try:

@@ -166,7 +166,9 @@ class Block:
         if self.inputs != ("input",):
             yield f"  inputs: [{', '.join(self.inputs)}]"
         if self.sample:
-            written = {name: _type(value) if name in self.required else write(value) for name, value in self.sample.items()}
+            written = {
+                name: _type(value) if name in self.required else write(value) for name, value in self.sample.items()
+            }
             yield "  parameters: {" + ", ".join(f"{name}: {_quoted(text)}" for name, text in written.items()) + "}"
         yield from ("  " + line for line in _layers(self.rows, table=self.table))
 

@@ -26,13 +26,16 @@ TRIES = 60
 WORDS = (
     "a", "b", "conv", "Conv", "CONV", "left", "right", "shape", "size", "name", "batch", "data", "math", "list", "len",
     "range", "Module", "kernel", "weight", "bias", "gamma", "mean", "result", "layer", "value", "axis", "int", "str",
-    "dense", "conv_1_x", "Functional", "model", "x1", "y", "print", "tuple", "functional", "keras_1", "long_name_of_a_row",
+    "dense", "conv_1_x", "Functional", "model", "x1", "y", "print", "tuple", "functional", "keras_1",
+    "long_name_of_a_row",
 )  # fmt: skip
 PARAMETERS = ("filters", "lambda", "x", "n", "class_", "self", "width", "F", "kind", "torch", "k", "units")
 BLOCKS = ("fire", "unit", "Residual", "stem_block", "b", "torch", "Tensor", "pair", "layers", "cell", "Net", "keras")
 TEXTS = (
-    "plain", "with 'single' and \\\"double\\\" quotes", "a back\\\\slash at the end\\\\", "한국어, 日本語, ü", "{x} %s ${y} #z",
-    "three \\\"\\\"\\\" of them", "line one\\nline two", "trailing blank ", "<b>&amp;</b>", "# comment", "\\u2028 separator",
+    "plain", "with 'single' and \\\"double\\\" quotes", "a back\\\\slash at the end\\\\", "한국어, 日本語, ü",
+    "{x} %s ${y} #z",
+    'three \\"\\"\\" of them', "line one\\nline two", "trailing blank ", "<b>&amp;</b>", "# comment",
+    "\\u2028 separator",
 )  # fmt: skip
 INVALID = (LayerError, ValidationError, ValueError, KeyError)
 
@@ -74,9 +77,7 @@ class Body:
     def name(self) -> str:
         """A name that no row of this body has."""
         word = self.r.choice(WORDS)
-        name = next(
-            name for name in (word, *(f"{word}{number}" for number in range(2, 99))) if self.free(name)
-        )
+        name = next(name for name in (word, *(f"{word}{number}" for number in range(2, 99))) if self.free(name))
         self.taken.add(name)
         return name
 
@@ -97,7 +98,7 @@ class Body:
 
 def document(seed: int | str) -> Document:
     """The spec of this seed: the same one in every process, on every machine with this version of the generator."""
-    r = Random(f"netspec {seed}")  # noqa: S311 - has to be reproducible, not secret
+    r = Random(f"netspec {seed}")
     for _ in range(1000):
         found = _document(r)
         if found is not None:
@@ -124,7 +125,9 @@ def _document(r: Random) -> Document | None:
         return None
     outputs = _steps(body, r.choice([1, 2, 3, 4, 6, 9]), ends=True)
     for block in list(blocks.values()):
-        if not any(row.type == block.name for row in [*body.rows, *(row for each in blocks.values() for row in each.rows)]):
+        if not any(
+            row.type == block.name for row in [*body.rows, *(row for each in blocks.values() for row in each.rows)]
+        ):
             _use(body, block)
     if not body.rows:
         return None
@@ -160,7 +163,8 @@ def _inputs(r: Random) -> dict[str, tuple[int, ...]]:
 def _defaults(r: Random) -> dict[str, dict[str, Value]]:
     choices: list[tuple[str, dict[str, Value]]] = [
         ("Conv", {"padding": "same"}), ("Conv", {"bias": False, "init": "he_normal"}), ("Conv", {"activation": "relu"}),
-        ("BatchNorm", {"epsilon": 1e-5, "momentum": 0.9}), ("Dense", {"activation": "tanh"}), ("MaxPool", {"ceil": True}),
+        ("BatchNorm", {"epsilon": 1e-5, "momentum": 0.9}), ("Dense", {"activation": "tanh"}),
+        ("MaxPool", {"ceil": True}),
     ]  # fmt: skip
     return dict([r.choice(choices)]) if r.random() < 0.25 else {}
 
@@ -176,7 +180,12 @@ def _with_sections(r: Random, found: Document) -> Document | None:
     sections: list[str] = []
     first = next(iter(means.outputs.values()))
     if r.random() < 0.4:
-        expect = {"parameters": walk.trainable + walk.others, "trainable": walk.trainable, "macs": walk.macs, "output": first}
+        expect = {
+            "parameters": walk.trainable + walk.others,
+            "trainable": walk.trainable,
+            "macs": walk.macs,
+            "output": first,
+        }
         sections.append("expect: {" + ", ".join(f"{name}: {value}" for name, value in expect.items()) + "}")
     if r.random() < 0.2:
         sections.append(f'about: "{r.choice(TEXTS)}"')
@@ -304,7 +313,9 @@ def _residual(body: Body) -> None:
         return
     kind = r.choice(["Add", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concat"])
     fields = {"axis": r.randint(1, given.rank)} if kind == "Concat" and r.random() < 0.5 else {}
-    sources = r.sample([trunk, branch], 2) + ([trunk] if kind not in ("Subtract", "Multiply") and r.random() < 0.2 else [])
+    sources = r.sample([trunk, branch], 2) + (
+        [trunk] if kind not in ("Subtract", "Multiply") and r.random() < 0.2 else []
+    )
     row = _row(r, kind, fields, given, body.names, sources=tuple(sources))
     if r.random() < 0.3:
         row = replace(row, activation=_activation(r, given, body.names))
@@ -340,7 +351,16 @@ def _parts(body: Body) -> None:
         return
     ends = []
     for index in range(parts):
-        body.add(Row("Split", body.name(), (parts, index), options={"axis": axis}, sources=(trunk,), positional=("parts", "index")))
+        body.add(
+            Row(
+                "Split",
+                body.name(),
+                (parts, index),
+                options={"axis": axis},
+                sources=(trunk,),
+                positional=("parts", "index"),
+            )
+        )
         if r.random() < 0.5:
             _any(body, {}, kinds.KEEPING)
         ends.append(body.named())
@@ -406,7 +426,9 @@ def _block(
         return None
     _steps(body, r.randint(1, 4))
     free = [name for name in BLOCKS if name not in blocks]
-    return Block(r.choice(free), tuple(body.rows), inputs, sample, required, table=r.random() < 0.1) if body.rows else None
+    return (
+        Block(r.choice(free), tuple(body.rows), inputs, sample, required, table=r.random() < 0.1) if body.rows else None
+    )
 
 
 def _use(body: Body, block: Block) -> bool:
@@ -488,7 +510,13 @@ def _activation(r: Random, given: TensorType, names: Mapping[str, Value]) -> Act
 
 def _cased(r: Random, name: str) -> str:
     """The name in another spelling: case and underscores do not matter."""
-    spellings = [name, name, name.lower(), name.replace("_", ""), "".join(part.capitalize() for part in name.split("_"))]
+    spellings = [
+        name,
+        name,
+        name.lower(),
+        name.replace("_", ""),
+        "".join(part.capitalize() for part in name.split("_")),
+    ]
     return r.choice(spellings)
 
 
@@ -506,9 +534,10 @@ def _row(
     layer = ALIASES[kind.lower()].layer
     left = dict(fields)
     called = [
-        NAMES[folded] for folded, alias in ALIASES.items()
-        if alias.layer is layer and alias.rank in (None, given.rank - 1) and (not alias.fields or alias.fields.items() <= left.items())
-    ]  # fmt: skip
+        NAMES[folded]
+        for folded, alias in ALIASES.items()
+        if alias.layer is layer and alias.rank in (None, given.rank - 1) and alias.fields.items() <= left.items()
+    ]
     word = r.choice([kind, r.choice(called)])
     preset = ALIASES[word.replace("_", "").replace("-", "").lower()].fields
     left = {key: value for key, value in left.items() if key not in preset}

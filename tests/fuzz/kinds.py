@@ -77,7 +77,9 @@ def depthwise(r: Random, given: TensorType) -> Fields | None:
     rank = given.rank - 1
     if rank not in (1, 2):
         return None
-    return {"kernel": sizes(r, rank, 4)} | _window(r, rank) | some(r, {"multiplier": r.randint(1, 3)}) | inits(r, "init")
+    return (
+        {"kernel": sizes(r, rank, 4)} | _window(r, rank) | some(r, {"multiplier": r.randint(1, 3)}) | inits(r, "init")
+    )
 
 
 def separable(r: Random, given: TensorType) -> Fields | None:
@@ -244,7 +246,11 @@ def rms_norm(r: Random, given: TensorType) -> Fields | None:
 
 
 def lrn(r: Random, given: TensorType) -> Fields | None:
-    fields: Fields = {"alpha": r.choice([1e-4, 0.3, 1, 2.5]), "beta": r.choice([0.5, 0.75, 1.25]), "k": r.choice([1, 2, 0.1])}
+    fields: Fields = {
+        "alpha": r.choice([1e-4, 0.3, 1, 2.5]),
+        "beta": r.choice([0.5, 0.75, 1.25]),
+        "k": r.choice([1, 2, 0.1]),
+    }
     return {"size": r.choice([1, 3, 5, 7])} | some(r, fields, 0.5)
 
 

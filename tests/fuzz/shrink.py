@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from tests.fuzz.document import Block, Document, Row, compute
 
 Fails = Callable[[Document], bool]
+T = TypeVar("T")
 
 
-def shrink(document: Document, fails: Fails, limit: int = 300) -> Document:
+def shrink(document: Document, fails: Fails, limit: int = 1500) -> Document:
     """The smallest document found for which `fails` still holds, after at most `limit` tries."""
     tries = 0
     progress = True
@@ -28,23 +30,16 @@ def shrink(document: Document, fails: Fails, limit: int = 300) -> Document:
 
 def candidates(document: Document) -> Iterator[Document]:
     """Smaller documents, those that lose most first; not all of them are valid."""
+    # What is expected of the whole goes first, for nothing else could.
+    for section in document.sections:
+        yield replace(document, sections=tuple(each for each in document.sections if each is not section))
     for body, rows in document.bodies().items():
         for length in (len(rows) // 2, len(rows) // 4, 1):
             for begin in range(len(rows) - length, -1, -1) if length else ():
                 yield _without(document, body, begin, begin + length)
     for block in document.blocks:
         yield from _without_block(document, block)
-    for section in document.sections:
-        yield replace(document, sections=tuple(each for each in document.sections if each is not section))
-    for name in document.outputs:
-        left = {other: row for other, row in document.outputs.items() if other != name}
-        yield replace(document, outputs=left if len(left) > 1 else {})
-    for name in document.inputs if len(document.inputs) > 1 else ():
-        yield replace(document, inputs={other: shape for other, shape in document.inputs.items() if other != name})
-    for kind in document.defaults:
-        yield replace(document, defaults={each: fields for each, fields in document.defaults.items() if each != kind})
-    for name in document.variables:
-        yield replace(document, variables={each: value for each, value in document.variables.items() if each != name})
+    yield from _fewer_names(document)
     for body, rows in document.bodies().items():
         for index, row in enumerate(rows):
             for smaller in _smaller_rows(row, document):
@@ -54,6 +49,23 @@ def candidates(document: Document) -> Iterator[Document]:
         yield replace(document, table=False)
     if document.name != "net":
         yield replace(document, name="net")
+
+
+def _fewer_names(document: Document) -> Iterator[Document]:
+    """Without one of the outputs, inputs, defaults or variables."""
+    for name in document.outputs:
+        left = _others(document.outputs, name)
+        yield replace(document, outputs=left if len(left) > 1 else {})
+    for name in document.inputs if len(document.inputs) > 1 else ():
+        yield replace(document, inputs=_others(document.inputs, name))
+    for kind in document.defaults:
+        yield replace(document, defaults=_others(document.defaults, kind))
+    for name in document.variables:
+        yield replace(document, variables=_others(document.variables, name))
+
+
+def _others(entries: Mapping[str, T], name: str) -> dict[str, T]:
+    return {other: entry for other, entry in entries.items() if other != name}
 
 
 def _without(document: Document, body: str, begin: int, end: int) -> Document:
@@ -104,7 +116,9 @@ def _inlined(use: Row, block: Block, document: Document) -> Iterator[Row]:
     names = {name: compute(value, document.variables) for name, value in values.items()}
     prefix = use.name or block.name
     for index, row in enumerate(block.rows):
-        sources = tuple(f"{prefix}_{name}" if name not in block.inputs else (use.sources or ("input",))[0] for name in row.sources)
+        sources = tuple(
+            f"{prefix}_{name}" if name not in block.inputs else (use.sources or ("input",))[0] for name in row.sources
+        )
         if index == 0 and not sources:
             sources = use.sources
         name = f"{prefix}_{row.name}" if row.name else None
@@ -123,27 +137,21 @@ def _inlined(use: Row, block: Block, document: Document) -> Iterator[Row]:
 
 
 def _smaller_rows(row: Row, document: Document) -> Iterator[Row]:
-    if row.activation is not None:
-        yield replace(row, activation=None)
-    if row.repeat is not None:
-        yield replace(row, repeat=None)
-    if row.when is not None:
-        yield replace(row, when=None)
-    if row.frozen:
-        yield replace(row, frozen=False)
+    plain = {"activation": None, "repeat": None, "when": None, "frozen": False, "form": "pipes"}
+    for name, value in plain.items():
+        if getattr(row, name) != value:
+            yield replace(row, **{name: value})
     for key in row.options:
-        yield replace(row, options={name: value for name, value in row.options.items() if name != key})
-    if row.form != "pipes":
-        yield replace(row, form="pipes")
+        yield replace(row, options=_others(row.options, key))
     for index, value in enumerate(row.size):
         for less in _less(value):
             yield replace(row, size=(*row.size[:index], less, *row.size[index + 1 :]))
     for key, value in row.options.items():
         for less in _less(value):
             yield replace(row, options={**row.options, key: less})
-    if row.name and not any(row.name in each.sources for rows in document.bodies().values() for each in rows):
-        if row.name not in document.outputs.values():
-            yield replace(row, name=None)
+    read = {name for rows in document.bodies().values() for each in rows for name in each.sources}
+    if row.name and row.name not in {*read, *document.outputs.values()}:
+        yield replace(row, name=None)
 
 
 def _less(value: object) -> Iterator[int | tuple[int, ...]]:
@@ -160,6 +168,4 @@ def _smaller_inputs(document: Document) -> Iterator[Document]:
         for axis, size in enumerate(shape):
             for less in {1, 2, size // 2, size - 1} - {0, size}:
                 if less < size:
-                    yield replace(
-                        document, inputs={**document.inputs, name: (*shape[:axis], less, *shape[axis + 1 :])}
-                    )
+                    yield replace(document, inputs={**document.inputs, name: (*shape[:axis], less, *shape[axis + 1 :])})

@@ -45,9 +45,7 @@ class Walk:
             above = self.row(row, scope, above, names, frozen)
         return above
 
-    def row(
-        self, row: Row, scope: dict[str, Given], above: Given, names: Mapping[str, Value], frozen: bool
-    ) -> Given:
+    def row(self, row: Row, scope: dict[str, Given], above: Given, names: Mapping[str, Value], frozen: bool) -> Given:
         """The result of one row; raises LayerError or ValueError for one that cannot be."""
         given = tuple(scope[name] for name in row.sources) or (above,)
         frozen = frozen or row.frozen

@@ -1,0 +1,58 @@
+"""The rows that a spec has from its base: where it is cut, and which of them are frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from netspec.compile.placed import UNKNOWN, Placed, Unrolled
+from netspec.errors import Problem, did_you_mean, one_of
+from netspec.spec.model import Spec
+from netspec.spec.row import Row
+
+BASE = "base"
+
+
+def is_base(row: Row) -> bool:
+    """Whether a row stands for the rows of the base."""
+    return row.type.casefold() == BASE
+
+
+def cut(spec: Spec, found: Unrolled, names: Mapping[str, str], problems: list[Problem]) -> str:
+    """The full name of the row at which the base is cut; `names` are those of its rows and uses, with their results."""
+    assert spec.base is not None
+    base, wanted = spec.base.spec, spec.base.settings.output
+    if wanted is not None:
+        if wanted in names or wanted in found.outputs:
+            return names.get(wanted) or found.outputs[wanted]
+        near = did_you_mean(wanted, names) or "`netspec show` on it prints the names of its rows"
+        message = f"{base.name} has no row {wanted!r}"
+    elif len(found.outputs) == 1:
+        return next(iter(found.outputs.values()))
+    else:
+        message, near = f"{base.name} has {len(found.outputs)} outputs", one_of(list(found.outputs))
+    place = spec.place("base.output") or spec.place(BASE)
+    problems.append(Problem(message, near, "base.output", place))
+    return UNKNOWN
+
+
+def frozen_rows(spec: Spec, rows: Sequence[Placed], problems: list[Problem]) -> list[Placed]:
+    """The rows of the base, frozen as the section says."""
+    assert spec.base is not None
+    freeze = spec.base.settings.freeze
+    patterns = ("*",) if freeze is True else (freeze,) if isinstance(freeze, str) else freeze or ()
+    for pattern in patterns:
+        if not any(_matches(placed.name, pattern) for placed in rows):
+            names = dict.fromkeys(placed.name.partition(".")[0] for placed in rows)
+            hint = did_you_mean(pattern, names) or f"its rows are {', '.join(list(names)[:8])}, ..."
+            place = spec.place("base.freeze")
+            problems.append(Problem(f"no row of the base matches {pattern!r}", hint, "base.freeze", place))
+    chosen = [any(_matches(placed.name, pattern) for pattern in patterns) for placed in rows]
+    return [replace(placed, frozen=placed.frozen or own) for placed, own in zip(rows, chosen, strict=True)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern names a row, or a block that it stands in."""
+    parts = name.split(".")
+    return any(fnmatchcase(".".join(parts[:count]), pattern) for count in range(1, len(parts) + 1))

@@ -1,0 +1,108 @@
+"""What the rows of one body may name, and what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netspec.compile.placed import UNKNOWN
+from netspec.errors import Problem, Used, did_you_mean
+from netspec.notation import Value, write_value
+from netspec.spec.row import Row
+
+
+@dataclass(slots=True)
+class Scope:
+    """What the rows of one body may name: rows above them, what the block was given, parameters."""
+
+    problems: list[Problem]
+    rows: dict[str, str]
+    """By the name that rows of this body write, the full name."""
+    values: Mapping[str, Value]
+    above: tuple[str, ...]
+    """What a row reads that does not say it."""
+    prefix: str = ""
+    """What the full names of its rows begin with."""
+    used: tuple[Used, ...] = ()
+    blocks: tuple[str, ...] = ()
+    """The blocks that the body stands in."""
+    body: Sequence[Row] = ()
+    """All rows of the body, to explain a name that is not above."""
+    outside: Sequence[Row] = ()
+    """The rows of the spec, to explain a name that is not in the block."""
+
+    def report(self, row: Row, cell: str, message: str, hint: str | None) -> None:
+        """Something is wrong with a cell of a row."""
+        self.add(Problem(message, hint, row.path, row.place(cell)))
+
+    def add(self, problem: Problem) -> None:
+        """Something is wrong with a row of this body."""
+        self.problems.append(problem.used_at(self.used))
+
+    def near(self, value: Value) -> str | None:
+        """The parameter or variable that a word may have meant."""
+        return did_you_mean(value, self.values) if isinstance(value, str) else None
+
+
+def sources_of(row: Row, scope: Scope) -> tuple[str, ...]:
+    """The full names of what a row reads."""
+    if "from" not in row.options:
+        return scope.above
+    written = row.options["from"]
+    names = written if isinstance(written, (list, tuple)) else [written]
+    if not names:
+        scope.report(row, "from", "from names no row", "for example from=[left, right]")
+    return tuple(_source(row, name, scope) for name in names) or (UNKNOWN,)
+
+
+def _source(row: Row, name: Value, scope: Scope) -> str:
+    if not isinstance(name, str):
+        scope.report(row, "from", f"from holds names of rows, not {write_value(name)}", "from=[left, right]")
+        return UNKNOWN
+    if name in scope.rows:
+        return scope.rows[name]
+    scope.report(row, "from", *_why_unknown(row, name, scope))
+    return UNKNOWN
+
+
+def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
+    if name == row.name:
+        return f"the row {name!r} reads itself", None
+    below = next((each for each in scope.body if each.name == name), None)
+    if below is not None:
+        written = next((each for each in scope.body if each.path == row.path), below)
+        if chain := _circle(below, written, scope.body):
+            names = " -> ".join(each.name or each.text or each.type for each in [written, *chain])
+            return f"the rows read each other in a circle: {names}", "each row reads rows above it"
+        return f"the row {name!r} stands below; a row reads rows above it", f"move the row {name!r} up"
+    head = name.partition(".")[0]
+    if head != name and head in scope.rows:
+        hint = f"from={head} reads its result"
+        return f"{name!r} is a row inside of the block {head!r}, which only its own rows can read", hint
+    if scope.prefix and any(each.name == name for each in scope.outside):
+        hint = "give the block another input: `inputs: [input, other]`, then from=[..., ...] where it is used"
+        return f"{name!r} is a row outside of the block, whose rows read their inputs and each other", hint
+    return f"there is no row {name!r}", did_you_mean(name, scope.rows)
+
+
+def _circle(start: Row, end: Row, rows: Sequence[Row]) -> list[Row]:
+    """The rows from one that stands below to the one that reads it, each reading the next; empty where none does."""
+    named = {row.name: index for index, row in enumerate(rows) if row.name}
+
+    def reads(row: Row, index: int) -> Iterator[int]:
+        written = row.options.get("from")
+        names = written if isinstance(written, (list, tuple)) else [written]
+        sources = [named[name] for name in names if isinstance(name, str) and name in named]
+        yield from sources if written is not None else [index - 1] if index else []
+
+    first = rows.index(start)
+    chains, seen = [[first]], {first}
+    while chains:
+        chain = chains.pop()
+        for source in reads(rows[chain[-1]], chain[-1]):
+            if rows[source] is end:
+                return [*(rows[index] for index in chain), end]
+            if source not in seen:
+                seen.add(source)
+                chains.append([*chain, source])
+    return []

@@ -1,0 +1,163 @@
+"""Random specs in the suite: the generator says what it should, and on some of its specs every backend agrees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import netspec.compile.resolved
+from netspec.compile import compile_spec
+from netspec.layers import KINDS
+from netspec.spec.load import parse_spec
+from netspec.worker import Worker
+from tests.fuzz import kinds
+from tests.fuzz.check import Workers, check
+from tests.fuzz.document import Document, Row
+from tests.fuzz.generate import document
+from tests.fuzz.shrink import shrink
+from tests.fuzz.walk import meaning
+
+ROOT = Path(__file__).parents[2]
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.yaml"))
+CORE = 200
+"""How many specs the core is asked about."""
+EACH = 24
+"""How many specs each backend is asked about: with all three about a minute on two cores."""
+SEED = "suite"
+MERGES = (
+    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concat", "Dot", "MaxUnpool",
+)  # fmt: skip
+
+
+class Shared(Workers):
+    """The workers of the whole test session."""
+
+    def __init__(self, workers, backend: str) -> None:
+        super().__init__([backend])
+        self.shared = workers
+
+    @contextmanager
+    def lent(self, only: str = "") -> Iterator[Mapping[str, Worker]]:
+        yield {name: self.shared[name] for name in self.backends}
+
+    def drop(self, backend: str) -> None:
+        self.shared.started.pop(backend).close()
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    return [document(f"{SEED}:{number}") for number in range(CORE)]
+
+
+def test_a_seed_gives_the_same_spec_in_every_process(documents):
+    code = "from tests.fuzz.generate import document; print(document('suite:3').text(), document('suite:4').text())"
+    for salt in ("1", "2"):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": salt}
+        )
+        assert done.stdout.strip() == f"{documents[3].text()} {documents[4].text()}".strip()
+
+
+def test_every_kind_is_drawn(documents):
+    assert set(kinds.ROWS) | set(MERGES) == set(KINDS), "a kind that tests/fuzz/kinds.py does not know is not tested"
+    found = Counter(node.layer.kind for each in documents for node in compile_spec(parse_spec(each.text(), "f")).nodes)
+    rare = set(KINDS) - set(found)
+    assert len(rare) <= 2, f"of {CORE} specs none has {rare}"
+
+
+def test_the_whole_language_is_drawn(documents):
+    rows = [row for each in documents for body in each.bodies().values() for row in body]
+    told = Counter(
+        name for row in rows for name in ("repeat", "when", "frozen", "activation", "name") if getattr(row, name)
+    )
+    told.update(row.form for row in rows)
+    told.update(f"{len(each.inputs)} inputs" for each in documents)
+    told.update(f"rank {len(shape)}" for each in documents for shape in each.inputs.values())
+    told.update(
+        part
+        for each in documents
+        for part in ("outputs", "variables", "defaults", "blocks", "table")
+        if getattr(each, part)
+    )
+    nested = [row for each in documents for block in each.blocks for row in block.rows if row.type in each.bodies()]
+    wanted = {
+        "repeat", "when", "frozen", "activation", "name", "pipes", "flow", "mapping", "1 inputs", "2 inputs",
+        "3 inputs",
+        "rank 1", "rank 2", "rank 3", "rank 4", "outputs", "variables", "defaults", "blocks", "table",
+    }  # fmt: skip
+    assert wanted <= set(told)
+    assert nested
+
+
+def test_networks_are_small_enough_to_be_many(documents):
+    macs = sorted(meaning(each).walk.macs for each in documents)
+    assert macs[-1] < 200_000
+    assert macs[len(macs) // 2] < 10_000
+
+
+def test_specs_mean_the_same_resolved_and_in_every_notation(documents):
+    for number, each in enumerate(documents):
+        failures = check(each.text(), None, meaning(each))
+        assert not failures, f"python -m tests.fuzz --seed {SEED} --first {number} --count 1\n{failures[0]}"
+
+
+@pytest.mark.parametrize("number", range(EACH))
+def test_backends_agree(workers, backend, number):
+    spec = document(f"{SEED}:{number}")
+    failures = check(spec.text(), Shared(workers, backend), meaning(spec))
+    assert not failures, f"python -m tests.fuzz --seed {SEED} --first {number} --count 1\n{failures[0]}\n{spec.text()}"
+
+
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_what_once_failed_agrees(workers, backend, path):
+    failures = check(path.read_text(encoding="utf-8"), Shared(workers, backend))
+    assert not failures, failures[0]
+
+
+def test_a_difference_would_be_found(documents, monkeypatch):
+    # A resolved spec without initialisers is another network wherever a row has one of its own.
+    honest = netspec.compile.resolved._fields
+    monkeypatch.setattr(
+        netspec.compile.resolved, "_fields",
+        lambda layer: {name: value for name, value in honest(layer).items() if name != "init"},
+    )  # fmt: skip
+    found = {failure.key for each in documents[:60] for failure in check(each.text(), None, meaning(each))}
+    assert found == {("resolve", "", "resolved", "")}
+
+
+def test_a_crash_is_a_failure(documents, monkeypatch):
+    monkeypatch.setattr(netspec.compile.resolved, "_rows", lambda spec, rows: 1 // 0)
+    [failure] = check(documents[0].text(), None, meaning(documents[0]))
+    assert (failure.stage, failure.symptom) == ("crash", "ZeroDivisionError")
+
+
+def test_what_the_compiler_makes_is_held_against_another_reckoning(documents):
+    other = replace(documents[0], rows=(*documents[0].rows, Row("Flatten"), Row("Dense", size=(3,))))
+    found = {failure.symptom for failure in check(documents[0].text(), None, meaning(other))}
+    assert {"count"} <= found
+
+
+@pytest.mark.parametrize("kind", ["LRN", "Concat", "Pad"])
+def test_what_fails_is_made_small(documents, kind):
+    def fails(spec: Document) -> bool:
+        try:
+            meaning(spec)
+            network = compile_spec(parse_spec(spec.text(), "f"))
+        except Exception:  # noqa: BLE001 - what is not valid does not fail in this way
+            return False
+        return any(node.layer.kind == kind for node in network.nodes)
+
+    large = max(filter(fails, documents), key=lambda each: len(each.text()))
+    small = shrink(large, fails)
+    assert fails(small)
+    rows = [row for body in small.bodies().values() for row in body]
+    assert len(rows) <= (3 if kind == "Concat" else 2), small.text()
+    assert len(small.text()) < len(large.text()) / 2

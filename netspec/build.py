@@ -23,6 +23,7 @@ from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
+from netspec.data.source import fingerprint
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
 from netspec.golden import check_golden
 from netspec.initial import Start
@@ -42,7 +43,6 @@ from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
-    from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
@@ -358,7 +358,7 @@ class _Run(AbstractContextManager["_Run"]):
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json") | self._files(data),
+            "data": data.model_dump(mode="json") | fingerprint(data, self.near),
             "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
@@ -371,10 +371,12 @@ class _Run(AbstractContextManager["_Run"]):
 
         def write(folder: Path) -> None:
             from netspec.data import load as load_data
+            from netspec.data.batches import check_batch_size
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network, self.near, self.spec.preprocess)
+            dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
+            check_batch_size(settings.batch_size, len(dataset.train))
             network = trained_network(self.spec, self.network)
             self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(
@@ -407,14 +409,6 @@ class _Run(AbstractContextManager["_Run"]):
     def near(self) -> Path:
         """The folder that the spec lies in."""
         return Path(self.spec.file).parent
-
-    def _files(self, data: DataSettings) -> dict[str, str]:
-        """What tells the images of a folder from others of the same names."""
-        if data.folder is None:
-            return {}
-        from netspec.data.folder import fingerprint
-
-        return {"files": fingerprint(data, self.near)}
 
     def _trained_already(self, key: str, settings: TrainSettings) -> bool:
         """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""

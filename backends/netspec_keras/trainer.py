@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
@@ -24,6 +24,7 @@ from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec.training.stepping import AVERAGE
 from netspec_keras.adapted import BatchNormalization
+from netspec_keras.augment import Augmentation
 from netspec_keras.exact import Layers
 from netspec_keras.losses import loss_of, read_labels
 from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
@@ -55,7 +56,8 @@ def train(
     """
     prepare()
     check_batches(network, settings, len(dataset.train))
-    batches = Batches(dataset.train, settings.batch_size, settings.seed)
+    augmentation = Augmentation.of(network, settings)
+    batches = Batches(dataset.train, settings.batch_size, settings.seed, augmentation)
     validation = Batches(dataset.validation, evaluation_batch(network))
     record = Record(settings, len(batches), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
@@ -227,25 +229,33 @@ def penalty_of(variables: Sequence[Any], settings: Regularizer) -> Any:
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
-    def __init__(self, split: Split, size: int, seed: int | None = None) -> None:
+    def __init__(
+        self, split: Split, size: int, seed: int | None = None, augmentation: Augmentation | None = None
+    ) -> None:
         super().__init__()
-        self.split, self.size, self.seed = split, size, seed
-        self.done = 0
-        """How many batches of the epoch are left out, for they were before a checkpoint."""
+        self.split, self.seed, self.augmentation = split, seed, augmentation
+        self.places, self.done = batch_slices(len(split), size), 0
+        """Where each batch lies in the order, and how many are left out, for they were before a checkpoint."""
         self.begin(1)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""
         count = len(self.split)
         self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
+        if self.augmentation is not None:
+            self.augmentation.begin(count, epoch)
 
     def __len__(self) -> int:
-        return steps_per_epoch(len(self.split), self.size) - self.done
+        return len(self.places) - self.done
 
     def __getitem__(self, index: int) -> tuple[Array, Array]:
-        step = index + self.done
-        chosen = self.order[step * self.size : None if index == len(self) - 1 else (step + 1) * self.size]
-        return self.split.images[chosen].astype(np.float32), self.split.labels[chosen]
+        chosen = self.order[self.places[index + self.done]]
+        images, labels = self.split.images[chosen], self.split.labels[chosen]
+        return (
+            (images.astype(np.float32), labels)
+            if self.augmentation is None
+            else self.augmentation(images, labels, chosen)
+        )
 
 
 class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]

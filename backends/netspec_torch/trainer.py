@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
@@ -20,6 +20,7 @@ from netspec.training.optimizer import decayed_weights, matrix_weights, penalise
 from netspec.training.phases import phases_of
 from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
+from netspec_torch.augment import Augmenter
 from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.optimizers import averages, optimizer_of
@@ -40,14 +41,18 @@ class Samples:
     images: Tensor
     labels: Tensor
     targets: Tensor
+    augmenter: Augmenter | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        images = self.images[chosen].movedim(-1, 1).float()
-        return images, self.labels[chosen], self.targets[chosen]
+        images, labels, targets = self.images[chosen], self.labels[chosen], self.targets[chosen]
+        if self.augmenter is not None:
+            assert isinstance(chosen, Tensor)
+            images, labels, targets = self.augmenter(images, labels, targets, chosen)
+        return images.movedim(-1, 1).float(), labels, targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +144,7 @@ def train(
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
     size = evaluation_batch(network)
+    training = replace(training, augmenter=augmenter_of(network, settings, training))
     record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
     best: Weights = under("best/", found.arrays) if found else {}
@@ -199,6 +205,8 @@ def run_epoch(training: Training, samples: Samples, record: Record, epoch: Epoch
     model, objective, optimizer = training.model, training.objective, training.optimizer
     model.train()
     device, every, totals = samples.labels.device, record.settings.accumulate, epoch.totals
+    if samples.augmenter is not None:
+        samples.augmenter.begin(record.epoch)
     for step, chosen in enumerate(batches(len(samples), record.settings, record.epoch, device)):
         if step < epoch.step:
             continue
@@ -276,9 +284,8 @@ def parameters_of(training: Training) -> list[nn.Parameter]:
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
     """The indices of every batch of an epoch, int64 [batch]."""
     order = torch.from_numpy(epoch_order(count, settings.seed, epoch)).to(device)
-    steps, size = steps_per_epoch(count, settings.batch_size), settings.batch_size
-    for step in range(steps):
-        yield order[step * size : count if step == steps - 1 else (step + 1) * size]
+    for places in batch_slices(count, settings.batch_size):
+        yield order[places]
 
 
 @torch.inference_mode()
@@ -300,6 +307,14 @@ def samples_of(split: Split, network: Network, loss: Loss, device: torch.device)
     if loss.name != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
     return Samples(torch.from_numpy(split.images).to(device), labels, targets)
+
+
+def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) -> Augmenter | None:
+    """What augments the images that are trained on, where the spec says so."""
+    if settings.augment is None:
+        return None
+    given, outputs, device = network.input_type, network.output_type.size, samples.labels.device
+    return Augmenter(settings.augment, settings.seed, len(samples), given, outputs, device)
 
 
 def objective_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Objective:

@@ -251,6 +251,9 @@ def verify(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    train_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
+    ] = None,
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
@@ -259,7 +262,9 @@ def verify(
     from netspec.build import Options
 
     names = _backends(targets)
-    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
+    options = Options(
+        names, train=False, judge=True, folder=output, seed=seed, weights=weights, train_steps=train_steps
+    )
     _run(_load(spec, set_, variant), options, format_)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netspec.data.batches import epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.history import best_epoch
 from netspec.training.loss import Loss, loss_input, loss_targets
 from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
@@ -26,6 +28,9 @@ from netspec_torch.render import Rendering, render
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
+
+SUMS = ("loss", "right", "diverged_at")
+"""What an epoch sums up on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,8 +110,22 @@ class Totals:
         return self.loss.item() / self.count, self.right.item() / self.count
 
 
+@dataclass(slots=True)
+class Epoch:
+    """An epoch under way: how many of its steps are done, and their sums."""
+
+    totals: Totals
+    step: int = 0
+
+
 def train(
-    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: str,
+    progress: Progress,
+    checkpoint: CheckpointFile | None = None,
 ) -> tuple[dict[str, Array], list[dict[str, float]]]:
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
@@ -120,19 +139,30 @@ def train(
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
     size = evaluation_batch(network)
-    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
-    best: Weights = {}
+    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress, checkpoint)
+    found = checkpoint.load() if checkpoint else None
+    best: Weights = under("best/", found.arrays) if found else {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
         torch.manual_seed(settings.seed)
-        for trained, phase in phases_of(network, settings):
-            record.begin_phase(phase)
-            current = prepare(trained, weights, settings, target)
-            while record.goes_on:
-                loss, accuracy = run_epoch(current, training, record)
+        for number, (trained, phase) in enumerate(phases_of(network, settings)):
+            if found and number < found.facts["phase"]:
+                continue
+            record.begin_phase(phase, number)
+            current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
+            epoch = resumed(current, found, record, target) if found else None
+            found = None
+            while epoch is not None or record.goes_on:
+                if epoch is None:
+                    record.begin()
+                    epoch = Epoch(Totals(target))
+                loss, accuracy = run_epoch(current, training, record, epoch, best)
+                epoch = None
                 with averages(current.optimizer):
                     val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
                     if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                         best = current.state()
+                if record.pauses():
+                    record.pause(0, lambda: snapshot(current, Totals(target), best))  # noqa: B023 - called at once
             weights = current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return dict(best), record.history
@@ -164,13 +194,14 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
     return Training(network, rendering, model, objective_of(network, rendering, model, settings), optimizer)
 
 
-def run_epoch(training: Training, samples: Samples, record: Record) -> tuple[float, float]:
-    """One pass over the training images: mean loss and accuracy."""
+def run_epoch(training: Training, samples: Samples, record: Record, epoch: Epoch, best: Weights) -> tuple[float, float]:
+    """The rest of a pass over the training images: mean loss and accuracy. `best` goes into checkpoints."""
     model, objective, optimizer = training.model, training.objective, training.optimizer
     model.train()
-    device, every = samples.labels.device, record.settings.accumulate
-    totals, epoch = Totals(device), record.begin()
-    for step, chosen in enumerate(batches(len(samples), record.settings, epoch, device)):
+    device, every, totals = samples.labels.device, record.settings.accumulate, epoch.totals
+    for step, chosen in enumerate(batches(len(samples), record.settings, record.epoch, device)):
+        if step < epoch.step:
+            continue
         images, labels, targets = samples.take(chosen)
         outputs = objective.forward(images)
         loss = objective.loss(outputs, targets, labels)
@@ -184,9 +215,62 @@ def run_epoch(training: Training, samples: Samples, record: Record) -> tuple[flo
         totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
         if record.due():
             record.report(step)
+        if step + 1 < record.steps and record.pauses():
+            refuse_divergence(totals, record)
+            record.pause(step + 1, lambda: snapshot(training, totals, best))
+    refuse_divergence(totals, record)
+    return totals.means()
+
+
+def refuse_divergence(totals: Totals, record: Record) -> None:
+    """Raise DivergedError for the first step of the epoch whose loss was not finite; waits for the device."""
     if (diverged := int(totals.diverged_at.item())) >= 0:
         raise record.diverged(diverged)
-    return totals.means()
+
+
+def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Array]:
+    """All arrays that the next step depends on; see `resumed`."""
+    arrays = {f"weights/{name}": array for name, array in training.state().items()}
+    arrays |= {f"best/{name}": array for name, array in best.items()}
+    for index, parameter in enumerate(parameters_of(training)):
+        if parameter.grad is not None:
+            arrays[f"gradient/{index}"] = to_numpy(parameter.grad)
+        for name, value in training.optimizer.state[parameter].items():
+            if value is not None:
+                arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
+    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in SUMS}
+    arrays["totals/count"] = np.array(totals.count)
+    arrays["random/cpu"] = torch.get_rng_state().numpy()
+    if totals.loss.is_cuda:
+        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.loss.device).numpy()
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+
+def resumed(training: Training, checkpoint: Checkpoint, record: Record, device: torch.device) -> Epoch | None:
+    """Bring a training, which has the checkpoint's weights, to where its snapshot was taken; the epoch under way."""
+    record.resume(checkpoint)
+    arrays = checkpoint.arrays
+    for index, parameter in enumerate(parameters_of(training)):
+        gradient = arrays.get(f"gradient/{index}")
+        parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
+        slots = training.optimizer.state[parameter]
+        for name, array in under(f"optimizer/{index}/", arrays).items():
+            # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
+            whole = array.ndim == 0 and array.dtype.kind == "i"
+            slots[name] = int(array) if whole else torch.tensor(array, device="cpu" if array.ndim == 0 else device)
+    totals = Totals(device)
+    totals.count = int(arrays["totals/count"])
+    for name in SUMS:
+        setattr(totals, name, torch.tensor(arrays[f"totals/{name}"], device=device))
+    torch.set_rng_state(torch.tensor(arrays["random/cpu"]))
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(arrays["random/cuda"]), device)
+    return Epoch(totals, checkpoint.step) if checkpoint.step else None
+
+
+def parameters_of(training: Training) -> list[nn.Parameter]:
+    """The parameters that the optimiser has, in its order."""
+    return [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
 
 
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:

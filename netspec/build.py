@@ -23,6 +23,7 @@ from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
+from netspec.data.source import fingerprint
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
 from netspec.golden import check_golden
 from netspec.initial import Start
@@ -32,6 +33,7 @@ from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, Stage, key_of, read_stages
+from netspec.training.checkpoint import CheckpointFile
 from netspec.verify import lockstep, verify
 from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
@@ -41,11 +43,11 @@ from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
-    from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
 SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
+CHECKPOINT = "checkpoint.safetensors"
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
@@ -209,6 +211,8 @@ class _Run(AbstractContextManager["_Run"]):
         self.folder, self.progress = folder, progress
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
+        self.training: Worker | None = None
+        """The worker that trains, while it does."""
         self._closing = ExitStack()
         self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
         self.versions = {"netspec": __version__}
@@ -226,6 +230,11 @@ class _Run(AbstractContextManager["_Run"]):
         self._closing.close()
 
     def _interrupt(self, *_: object) -> None:
+        if self.training is not None:
+            # Once: it ends after the step under way, with a checkpoint. Who asks again does not want to wait.
+            worker, self.training = self.training, None
+            worker.interrupt()
+            return
         # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
         for worker in list(self.workers.values()):
             worker.kill()
@@ -349,7 +358,7 @@ class _Run(AbstractContextManager["_Run"]):
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json") | self._files(data),
+            "data": data.model_dump(mode="json") | fingerprint(data, self.near),
             "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
@@ -358,15 +367,18 @@ class _Run(AbstractContextManager["_Run"]):
 
         if self._trained_already(key, settings):
             return
+        checkpoint = CheckpointFile(self.folder.path / CHECKPOINT, key)
 
         def write(folder: Path) -> None:
             from netspec.data import load as load_data
+            from netspec.data.batches import check_batch_size
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network, self.near, self.spec.preprocess)
+            dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
+            check_batch_size(settings.batch_size, len(dataset.train))
             network = trained_network(self.spec, self.network)
-            worker = self.worker(trainer, {})
+            self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(
                 "train",
                 progress=self.progress,
@@ -375,7 +387,9 @@ class _Run(AbstractContextManager["_Run"]):
                 dataset=dataset,
                 settings=settings,
                 device=self.options.device,
+                checkpoint=checkpoint,
             )
+            self.training = None
             save(folder / WEIGHTS, weights, self.network)
             write_history(folder / HISTORY, history)
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
@@ -389,19 +403,12 @@ class _Run(AbstractContextManager["_Run"]):
             del self.workers[trainer]
 
         self._stage("weights", key, write, facts=facts)
+        checkpoint.discard()
 
     @property
     def near(self) -> Path:
         """The folder that the spec lies in."""
         return Path(self.spec.file).parent
-
-    def _files(self, data: DataSettings) -> dict[str, str]:
-        """What tells the images of a folder from others of the same names."""
-        if data.folder is None:
-            return {}
-        from netspec.data.folder import fingerprint
-
-        return {"files": fingerprint(data, self.near)}
 
     def _trained_already(self, key: str, settings: TrainSettings) -> bool:
         """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""

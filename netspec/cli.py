@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,30 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
+from netspec.arguments import (  # noqa: E402
+    Built,
+    Device,
+    Drawing,
+    Drawn,
+    Findings,
+    Flattened,
+    Folder,
+    Format,
+    Known,
+    Notation,
+    Output,
+    Report,
+    Runner,
+    Seed,
+    Sets,
+    SpecPath,
+    SpecPaths,
+    Targets,
+    Trainer,
+    TrainerOption,
+    Variant,
+    WeightsFile,
+)
 from netspec.console import complain, hush, say, say_json  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
@@ -37,88 +60,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Format(StrEnum):
-    """How a command prints its result."""
-
-    text = "text"
-    json = "json"
-
-
-class Report(StrEnum):
-    """How what is wrong with a spec is printed."""
-
-    text = "text"
-    json = "json"
-    github = "github"
-
-
-class Drawing(StrEnum):
-    """How `show` prints a network."""
-
-    text = "text"
-    json = "json"
-    mermaid = "mermaid"
-
-
-def _remember(context: typer.Context, format_: str) -> str:
-    context.obj["format"] = format_  # errors are printed in it too, once the command has ended
-    return format_
-
-
-class Trainer(StrEnum):
-    """The backends that train."""
-
-    torch = "torch"
-    keras = "keras"
-
-
-class Notation(StrEnum):
-    """The notations of a layer table."""
-
-    pipes = "pipes"
-    mapping = "mapping"
-    table = "table"
-
-
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.")]
-SpecPaths = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="The spec files.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
-    ),
-]
-Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
-Output = Annotated[
-    Format,
-    typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
-]
-Findings = Annotated[
-    Report,
-    typer.Option(
-        "--format",
-        callback=_remember,
-        help="Text for people, one JSON document, or text with annotations for GitHub Actions.",
-    ),
-]
-Targets = Annotated[
-    str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
-]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The parent of the build folder.")]
-Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")]
-TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
-
-WeightsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights",
-        metavar="FILE",
-        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
-    ),
-]
 
 
 @app.command()
@@ -150,12 +91,7 @@ def show(
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Annotated[
-        Drawing,
-        typer.Option(
-            "--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."
-        ),
-    ] = Drawing.text,
+    format_: Drawn = Drawing.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
@@ -268,18 +204,6 @@ def verify(
     _run(_load(spec, set_, variant), options, format_)
 
 
-Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
-Known = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights",
-        metavar="FILE",
-        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
-    ),
-]
-Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
-
-
 @app.command()
 def predict(
     spec: SpecPath,
@@ -374,11 +298,37 @@ def activations(
     say(activations_text(path, row, values))
 
 
-class Flattened(StrEnum):
-    """Where the channels stand while a network flattens an image."""
+@app.command()
+def data(
+    spec: SpecPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-data.png when not given.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many images of the batch to draw.", min=1, max=1000)] = 30,
+    epoch: Annotated[int, typer.Option(help="The epoch whose first batch it is.", min=1)] = 1,
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """The data that a spec trains on: its splits and classes, and a picture of a batch, as it is and as augmented."""
+    from netspec import predict as work
+    from netspec import sheet
+    from netspec.compile import compile_spec
+    from netspec.report.data import data_json, data_text, draw_batch
+    from netspec.report.progress import build_progress
 
-    first = "first"
-    last = "last"
+    gc.enable()
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-data.png"))
+    with build_progress(loaded.name) as progress:
+        dataset = sheet.read_data(loaded, network, progress)
+    batch = sheet.first_batch(loaded, network, dataset, epoch)
+    drawn = draw_batch(batch, dataset, path, count, f"{loaded.name}: the first batch of epoch {epoch}")
+    if format_ is Format.json:
+        say_json(data_json(dataset, network, path if drawn else None))
+    else:
+        say(data_text(dataset, network, path if drawn else None))
 
 
 @app.command()
@@ -395,16 +345,10 @@ def golden(
     Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
     outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
     """
-    from netspec.compile import compile_spec
-    from netspec.golden import make, write
-    from netspec.initial import Start
+    from netspec.golden import drawn, write
     from netspec.stages import sha256
-    from netspec.verify.settings import VerifySettings
 
-    loaded = _load(spec, set_, variant)
-    network = compile_spec(loaded)
-    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
-    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    bundle, network = drawn(_load(spec, set_, variant), weights, seed)
     write(output, bundle, network)
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 

@@ -13,6 +13,14 @@ from netspec.worker import Worker
 TRAINERS = ("torch", "keras")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own: what they decode is nobody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETSPEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backends", default="", help="only these backends, separated by commas")
     parser.addoption("--require-backends", action="store_true", help="fail, not skip, where a backend is missing")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from netspec.data.augment import Augment
 from netspec.training.loss import Loss
 from netspec.training.named import Fraction, NotNegative, Positive, folded
 from netspec.training.optimizer import Optimizer, WeightChoice
@@ -99,13 +100,16 @@ class TrainSettings(BaseModel):
     """Parts that follow each other: `[{epochs: 5}, {epochs: 10, unfreeze: "mixed[67]*", learning_rate: 1e-5}]`."""
     early_stopping: EarlyStopping | None = None
     """Ends each phase early: `{patience: 5, min_delta: 0.001}`."""
+    augment: Augment | None = None
+    """How the images that are trained on are changed: `{flip: horizontal, crop: 4, fill: reflect}`; none when not
+    given. Those to validate and to test on are never changed."""
     metrics: tuple[Annotated[MetricName, BeforeValidator(_metric)], ...] = ("accuracy",)
     """What is measured on the test images, from the exported network's predictions: the accuracies always, `precision`,
     `recall`, `f1` and `auc` where they are named here (of class 1 of two, else the means over all classes)."""
     monitor: Monitor = "val_loss"
     """What decides which epoch is the best, whose weights are kept: the least loss or the highest accuracy."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Fixes the initial weights, the order of the images and the units that dropout drops."""
+    """Fixes the initial weights, the order of the images, how they are augmented and the units that dropout drops."""
 
     @model_validator(mode="before")
     @classmethod

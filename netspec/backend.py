@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, State, Update
 
@@ -253,8 +254,14 @@ class Trainable(Protocol):
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
-        """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
+        """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch.
+
+        With a checkpoint file, from where that was left; it is written now and then, and when the process is
+        interrupted, which raises StoppedError after the step under way. On a CPU what comes out is bit for bit what
+        it would be without an interruption.
+        """
         ...
 
     def update(

@@ -187,6 +187,9 @@ def verify(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    train_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
+    ] = None,
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
@@ -195,7 +198,9 @@ def verify(
     from netspec.build import Options
 
     names = _backends(targets)
-    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
+    options = Options(
+        names, train=False, judge=True, folder=output, seed=seed, weights=weights, train_steps=train_steps
+    )
     _run(_load(spec, set_, variant), options, format_)
 
 
@@ -340,16 +345,10 @@ def golden(
     Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
     outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
     """
-    from netspec.compile import compile_spec
-    from netspec.golden import make, write
-    from netspec.initial import Start
+    from netspec.golden import drawn, write
     from netspec.stages import sha256
-    from netspec.verify.settings import VerifySettings
 
-    loaded = _load(spec, set_, variant)
-    network = compile_spec(loaded)
-    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
-    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    bundle, network = drawn(_load(spec, set_, variant), weights, seed)
     write(output, bundle, network)
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, State, Update
 
@@ -117,11 +118,12 @@ class KerasBackend:
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         """Train with `fit`; the weights of the best epoch, and one history row an epoch."""
         from netspec_keras.trainer import train
 
-        return train(network, weights, dataset, settings, device, progress)
+        return train(network, weights, dataset, settings, device, progress, checkpoint)
 
     def update(
         self,

@@ -15,6 +15,7 @@ from keras import ops
 from netspec.data.batches import batch_slices, epoch_order
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.history import best_epoch
 from netspec.training.loss import loss_input
 from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
@@ -39,7 +40,13 @@ ADAPTED = {"BatchNormalization": BatchNormalization}
 
 
 def train(
-    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: str,
+    progress: Progress,
+    checkpoint: CheckpointFile | None = None,
 ) -> tuple[Mapping[str, Array], list[dict[str, float]]]:
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
@@ -52,34 +59,51 @@ def train(
     augmentation = Augmentation.of(network, settings)
     batches = Batches(dataset.train, settings.batch_size, settings.seed, augmentation)
     validation = Batches(dataset.validation, evaluation_batch(network))
-    record = Record(settings, len(batches), progress)
-    best: Weights = {}
+    record = Record(settings, len(batches), progress, checkpoint)
+    found = checkpoint.load() if checkpoint else None
+    best: Weights = under("best/", found.arrays) if found else {}
     with precision("float32"), keras.device(device_named(device)):
         keras.utils.set_random_seed(settings.seed % 2**32)
-        for trained, phase in phases_of(network, settings):
-            record.begin_phase(phase)
+        for number, (trained, phase) in enumerate(phases_of(network, settings)):
+            if found and number < found.facts["phase"]:
+                continue
+            record.begin_phase(phase, number)
             current = training_of(trained, settings)
-            set_weights(current.model, trained, weights)
+            set_weights(current.model, trained, under("weights/", found.arrays) if found else weights)
             watch = Watch(current, batches, record, best)
-            fit(current, batches, validation, watch)
+            fit(current, batches, validation, watch, found)
+            found = None
             best, weights = watch.best, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return best, record.history
 
 
-def fit(current: Training, batches: Batches, validation: Batches, watch: Watch) -> None:
-    """One phase, with Keras' own loop."""
-    current.objective.compile(
-        optimizer=current.optimizer, metrics=[Accuracy(watch.record.settings.loss.threshold)], jit_compile=False
-    )
-    current.objective.fit(
-        batches,
-        epochs=watch.record.phase.epochs,
-        shuffle=False,
-        verbose=0,
-        validation_data=validation,
-        callbacks=Callbacks([watch], add_history=True, model=current.objective),
-    )
+def fit(
+    current: Training, batches: Batches, validation: Batches, watch: Watch, checkpoint: Checkpoint | None = None
+) -> None:
+    """One phase, or what a checkpoint left of it, with Keras' own loop."""
+    record = watch.record
+    current.objective.compile(optimizer=current.optimizer, metrics=[current.accuracy], jit_compile=False)
+
+    def run(epochs: int) -> None:
+        current.objective.fit(
+            batches,
+            epochs=epochs,
+            shuffle=False,
+            verbose=0,
+            validation_data=validation,
+            callbacks=Callbacks([watch], add_history=True, model=current.objective),
+        )
+
+    if checkpoint is not None:
+        record.resume(checkpoint)
+        current.restore(checkpoint)
+        if checkpoint.step:
+            watch.resumed, batches.done = checkpoint, checkpoint.step
+            run(1)
+            batches.done = 0
+    if record.goes_on:
+        run(record.phase.epochs - record.phase_epoch)
 
 
 class Objective(keras.Model):  # type: ignore[misc]
@@ -109,10 +133,46 @@ class Training:
     model: Any
     objective: Objective
     optimizer: TorchOptimizer
+    accuracy: Accuracy
 
     def state(self) -> dict[str, Array]:
         """The canonical weights as they are now."""
         return canonical_weights(self.model, self.network)
+
+    def random_states(self) -> list[Any]:
+        """The variables from which dropout draws."""
+        weights = {id(variable) for variable in self.model.weights}
+        return [variable for variable in self.model.variables if id(variable) not in weights]
+
+    def snapshot(self, best: Weights) -> dict[str, Array]:
+        """All arrays that the next step depends on, and the best weights so far."""
+        arrays = {f"weights/{name}": array for name, array in self.state().items()}
+        arrays |= {f"best/{name}": array for name, array in best.items()}
+        for name, variables in self._variables().items():
+            arrays |= {f"{name}/{index}": np.array(variable) for index, variable in enumerate(variables)}
+        return {name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Be, with the checkpoint's weights, where the snapshot was taken; sums of an epoch begin with the epoch."""
+        self.optimizer.build(self.objective.trainable_variables)
+        for name in ("optimizer", "random"):
+            self.assign(name, checkpoint)
+
+    def assign(self, name: str, checkpoint: Checkpoint) -> None:
+        """Give the variables of this name what a checkpoint has for them."""
+        arrays = under(f"{name}/", checkpoint.arrays)
+        for index, variable in enumerate(self._variables()[name]):
+            variable.assign(arrays[str(index)])
+
+    def _variables(self) -> Mapping[str, Sequence[Any]]:
+        return {
+            "optimizer": self.optimizer.variables,
+            "random": self.random_states(),
+            "sums": [*self._loss_sums(), *self.accuracy.variables],
+        }
+
+    def _loss_sums(self) -> list[Any]:
+        return [variable for metric in self.objective.metrics if metric.name == "loss" for variable in metric.variables]
 
     @contextmanager
     def averages(self) -> Iterator[None]:
@@ -140,7 +200,8 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
         for names in (decayed_weights(network, settings.optimizer), matrix_weights(network))
     )
     optimizer = OPTIMIZERS[settings.optimizer.name](settings, decayed, matrices)
-    return Training(network, model, objective_of(model, network, settings), optimizer)
+    objective = objective_of(model, network, settings)
+    return Training(network, model, objective, optimizer, Accuracy(settings.loss.threshold))
 
 
 def objective_of(model: Any, network: Network, settings: TrainSettings) -> Objective:
@@ -173,7 +234,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.split, self.seed, self.augmentation = split, seed, augmentation
-        self.places = batch_slices(len(split), size)
+        self.places, self.done = batch_slices(len(split), size), 0
+        """Where each batch lies in the order, and how many are left out, for they were before a checkpoint."""
         self.begin(1)
 
     def begin(self, epoch: int) -> None:
@@ -184,10 +246,10 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             self.augmentation.begin(count, epoch)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.places) - self.done
 
-    def __getitem__(self, step: int) -> tuple[Array, Array]:
-        chosen = self.order[self.places[step]]
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        chosen = self.order[self.places[index + self.done]]
         images, labels = self.split.images[chosen], self.split.labels[chosen]
         return (
             (images.astype(np.float32), labels)
@@ -212,17 +274,23 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.training, self.batches, self.record, self.best = training, batches, record, best
         self.measuring = ExitStack()
+        self.resumed: Checkpoint | None = None
         self.rate = 0.0
         self.losses: list[Any] = []
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Another order."""
+        """Another order; or the one of the epoch that a checkpoint left, with its sums."""
         self.losses = []
-        self.batches.begin(self.record.begin())
+        if self.resumed is not None:
+            self.training.assign("sums", self.resumed)
+            self.resumed = None
+        else:
+            self.record.begin()
+        self.batches.begin(self.record.epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         """The schedule, evaluated in Python."""
-        rate = self.record.rate_of(batch)
+        rate = self.record.rate_of(batch + self.batches.done)
         if rate != self.rate:
             self.model.optimizer.learning_rate = rate
             self.rate = rate
@@ -232,12 +300,21 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.losses.append((logs or {})["loss"])
         if self.record.due():
             self.refuse_divergence()
-            self.record.report(batch)
+            self.record.report(batch + self.batches.done)
+        step = batch + self.batches.done + 1
+        if step < self.record.steps and self.record.pauses():
+            self.pause(step)
+
+    def pause(self, step: int) -> None:
+        """Write the training down after so many steps of the epoch, or after it where there are none."""
+        self.refuse_divergence()
+        self.record.pause(step, lambda: self.training.snapshot(self.best))
 
     def refuse_divergence(self) -> None:
         """Raise DivergedError for the first loss of this epoch that is not finite: none after it is."""
         if self.losses and not isfinite(float(self.losses[-1])):
-            raise self.record.diverged(next(step for step, loss in enumerate(self.losses) if not isfinite(float(loss))))
+            steps = (step for step, loss in enumerate(self.losses) if not isfinite(float(loss)))
+            raise self.record.diverged(next(steps) + self.batches.done)
 
     def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Validate the running means of the weights, where there are any."""
@@ -252,6 +329,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
                 self.best = self.training.state()
         if not self.record.goes_on:
             self.model.stop_training = True
+        if self.record.pauses():
+            self.pause(0)
 
 
 class Accuracy(keras.metrics.Mean):  # type: ignore[misc]

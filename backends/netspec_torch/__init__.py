@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, State, Update
 
@@ -101,10 +102,11 @@ class TorchBackend:
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         from netspec_torch import trainer
 
-        return trainer.train(network, weights, dataset, settings, device, progress)
+        return trainer.train(network, weights, dataset, settings, device, progress, checkpoint)
 
     def update(
         self,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.history import best_epoch
 from netspec.training.loss import Loss, loss_input, loss_targets
 from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
@@ -19,6 +22,7 @@ from netspec.training.phases import phases_of
 from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.augment import Augmenter
+from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_rate
 from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.optimizers import averages, optimizer_of
@@ -27,6 +31,9 @@ from netspec_torch.render import Rendering, render
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
+
+SUMS = ("count", "steps", "loss", "right", "diverged_at")
+"""What an epoch sums up on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,29 +102,42 @@ class Training:
 
 
 class Totals:
-    """Sums over an epoch, kept on the device."""
+    """Sums over an epoch, kept on the device, where they stay in their places."""
 
     def __init__(self, device: torch.device) -> None:
-        self.count = 0
+        self.count = torch.zeros((), dtype=torch.int64, device=device)
+        self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.loss = torch.zeros((), device=device)
         self.right = torch.zeros((), dtype=torch.int64, device=device)
         self.diverged_at = torch.full((), -1, device=device)
 
-    def add(self, loss: Tensor, right: Tensor, count: int, step: int) -> None:
+    def clear(self) -> None:
+        """Begin another epoch."""
+        for name in SUMS:
+            getattr(self, name).fill_(-1 if name == "diverged_at" else 0)
+
+    def add(self, loss: Tensor, right: Tensor, count: int) -> None:
         """Take in a batch's mean loss and right answers; remembers the first step whose loss is not finite."""
-        self.count += count
         self.loss += loss * count
         self.right += right
         first = (self.diverged_at < 0) & ~torch.isfinite(loss)
-        self.diverged_at = torch.where(first, step, self.diverged_at)
+        self.diverged_at.copy_(torch.where(first, self.steps, self.diverged_at))
+        self.count += count
+        self.steps += 1
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy; waits for the device."""
-        return self.loss.item() / self.count, self.right.item() / self.count
+        return self.loss.item() / self.count.item(), self.right.item() / self.count.item()
 
 
 def train(
-    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: str,
+    progress: Progress,
+    checkpoint: CheckpointFile | None = None,
 ) -> tuple[dict[str, Array], list[dict[str, float]]]:
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
@@ -130,21 +150,38 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
-    size = evaluation_batch(network)
+    size, steps = evaluation_batch(network), steps_per_epoch(len(training), settings.batch_size)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
-    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
-    best: Weights = {}
+    record = Record(settings, steps, progress, checkpoint)
+    found = checkpoint.load() if checkpoint else None
+    best: Weights = under("best/", found.arrays) if found else {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
         torch.manual_seed(settings.seed)
-        for trained, phase in phases_of(network, settings):
-            record.begin_phase(phase)
-            current = prepare(trained, weights, settings, target)
-            while record.goes_on:
-                loss, accuracy = run_epoch(current, training, record)
+        for number, (trained, phase) in enumerate(phases_of(network, settings)):
+            if found and number < found.facts["phase"]:
+                continue
+            record.begin_phase(phase, number)
+            current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
+            totals, recorded = Totals(target), recordable(settings, target, phase.epochs * steps)
+            if recorded:
+                keep_on_device(current.optimizer, settings, target)
+            step = step_of(current, training, totals, record)
+            if recorded:
+                step = Recorded(step, settings.batch_size, target)
+            done = resumed(current, totals, found, record, target) if found else 0
+            found = None
+            while done or record.goes_on:
+                if not done:
+                    record.begin()
+                    totals.clear()
+                loss, accuracy = run_epoch(current, step, training, totals, record, best, done)
+                done = 0
                 with averages(current.optimizer):
                     val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
                     if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                         best = current.state()
+                if record.pauses():
+                    record.pause(0, lambda: snapshot(current, totals, best))  # noqa: B023 - called at once
             weights = current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return dict(best), record.history
@@ -176,31 +213,98 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
     return Training(network, rendering, model, objective_of(network, rendering, model, settings), optimizer)
 
 
-def run_epoch(training: Training, samples: Samples, record: Record) -> tuple[float, float]:
-    """One pass over the training images: mean loss and accuracy."""
-    model, objective, optimizer = training.model, training.objective, training.optimizer
-    model.train()
-    device, every = samples.labels.device, record.settings.accumulate
-    totals, epoch = Totals(device), record.begin()
-    if samples.augmenter is not None:
-        samples.augmenter.begin(epoch)
-    for step, chosen in enumerate(batches(len(samples), record.settings, epoch, device)):
+def step_of(training: Training, samples: Samples, totals: Totals, record: Record) -> Step:
+    """What a step does with the images at some places; the learning rate is set already."""
+    objective, optimizer, every = training.objective, training.optimizer, record.settings.accumulate
+
+    def step(chosen: Tensor) -> None:
         images, labels, targets = samples.take(chosen)
         outputs = objective.forward(images)
         loss = objective.loss(outputs, targets, labels)
         (loss / every if every > 1 else loss).backward()  # type: ignore[no-untyped-call]
-        rate = record.rate_of(step)
-        if record.updates(step):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        if every == 1 or record.updates:
             optimizer.step()
             optimizer.zero_grad()
-        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
+        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(chosen))
+
+    return step
+
+
+def run_epoch(
+    training: Training, step: Step, samples: Samples, totals: Totals, record: Record, best: Weights, done: int
+) -> tuple[float, float]:
+    """A pass over the training images, or what is left after `done` steps of it: mean loss and accuracy.
+
+    `best` goes into checkpoints.
+    """
+    training.model.train()
+    if samples.augmenter is not None:
+        samples.augmenter.begin(record.epoch)
+    order = batches(len(samples), record.settings, record.epoch, samples.labels.device)
+    for number, chosen in enumerate(islice(order, done, None), start=done):
+        rate = record.rate
+        if record.rate_of(number) != rate or number == done:
+            set_rate(training.optimizer, record.rate)
+        step(chosen)
         if record.due():
-            record.report(step)
+            record.report(number)
+        if number + 1 < record.steps and record.pauses():
+            refuse_divergence(totals, record)
+            record.pause(number + 1, lambda: snapshot(training, totals, best))
+    refuse_divergence(totals, record)
+    return totals.means()
+
+
+def refuse_divergence(totals: Totals, record: Record) -> None:
+    """Raise DivergedError for the first step of the epoch whose loss was not finite; waits for the device."""
     if (diverged := int(totals.diverged_at.item())) >= 0:
         raise record.diverged(diverged)
-    return totals.means()
+
+
+def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Array]:
+    """All arrays that the next step depends on; see `resumed`."""
+    arrays = {f"weights/{name}": array for name, array in training.state().items()}
+    arrays |= {f"best/{name}": array for name, array in best.items()}
+    for index, parameter in enumerate(parameters_of(training)):
+        if parameter.grad is not None:
+            arrays[f"gradient/{index}"] = to_numpy(parameter.grad)
+        for name, value in training.optimizer.state[parameter].items():
+            if value is not None:
+                arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
+    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in SUMS}
+    arrays["random/cpu"] = torch.get_rng_state().numpy()
+    if totals.loss.is_cuda:
+        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.loss.device).numpy()
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+
+def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: Record, device: torch.device) -> int:
+    """Bring a training, which has the checkpoint's weights, to where its snapshot was taken.
+
+    How many steps of the epoch under way are done; 0 where none is.
+    """
+    record.resume(checkpoint)
+    arrays = checkpoint.arrays
+    kept = isinstance(training.optimizer.param_groups[0]["lr"], Tensor)
+    for index, parameter in enumerate(parameters_of(training)):
+        gradient = arrays.get(f"gradient/{index}")
+        parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
+        slots = training.optimizer.state[parameter]
+        for name, array in under(f"optimizer/{index}/", arrays).items():
+            # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
+            whole = array.ndim == 0 and array.dtype.kind == "i"
+            slots[name] = int(array) if whole else torch.tensor(array, device=device if kept or array.ndim else "cpu")
+    for name in SUMS:
+        getattr(totals, name).copy_(torch.tensor(arrays[f"totals/{name}"]))
+    torch.set_rng_state(torch.tensor(arrays["random/cpu"]))
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(arrays["random/cuda"]), device)
+    return checkpoint.step
+
+
+def parameters_of(training: Training) -> list[nn.Parameter]:
+    """The parameters that the optimiser has, in its order."""
+    return [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
 
 
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
@@ -215,10 +319,10 @@ def measure(model: nn.Module, objective: Objective, samples: Samples, size: int)
     """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
     totals = Totals(samples.labels.device)
-    for step, start in enumerate(range(0, len(samples), size)):
+    for start in range(0, len(samples), size):
         images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
-        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels), step)
+        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels))
     return totals.means()
 
 

@@ -82,4 +82,4 @@ def score_text(test: Mapping[str, float]) -> str:
 
 def metric_text(name: str, value: float) -> str:
     """A metric as people read it: a fraction as per cent, anything else as a number."""
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4g}"
+    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4f}"

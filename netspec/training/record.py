@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
 from netspec.network import Network
-from netspec.training.history import DivergedError, is_better
+from netspec.training.checkpoint import Checkpoint, CheckpointFile
+from netspec.training.history import DivergedError, StoppedError, is_better
 from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import Phase, TrainSettings
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
 
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""
@@ -21,17 +28,21 @@ EVALUATION_BATCH = 1024
 class Record:
     """A training as it goes; `steps` are those of one epoch. Epochs count from 1, steps of an epoch from 0."""
 
-    def __init__(self, settings: TrainSettings, steps: int, progress: Progress) -> None:
-        self.settings, self.steps, self.progress = settings, steps, progress
+    def __init__(
+        self, settings: TrainSettings, steps: int, progress: Progress, file: CheckpointFile | None = None
+    ) -> None:
+        self.settings, self.steps, self.progress, self.file = settings, steps, progress, file
         self.history: list[dict[str, float]] = []
         self.epoch, self.rate = 0, 0.0
+        self.updates = True
+        """Whether the step whose rate was asked for last completes an update."""
         self._began = self._reported = monotonic()
         self._best: float | None = None
         self.begin_phase(settings.spans[0])
 
-    def begin_phase(self, phase: Phase) -> None:
-        """The schedule, and the count of epochs that were no better, begin again."""
-        self.phase, self.phase_epoch = phase, 0
+    def begin_phase(self, phase: Phase, number: int = 0) -> None:
+        """The schedule, and the count of epochs that were no better, begin again; phases are numbered from 0."""
+        self.phase, self.phase_number, self.phase_epoch = phase, number, 0
         self.base = phase.learning_rate or self.settings.optimizer.learning_rate
         self._plateau = Plateau(self.settings.schedule, larger=self.settings.larger_is_better)
         self._patience = Patience(self.settings)
@@ -50,13 +61,11 @@ class Record:
         """How many batches of the phase came before a step of this epoch."""
         return (self.phase_epoch - 1) * self.steps + step
 
-    def updates(self, step: int) -> bool:
-        """Whether a step of this epoch completes an update; batches that are left over at the end of a phase do not."""
-        return (self._batch(step) + 1) % self.settings.accumulate == 0
-
     def rate_of(self, step: int) -> float:
         """The learning rate of the update that a step of this epoch belongs to."""
         settings, epochs = self.settings, self.phase.epochs
+        # Batches that are left over at the end of a phase complete none.
+        self.updates = (self._batch(step) + 1) % settings.accumulate == 0
         update, total = self._batch(step) // settings.accumulate, max(epochs * self.steps // settings.accumulate, 1)
         self.rate = learning_rate(self.base, settings.schedule, update, total, epochs, self._plateau.factor)
         return self.rate
@@ -91,6 +100,45 @@ class Record:
             return False
         self._best = value
         return True
+
+    def pauses(self) -> bool:
+        """Whether the training should be written down after this step, for it ends here or it was long ago."""
+        return STOP.is_set() or (self.file is not None and self.file.due())
+
+    def pause(self, step: int, arrays: Callable[[], Mapping[str, Array]]) -> None:
+        """Write down the training after `step` steps of this epoch; `arrays` are what the backend needs to go on.
+
+        With 0 steps, after this epoch, which stands in the history, and before the next one.
+        Raises StoppedError where it should end here, FolderError where the checkpoint cannot be written.
+        """
+        if self.file is not None:
+            self.file.save(Checkpoint(self.epoch, step, arrays(), self._facts()))
+        if STOP.is_set():
+            kept = "; the same command goes on from there" if self.file else ", and nothing was kept of it"
+            where = f"in epoch {self.epoch}, at step {step} of {self.steps}" if step else f"after epoch {self.epoch}"
+            raise StoppedError(f"stopped {where}{kept}")
+
+    def _facts(self) -> dict[str, Any]:
+        plateau, patience = self._plateau, self._patience
+        return {
+            "phase": self.phase_number,
+            "phase_epoch": self.phase_epoch,
+            "history": self.history,
+            "best": self._best,
+            "plateau": [plateau.factor, plateau.best, plateau.waited],
+            "patience": [patience.best, patience.waited],
+            "seconds": monotonic() - self._began,
+        }
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Be where this checkpoint was written; its phase has begun already."""
+        facts = checkpoint.facts
+        self.epoch, self.phase_epoch = checkpoint.epoch, facts["phase_epoch"]
+        self.history, self._best = [dict(row) for row in facts["history"]], facts["best"]
+        self._plateau.factor, self._plateau.best, self._plateau.waited = facts["plateau"]
+        self._patience.best, self._patience.waited = facts["patience"]
+        self._began = monotonic() - facts["seconds"]
+        self.progress("resumed", epoch=checkpoint.epoch, step=checkpoint.step)
 
     def diverged(self, step: int) -> DivergedError:
         """What to raise when the loss of a step is not finite."""

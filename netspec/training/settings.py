@@ -12,7 +12,7 @@ from netspec.training.named import Fraction, NotNegative, Positive, folded
 from netspec.training.optimizer import Optimizer, WeightChoice
 from netspec.training.schedule import Schedule
 
-MetricName = Literal["accuracy"]
+MetricName = Literal["accuracy", "top_5_accuracy", "precision", "recall", "f1", "auc"]
 Monitor = Literal["val_loss", "val_accuracy", "loss", "accuracy"]
 Epochs = Annotated[int, Field(ge=1, le=10**6)]
 
@@ -21,6 +21,10 @@ METRIC_SYNONYMS = {
     "categoricalaccuracy": "accuracy",
     "sparsecategoricalaccuracy": "accuracy",
     "binaryaccuracy": "accuracy",
+    "topkcategoricalaccuracy": "top_5_accuracy",
+    "top5": "top_5_accuracy",
+    "f1score": "f1",
+    "rocauc": "auc",
 }
 
 
@@ -100,7 +104,8 @@ class TrainSettings(BaseModel):
     """How the images that are trained on are changed: `{flip: horizontal, crop: 4, fill: reflect}`; none when not
     given. Those to validate and to test on are never changed."""
     metrics: tuple[Annotated[MetricName, BeforeValidator(_metric)], ...] = ("accuracy",)
-    """What is measured beside the loss, on the training and the validation images."""
+    """What is measured on the test images, from the exported network's predictions: the accuracies always, `precision`,
+    `recall`, `f1` and `auc` where they are named here (of class 1 of two, else the means over all classes)."""
     monitor: Monitor = "val_loss"
     """What decides which epoch is the best, whose weights are kept: the least loss or the highest accuracy."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

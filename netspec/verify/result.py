@@ -168,6 +168,10 @@ class Verdict(_Result):
         """Whether it failed for no other reason than that a backend did not answer."""
         return not self.passed and not self.differs
 
+    def trained(self, lockstep: LockstepVerdict) -> Self:
+        """The verdict, with what the training in lock-step found."""
+        return self.model_copy(update={"lockstep": lockstep, "passed": self.passed and lockstep.passed})
+
     def to_json(self) -> str:
         """The verdict as a JSON document."""
         return self.model_dump_json(indent=2) + "\n"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from netspec.build import Options, build
 from netspec.compile import compile_spec
+from netspec.errors import SpecError
 from netspec.network import Network
 from netspec.spec.load import load_spec, parse_spec
 from netspec.training import TrainSettings
@@ -218,3 +221,36 @@ def test_masks_fall_by_seed_step_and_row() -> None:
         assert not np.array_equal(first[name], later[name])
         assert set(np.unique(first[name])) == {0, 1 / (1 - rate)}
         assert (first[name] == 0).mean() == pytest.approx(rate, abs=0.06)
+
+
+BUILT = """
+name: built
+input: 8x8x1
+layers:
+  - Flatten
+  - FNN | 10 | Softmax
+"""
+
+
+def build_of(folder: Path, **options: Any) -> Any:
+    spec = parse_spec(BUILT, "built.yaml")
+    chosen = {"targets": ("torch", "keras"), "train": False, "folder": folder, **options}
+    return build(spec, Options(**chosen), lambda event, **values: None)
+
+
+def test_a_build_trains_in_lock_step_when_it_is_asked(learners: Any, tmp_path: Path) -> None:
+    outcome = build_of(tmp_path, train_steps=2)
+    assert outcome.verdict.passed
+    assert outcome.verdict.lockstep.agreed == 2
+    assert outcome.verdict.lockstep.backends == ("torch", "keras")
+    said = json.loads((tmp_path / "built" / "verify.json").read_text())
+    assert said["lockstep"]["optimizer"] == "adam"
+    assert "Training in lock-step" in (tmp_path / "built" / "report.html").read_text()
+    again = build_of(tmp_path, train_steps=2)
+    assert again.ran == []
+    assert again.verdict == outcome.verdict
+
+
+def test_lock_step_needs_a_backend_that_trains(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="needs a backend that trains, but the targets are onnx"):
+        build_of(tmp_path, targets=("onnx",), train_steps=2)

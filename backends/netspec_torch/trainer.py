@@ -50,15 +50,17 @@ class Samples:
 
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        if isinstance(chosen, Tensor):
-            images, labels = self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
-            targets = labels if self.targets is self.labels else self.targets.index_select(0, chosen)
-        else:
-            images, labels, targets = self.images[chosen], self.labels[chosen], self.targets[chosen]
+        images, labels = _at(self.images, chosen), _at(self.labels, chosen)
+        targets = labels if self.targets is self.labels else _at(self.targets, chosen)
         if self.augmenter is not None:
             assert isinstance(chosen, Tensor)
             images, labels, targets = self.augmenter(images, labels, targets, chosen)
         return images.movedim(-1, 1).float(), labels, targets
+
+
+def _at(values: Tensor, chosen: Tensor | slice) -> Tensor:
+    # Copies whole samples, which takes a third of the time of `values[chosen]`.
+    return values[chosen] if isinstance(chosen, slice) else values.index_select(0, chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -218,6 +218,19 @@ def test_a_value_with_several_readers_has_its_own_variable():
     assert "self.norm(stem.permute(0, 2, 3, 1))" in source
 
 
+def test_names_that_differ_in_signs_are_variables_of_their_own():
+    text = """
+input: 8
+layers:
+  - sum: FNN | 8
+  - sum_: FNN | 8
+  - less: Subtract | from=[sum, sum_]
+  - more: Add | from=[sum, sum_, less]
+"""
+    source = render(compile_spec(parse_spec(text, "signs.yaml"))).source
+    assert "less = sum_ - sum__" in source or "x = sum_ - sum__" in source
+
+
 HOSTILE = 'a"""\nimport os  # noqa\r\u2028\u202e\\'
 
 

@@ -10,7 +10,7 @@ from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
-from netspec.compile.scope import Scope, sources_of
+from netspec.compile.scope import Scope, left_out, sources_of
 from netspec.errors import Problem, Used, did_you_mean
 from netspec.notation import write_value
 from netspec.spec.model import Block, Grouped, Spec
@@ -79,6 +79,12 @@ class _Unroller:
             elif row not in scope.rows:
                 hint = did_you_mean(row, scope.rows)
                 self.problems.append(Problem(f"there is no row {row!r}", hint, path, place))
+            elif row in scope.nothing:
+                self.problems.append(Problem(left_out(row), "another row, or one that is there", path, place))
+            elif scope.rows[row] in self.inputs:
+                what = "an input" if row in self.spec.inputs else "left out, and stands for an input"
+                message = f"an output is a row, but {row!r} is {what}"
+                self.problems.append(Problem(message, "a row that computes something", path, place))
             else:
                 found[name] = scope.rows[row]
         return found
@@ -146,9 +152,12 @@ class _Unroller:
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
         # A row that is left out stands for what it would have read, where that is one thing.
-        scope.rows[row.name or names[-1]] = result[0] if len(result) == 1 else UNKNOWN
+        written = row.name or names[-1]
+        scope.rows[written] = result[0] if len(result) == 1 else UNKNOWN
         if len(result) == 1:
             scope.above = result
+        else:
+            scope.nothing.add(written)
 
     def _too_many(self, what: str, row: Row, scope: Scope) -> _TooManyRows:
         outer = scope.used[-1].position if scope.used else row.position

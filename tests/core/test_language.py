@@ -283,6 +283,33 @@ def test_a_row_has_the_same_name_whether_those_above_are_left_out_or_not():
     assert with_it == ["tested_1.batch_norm_1", *without]
 
 
+def test_a_row_that_would_have_read_several_stands_for_none_of_them():
+    text = """
+input: 8
+layers:
+  - a: FNN | 8
+  - b: FNN | 8
+  - both: Add | from=[a, b], when=false
+  - FNN | 3{}
+"""
+    assert edges(compiled(text.format("")))["dense_1"] == ["b"], "the row above is the last that stands for one"
+    [message] = problems(text.format(" | from=both"))
+    assert message == "the row 'both' is left out, and reads several rows, so that it stands for none of them"
+    assert problems(text.format("") + "outputs: [both, dense_1]\n") == [message]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("input", "an output is a row, but 'input' is an input"),
+        ("gone", "an output is a row, but 'gone' is left out, and stands for an input"),
+    ],
+)
+def test_an_output_is_no_input(output, message):
+    text = "input: 8\nlayers:\n  - gone: FNN | 3 | from=input, when=false\n  - a: FNN | 8\noutputs: {y: a, z: %s}\n"
+    assert problems(text % output) == [message]
+
+
 def test_a_block_of_which_nothing_is_left_stands_for_what_it_reads():
     text = block("on: true", "CNN | 3, 1 | - | when=on", "a: tested | false\n  - b: Add | from=[a, input]")
     network = compiled(text)

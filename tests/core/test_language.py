@@ -476,3 +476,21 @@ def test_overrides_reach_the_spec_and_not_its_base(transfer):
     text = "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - top: CNN | 2, 1\n"
     assert transfer(text, overrides=["base.output=body_1"]).types["body_1.conv_1"].channels == 8
     assert transfer(text, overrides=["layers.top.filters=5"]).output_type.channels == 5
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "block: 'x y', parameters: {}, inputs: [input], names: [input], result: a.b",
+        "block: pair, parameters: {'f=print(1)': 4}, inputs: [input], names: [input], result: a.b",
+        "block: pair, parameters: {}, inputs: [input], names: ['x=1, y'], result: a.b",
+        "block: pair, parameters: {}, inputs: [input], names: [], result: a.b",
+        "block: pair, parameters: 3, inputs: [input], names: [input], result: a.b",
+        "block: pair, inputs: [input], names: [input], result: a.b",
+    ],
+)
+def test_what_a_build_says_of_blocks_is_held_against_the_names_that_code_may_have(written):
+    text = "input: 4\nlayers:\n  - {name: a.b, type: dense, units: 4}\nuses:\n  a: {%s}\n"
+    good = "block: pair, parameters: {f: 4}, inputs: [input], names: [input], result: a.b"
+    assert compiled(text % good).uses[0].block == "pair"
+    assert len(problems(text % written)) == 1

@@ -56,7 +56,10 @@ class _Unroller:
         scope = Scope(self.problems, dict(given), spec.variables, above, used=self.used)
         rows = spec.rows
         if spec.base is not None and not any(is_base(row) for row in rows):
-            rows = (Row(BASE, position=spec.place(BASE), path=BASE), *rows)
+            # As many inputs as the base has are the base's.
+            several = len(spec.inputs) > 1 and len(spec.inputs) == len(spec.base.spec.inputs)
+            reads = {"from": list(spec.inputs)} if several else {}
+            rows = (Row(BASE, options=reads, position=spec.place(BASE), path=BASE), *rows)
         first = rows[0] if rows else None
         if above == (UNKNOWN,) and first is not None and "from" not in first.options and first.problem is None:
             names = ", ".join(self.inputs)
@@ -182,7 +185,7 @@ class _Unroller:
     def _place(self, row: Row, name: str, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
         """The rows that a kept row stands for; the full name of their result."""
         if is_base(row):
-            return self._base(row, sources, scope)
+            return self._base(row, sources, scope, frozen=frozen)
         block = self.spec.blocks.get(row.type)
         full = f"{scope.prefix}{name}"
         if block is not None:
@@ -236,7 +239,7 @@ class _Unroller:
             self.uses[full] = replace(self.uses[full], result=result)
         return result
 
-    def _base(self, row: Row, sources: tuple[str, ...], scope: Scope) -> str:
+    def _base(self, row: Row, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
         """The rows of the base in the place of the row that names it."""
         base = self.spec.base
         if base is None:
@@ -251,8 +254,13 @@ class _Unroller:
             message = f"the base has {len(base.spec.inputs)} inputs, but reads {len(sources)}"
             scope.report(row, "from", message, f"from=[{', '.join(base.spec.inputs)}]")
             return UNKNOWN
+        said = ["size"] * bool(row.size) + ["activation"] * (row.activation is not None) + list(row.options)
+        for cell in said:
+            hint = "its variant, cut and weights stand in the section `base`"
+            scope.report(row, cell, f"the row of the base says from, when and frozen, but no {cell}", hint)
         used = Used(row.position, row.path, base.spec.name)
         walk = _Unroller(base.spec, self.problems, sources, (used, *scope.used))
+        walk.frozen = frozen
         found = walk.network()
         self.rows += frozen_rows(self.spec, found.rows, self.problems)
         self.count += walk.count

@@ -457,6 +457,23 @@ def test_what_is_frozen_is_not_trained(transfer, freeze, frozen):
     assert all(row.trainable == 0 for row in network.rows if row.nodes[0].frozen)
 
 
+def test_the_row_of_the_base_may_freeze_it_and_says_nothing_else(transfer):
+    text = "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - base%s\n  - CNN | 2, 3\n"
+    assert [node.frozen for node in transfer(text % " | frozen=true").nodes] == [True, True, True, False]
+    with pytest.raises(SpecError) as caught:
+        transfer(text % " | 3 | ReLU | variant=wide")
+    assert [problem.message for problem in caught.value.problems] == [
+        f"the row of the base says from, when and frozen, but no {cell}" for cell in ("size", "activation", "variant")
+    ]
+
+
+def test_a_base_of_several_inputs_reads_as_many(transfer, tmp_path):
+    (tmp_path / "two.yaml").write_text("inputs: {left: 4, right: 4}\nlayers:\n  - Subtract | from=[right, left]\n")
+    assert edges(transfer("base: {spec: two.yaml}\n"))["subtract_1"] == ["right", "left"]
+    renamed = transfer("inputs: {a: 4, b: 4}\nbase: {spec: two.yaml}\nlayers: [FNN | 2]\n")
+    assert edges(renamed)["subtract_1"] == ["b", "a"]
+
+
 def test_a_base_may_have_a_base_and_a_variant(transfer, tmp_path):
     (tmp_path / "middle.yaml").write_text(
         "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - mid: CNN | 6, 1\n  - end: Flatten\n"

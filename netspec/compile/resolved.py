@@ -40,6 +40,8 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
             settings = model_of(section)()  # what a build does without being told
         if settings is not None:
             plain = settings.model_dump(mode="json", exclude_none=True)
+            if section == "verify" and "inputs" not in settings.model_fields_set:
+                del plain["inputs"]  # how many depends on what they cost, unless a number is asked for
             if plain:
                 document[section] = plain
     return document

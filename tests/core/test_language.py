@@ -376,6 +376,21 @@ variants:
         parse_spec(text, "x.yaml", variant="smal")
 
 
+@pytest.mark.parametrize("written", ["unit | 4, 3", "unit | 4 | kernel=3", "unit | filters=4, kernel=3"])
+def test_what_a_row_gives_a_block_can_be_overridden_however_it_is_given(written):
+    text = f"""
+input: 8x8x3
+blocks:
+  unit: {{parameters: {{filters: int, kernel: 1}}, layers: ["CNN | filters, kernel"]}}
+layers:
+  - a: {written}
+"""
+    assert compiled(text, "layers.a.filters=6").output_type.shape == (6, 6, 6)
+    assert compiled(text, "layers.a.kernel=5").output_type.shape == (4, 4, 4)
+    with pytest.raises(SpecError, match="the block unit has no parameter 'filter'"):
+        compiled(text, "layers.a.filter=6")
+
+
 # base
 
 

@@ -267,6 +267,20 @@ def test_an_attribute_that_is_taken_gets_another_name():
     assert rendering.attributes == {"a_depthwise": "a_depthwise", "a__depthwise": "a", "a__pointwise": "a"}
 
 
+def test_a_parameter_hides_no_method_of_a_module():
+    text = """
+input: 8
+blocks:
+  leak: {parameters: {state_dict: 0.5}, layers: ["FNN | 8 | leaky_relu(state_dict)"]}
+layers:
+  - leak
+  - leak | 0.25
+"""
+    source = render(compile_spec(parse_spec(text, "leaks.yaml"))).source
+    assert "self.state_dict_ = state_dict" in source
+    assert "self.state_dict =" not in source
+
+
 @pytest.mark.parametrize("module", ["line", "rules.conv", "rules.image", "rules.shape"])
 def test_examples_in_docstrings(module):
     tested = doctest.testmod(importlib.import_module(f"netspec_torch.{module}"))

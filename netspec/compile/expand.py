@@ -12,7 +12,7 @@ from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
 from netspec.compile.scope import Scope, left_out, sources_of
 from netspec.errors import Problem, Used, did_you_mean
-from netspec.notation import write_value
+from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
 from netspec.spec.names import Namer, base_name
 from netspec.spec.row import Row
@@ -58,7 +58,7 @@ class _Unroller:
         if spec.base is not None and not any(is_base(row) for row in rows):
             # As many inputs as the base has are the base's.
             several = len(spec.inputs) > 1 and len(spec.inputs) == len(spec.base.spec.inputs)
-            reads = {"from": list(spec.inputs)} if several else {}
+            reads: dict[str, Value] = {"from": [*spec.inputs]} if several else {}
             rows = (Row(BASE, options=reads, position=spec.place(BASE), path=BASE), *rows)
         first = rows[0] if rows else None
         if above == (UNKNOWN,) and first is not None and "from" not in first.options and first.problem is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from netspec.compile.placed import UNKNOWN
 from netspec.errors import Problem, Used, did_you_mean
@@ -63,8 +64,15 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
         return UNKNOWN
     if name in scope.rows and name not in scope.nothing:
         return scope.rows[name]
-    scope.report(row, "from", *_why_unknown(row, name, scope))
+    if not _is_above(row, name, scope):
+        scope.report(row, "from", *_why_unknown(row, name, scope))
     return UNKNOWN
+
+
+def _is_above(row: Row, name: str, scope: Scope) -> bool:
+    """Whether a row above has this name, which can be none, as has been said there."""
+    above = takewhile(lambda each: each.path != row.path, scope.body)
+    return name not in scope.nothing and any(each.name == name for each in above)
 
 
 def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:

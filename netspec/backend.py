@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
@@ -252,8 +254,29 @@ class Trainable(Protocol):
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
-        """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch."""
+        """Train from the given weights; the canonical weights of the best epoch, and one history row an epoch.
+
+        With a checkpoint file, from where that was left; it is written now and then, and when the process is
+        interrupted, which raises StoppedError after the step under way. On a CPU what comes out is bit for bit what
+        it would be without an interruption.
+        """
+        ...
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        """One update from a state, with the learning rate `rate` and the mean gradient over `batches`, on the CPU.
+
+        It is what `train` does in each update. The network has no dropout; its inputs may be several.
+        """
         ...
 
 

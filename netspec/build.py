@@ -23,7 +23,9 @@ from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network, trained_network
 from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
+from netspec.data.source import fingerprint
 from netspec.errors import BackendError, Problem, SpecError, VerificationError
+from netspec.golden import check_golden
 from netspec.initial import Start
 from netspec.layers import Activation
 from netspec.memory import check_memory, fits_together
@@ -31,7 +33,8 @@ from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, Stage, key_of, read_stages
-from netspec.verify import verify
+from netspec.training.checkpoint import CheckpointFile
+from netspec.verify import lockstep, verify
 from netspec.verify.pieces import piece_samples
 from netspec.verify.result import Verdict
 from netspec.verify.settings import VerifySettings
@@ -40,11 +43,11 @@ from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
-    from netspec.data.settings import DataSettings
     from netspec.training.settings import TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
 SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
+CHECKPOINT = "checkpoint.safetensors"
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
@@ -72,6 +75,8 @@ class Options:
     """The parent of the build folder."""
     seed: int | None = None
     """The seed of the initial weights; when not given that of the weights that are there, the spec's, or 0."""
+    train_steps: int | None = None
+    """How many updates the backends train in lock-step; the spec's `verify.train_steps` when not given."""
     weights: Path | None = None
     """A file to take the initial weights from, all of them, instead of drawing them."""
     until: Until = "report"
@@ -101,7 +106,13 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
         split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
+    if options.train_steps is not None:
+        settings = settings.model_copy(update={"train_steps": options.train_steps})
+    if settings.train_steps:
+        _check_lockstep(spec, network, options)
     check_memory(network, piece_samples(network, settings.samples) if options.until == "report" else 0)
+    if options.until == "report":
+        check_golden(spec, network)
     trains = options.train and spec.train is not None
     backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
     if options.weights is not None and options.seed is not None and not trains:
@@ -113,7 +124,7 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
         _check_start(start, known)
     folder = BuildFolder(options.folder / spec.name)
     try:
-        with _Run(start, options, backends, folder, progress) as run:
+        with _Run(start, options, settings, backends, folder, progress) as run:
             for last, stages in run.plan(trains):
                 for stage in stages:
                     stage()
@@ -144,6 +155,32 @@ def _check_start(start: Start, known: Stage | None) -> None:
         _ = start.imported
 
 
+def _training(spec: Spec, network: Network) -> TrainSettings:
+    """The training that is verified: the spec's, or one by default with a loss that suits the network's end."""
+    from netspec.training.settings import TrainSettings
+
+    last = network.nodes[-1].layer
+    sigmoid = isinstance(last, Activation) and last.function == "sigmoid"
+    default = {"loss": "binary_cross_entropy" if sigmoid else "cross_entropy"}
+    return spec.train or TrainSettings.model_validate(default)
+
+
+def _trains(backend: Backend) -> bool:
+    return isinstance(backend, Trainable)
+
+
+def _check_lockstep(spec: Spec, network: Network, options: Options) -> None:
+    """Raise SpecError where nothing can be trained in lock-step."""
+    from netspec.training.loss import check_loss
+
+    check_loss(network, _training(spec, network).loss)
+    if not any(_trains(find_backend(name)) for name in options.targets):
+        message = f"--train-steps needs a backend that trains, but the targets are {', '.join(options.targets)}"
+        raise SpecError([Problem(message, "--targets torch,keras", "--targets")])
+    if not network.trainable:
+        raise SpecError([Problem("no row has weights that are trained", "--train-steps 0", "verify.train_steps")])
+
+
 class _Exported:
     """A worker that is called only when its artefacts are in place; raises what their export raised."""
 
@@ -163,16 +200,19 @@ class _Run(AbstractContextManager["_Run"]):
         self,
         start: Start,
         options: Options,
+        settings: VerifySettings,
         backends: Mapping[str, Backend],
         folder: BuildFolder,
         progress: Progress,
     ) -> None:
-        self.start, self.options, self.backends = start, options, backends
+        self.start, self.options, self.verified, self.backends = start, options, settings, backends
         spec, network = self.spec, self.network = start.spec, start.network
         self.exported = exported_network(spec, network)
         self.folder, self.progress = folder, progress
         self.outcome = Outcome(folder.path)
         self.workers: dict[str, Worker] = {}
+        self.training: Worker | None = None
+        """The worker that trains, while it does."""
         self._closing = ExitStack()
         self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
         self.versions = {"netspec": __version__}
@@ -190,6 +230,11 @@ class _Run(AbstractContextManager["_Run"]):
         self._closing.close()
 
     def _interrupt(self, *_: object) -> None:
+        if self.training is not None:
+            # Once: it ends after the step under way, with a checkpoint. Who asks again does not want to wait.
+            worker, self.training = self.training, None
+            worker.interrupt()
+            return
         # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
         for worker in list(self.workers.values()):
             worker.kill()
@@ -313,7 +358,7 @@ class _Run(AbstractContextManager["_Run"]):
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json") | self._files(data),
+            "data": data.model_dump(mode="json") | fingerprint(data, self.near),
             "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
@@ -322,15 +367,18 @@ class _Run(AbstractContextManager["_Run"]):
 
         if self._trained_already(key, settings):
             return
+        checkpoint = CheckpointFile(self.folder.path / CHECKPOINT, key)
 
         def write(folder: Path) -> None:
             from netspec.data import load as load_data
+            from netspec.data.batches import check_batch_size
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network, self.near, self.spec.preprocess)
+            dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
+            check_batch_size(settings.batch_size, len(dataset.train))
             network = trained_network(self.spec, self.network)
-            worker = self.worker(trainer, {})
+            self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(
                 "train",
                 progress=self.progress,
@@ -339,7 +387,9 @@ class _Run(AbstractContextManager["_Run"]):
                 dataset=dataset,
                 settings=settings,
                 device=self.options.device,
+                checkpoint=checkpoint,
             )
+            self.training = None
             save(folder / WEIGHTS, weights, self.network)
             write_history(folder / HISTORY, history)
             plot_history(history, folder / PLOT, settings.monitor, title=self.spec.name)
@@ -353,19 +403,12 @@ class _Run(AbstractContextManager["_Run"]):
             del self.workers[trainer]
 
         self._stage("weights", key, write, facts=facts)
+        checkpoint.discard()
 
     @property
     def near(self) -> Path:
         """The folder that the spec lies in."""
         return Path(self.spec.file).parent
-
-    def _files(self, data: DataSettings) -> dict[str, str]:
-        """What tells the images of a folder from others of the same names."""
-        if data.folder is None:
-            return {}
-        from netspec.data.folder import fingerprint
-
-        return {"files": fingerprint(data, self.near)}
 
     def _trained_already(self, key: str, settings: TrainSettings) -> bool:
         """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""
@@ -387,7 +430,8 @@ class _Run(AbstractContextManager["_Run"]):
 
         last = self.network.nodes[-1].layer
         probable = isinstance(last, Activation) and last.function in ("sigmoid", "softmax")
-        return evaluate(outputs, labels, threshold=0.5 if probable else 0.0)
+        assert self.spec.train is not None
+        return evaluate(outputs, labels, threshold=0.5 if probable else 0.0, chosen=self.spec.train.metrics)
 
     @cached_property
     def weights(self) -> Weights:
@@ -462,20 +506,28 @@ class _Run(AbstractContextManager["_Run"]):
 
     def verify(self) -> None:
         """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
-        settings = self.spec.verify or VerifySettings()
+        settings, training = self.verified, _training(self.spec, self.network) if self.verified.train_steps else None
         verdicts: list[Verdict] = []
 
         def key() -> str:
             if verdicts and not verdicts[0].passed:
                 return ""  # never current: a worker that died, or a file since mended, deserves another look
             files = self.folder.files([f"export {name}" for name in self.options.targets])
-            return key_of(files=files, settings=settings.model_dump(mode="json"), versions=self.versions)
+            plain = [each.model_dump(mode="json") if each else None for each in (settings, training)]
+            return key_of(files=files, settings=plain, versions=self.versions)
 
         with self._exports() as exports:
 
             def write(folder: Path) -> None:
                 callers = {name: _Exported(self.worker(name), exports.get(name)) for name in self.options.targets}
-                verdicts.append(verify(self.exported, self.weights, self.folder.path, settings, callers))
+                verdict = verify(self.exported, self.weights, self.folder.path, settings, callers)
+                if training is not None:
+                    learners = {
+                        name: self.worker(name) for name in self.options.targets if _trains(self.backends[name])
+                    }
+                    network = trained_network(self.spec, self.network)
+                    verdict = verdict.trained(lockstep(network, self.weights, training, settings, learners))
+                verdicts.append(verdict)
                 (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
             self._stage("verify", key, write, stale=bool(exports))

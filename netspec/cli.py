@@ -5,9 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -16,13 +15,35 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.errors import BackendError, NetspecError, Problem, SpecError, Used  # noqa: E402
+from netspec.arguments import (  # noqa: E402
+    Built,
+    Device,
+    Drawing,
+    Drawn,
+    Findings,
+    Flattened,
+    Folder,
+    Format,
+    Known,
+    Notation,
+    Output,
+    Report,
+    Runner,
+    Seed,
+    Sets,
+    SpecPath,
+    SpecPaths,
+    Targets,
+    Trainer,
+    TrainerOption,
+    Variant,
+    WeightsFile,
+)
+from netspec.console import complain, hush, say, say_json  # noqa: E402
+from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from netspec.build import Options
-    from netspec.network import Network
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -41,91 +62,26 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """How a command prints its result."""
-
-    text = "text"
-    json = "json"
-
-
-class Drawing(StrEnum):
-    """How `show` prints a network."""
-
-    text = "text"
-    json = "json"
-    mermaid = "mermaid"
-
-
-def _remember(context: typer.Context, format_: str) -> str:
-    context.obj["format"] = format_  # errors are printed in it too, once the command has ended
-    return format_
-
-
-class Trainer(StrEnum):
-    """The backends that train."""
-
-    torch = "torch"
-    keras = "keras"
-
-
-class Notation(StrEnum):
-    """The notations of a layer table."""
-
-    pipes = "pipes"
-    mapping = "mapping"
-    table = "table"
-
-
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.")]
-SpecPaths = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="The spec files.")]
-Sets = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
-    ),
-]
-Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
-Output = Annotated[
-    Format,
-    typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
-]
-Targets = Annotated[
-    str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
-]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The parent of the build folder.")]
-Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")]
-TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
-
-WeightsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights",
-        metavar="FILE",
-        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
-    ),
-]
-
-
 @app.command()
-def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Output = Format.text) -> None:
+def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Findings = Report.text) -> None:
     """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
+    from netspec.compile.checked import checked
     from netspec.report.checked import checked_json, checked_text, refused_json
 
     status, results = 0, []
     for path in specs:
-        for name, found in _checked(path, set_, variant):
+        for name, found in checked(path, set_ or [], variant):
             if isinstance(found, SpecError):
                 status = max(status, found.exit_code)
                 results.append(refused_json(path, found, name))
-                if format_ is Format.text:
-                    _show_error(found)
+                if format_ is not Report.json:
+                    _show_error(found, format_)
             else:
                 results.append(checked_json(path, found, name))
-                if format_ is Format.text:
-                    _say(checked_text(path, found, name))
-    if format_ is Format.json:
-        _say_json(results)
+                if format_ is not Report.json:
+                    say(checked_text(path, found, name))
+    if format_ is Report.json:
+        say_json(results)
     raise typer.Exit(status)
 
 
@@ -135,12 +91,7 @@ def show(
     batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Annotated[
-        Drawing,
-        typer.Option(
-            "--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."
-        ),
-    ] = Drawing.text,
+    format_: Drawn = Drawing.text,
 ) -> None:
     """The layer table: output shape, parameters, MACs and memory of every row, and the totals."""
     from netspec.compile import compile_spec
@@ -148,13 +99,13 @@ def show(
 
     network = compile_spec(_load(spec, set_, variant))
     if format_ is Drawing.json:
-        _say_json(show_json(network))
+        say_json(show_json(network))
     elif format_ is Drawing.mermaid:
         from netspec.report.mermaid import show_mermaid
 
-        _say(show_mermaid(network))
+        say(show_mermaid(network))
     else:
-        _say(show_text(network, batch))
+        say(show_text(network, batch))
 
 
 @app.command()
@@ -236,28 +187,21 @@ def verify(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    train_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
+    ] = None,
     set_: Sets = None,
     variant: Variant = None,
-    format_: Output = Format.text,
+    format_: Findings = Report.text,
 ) -> None:
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
 
     names = _backends(targets)
-    options = Options(names, train=False, folder=output, seed=seed, weights=weights, judge=True)
+    options = Options(
+        names, train=False, judge=True, folder=output, seed=seed, weights=weights, train_steps=train_steps
+    )
     _run(_load(spec, set_, variant), options, format_)
-
-
-Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
-Known = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights",
-        metavar="FILE",
-        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
-    ),
-]
-Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
 
 
 @app.command()
@@ -310,11 +254,11 @@ def predict(
         work.write_outputs(output, predicted.outputs)
     if format_ is Format.json:
         found = predicted_json(predicted, network, names, top, runner, known)
-        _say_json({**found, "output": str(output) if output is not None else None})
+        say_json({**found, "output": str(output) if output is not None else None})
     else:
-        _say(predicted_text(predicted, network, names, top, runner, known))
+        say(predicted_text(predicted, network, names, top, runner, known))
         if output is not None:
-            _say(written_text(output, predicted.outputs))
+            say(written_text(output, predicted.outputs))
 
 
 @app.command()
@@ -351,14 +295,62 @@ def activations(
         values = work.activations(part, known.weights, samples, runner, progress)
     about = f"{image.name} in {network.name}, on {runner}"
     draw_activations(values, path, f"{row}  {part.output_type}", about)
-    _say(activations_text(path, row, values))
+    say(activations_text(path, row, values))
 
 
-class Flattened(StrEnum):
-    """Where the channels stand while a network flattens an image."""
+@app.command()
+def data(
+    spec: SpecPath,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-data.png when not given.")
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many images of the batch to draw.", min=1, max=1000)] = 30,
+    epoch: Annotated[int, typer.Option(help="The epoch whose first batch it is.", min=1)] = 1,
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """The data that a spec trains on: its splits and classes, and a picture of a batch, as it is and as augmented."""
+    from netspec import predict as work
+    from netspec import sheet
+    from netspec.compile import compile_spec
+    from netspec.report.data import data_json, data_text, draw_batch
+    from netspec.report.progress import build_progress
 
-    first = "first"
-    last = "last"
+    gc.enable()
+    loaded = _load(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-data.png"))
+    with build_progress(loaded.name) as progress:
+        dataset = sheet.read_data(loaded, network, progress)
+    batch = sheet.first_batch(loaded, network, dataset, epoch)
+    drawn = draw_batch(batch, dataset, path, count, f"{loaded.name}: the first batch of epoch {epoch}")
+    if format_ is Format.json:
+        say_json(data_json(dataset, network, path if drawn else None))
+    else:
+        say(data_text(dataset, network, path if drawn else None))
+
+
+@app.command()
+def golden(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
+    weights: WeightsFile = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Write inputs, weights and expected outputs to one file, which `expect: {golden: FILE}` pins.
+
+    Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
+    outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
+    """
+    from netspec.golden import drawn, write
+    from netspec.stages import sha256
+
+    bundle, network = drawn(_load(spec, set_, variant), weights, seed)
+    write(output, bundle, network)
+    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
 @app.command("import-weights")
@@ -402,9 +394,9 @@ def import_weights(
     )
     save(output, found.weights, network)
     if format_ is Format.json:
-        _say_json(imported_json(found, network, output))
+        say_json(imported_json(found, network, output))
     else:
-        _say(imported_text(found, network, output))
+        say(imported_text(found, network, output))
 
 
 @app.command()
@@ -427,12 +419,12 @@ def fmt(
             changes = formatted != text
             status = max(status, check_ and changes)
             if stdout:
-                _say(formatted, end="")
+                say(formatted, end="")
             elif check_ and changes:
-                _say(f"{path} would change")
+                say(f"{path} would change")
             elif changes:
                 rewrite(path, formatted)
-                _say(f"{path}: written as {to.value}")
+                say(f"{path}: written as {to.value}")
         except SpecError as error:
             status = max(status, error.exit_code)
             _show_error(error)
@@ -444,7 +436,7 @@ def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
 
-    _say_json(json_schema())
+    say_json(json_schema())
 
 
 @app.command()
@@ -455,9 +447,9 @@ def doctor(format_: Output = Format.text) -> None:
 
     found = examine()
     if format_ is Format.json:
-        _say_json(found)
+        say_json(found)
     else:
-        _say(doctor_text(found))
+        say(doctor_text(found))
 
 
 def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
@@ -486,28 +478,7 @@ def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     return load_spec(path, sets or [], variant)
 
 
-def _checked(
-    path: Path, sets: list[str] | None, variant: str | None
-) -> Iterator[tuple[str | None, Network | SpecError]]:
-    """The network of a spec, or what is wrong with it; then, if none was named and it is sound, of each variant."""
-    from netspec.compile import compile_spec
-    from netspec.spec.override import variant_names
-
-    try:
-        spec = _load(path, sets, variant)
-        yield variant, compile_spec(spec)
-    except SpecError as error:
-        yield variant, error
-        return
-    for name in variant_names(spec.root) if variant is None and spec.root is not None else ():
-        try:
-            yield name, compile_spec(_load(path, sets, name))
-        except SpecError as error:
-            where = f"variants.{name}"
-            yield name, error.used_at(Used(spec.place(where), where, ""))
-
-
-def _run(spec: Spec, options: Options, format_: Format) -> None:
+def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     from netspec.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
@@ -515,51 +486,30 @@ def _run(spec: Spec, options: Options, format_: Format) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
-    if format_ is Format.json:
-        _say_json(outcome_json(outcome))
-    else:
-        _say(outcome_text(outcome, options.until))
     verdict = outcome.verdict
+    if format_ in (Format.json, Report.json):
+        say_json(outcome_json(outcome))
+    else:
+        say(outcome_text(outcome, options.until))
+    if format_ is Report.github and verdict is not None and not verdict.passed:
+        from netspec.compile import compile_spec
+        from netspec.report.github import verdict_github
+
+        say(verdict_github(verdict, compile_spec(spec), spec.file))
     raise typer.Exit(0 if verdict is None or verdict.passed else 1 if verdict.differs else BackendError.exit_code)
-
-
-def _say(text: str, end: str = "\n") -> None:
-    """Print on standard output, at once; quietly nothing where its reader has gone (`netspec show x | head`)."""
-    try:
-        print(text, end=end, flush=True)
-    except BrokenPipeError:
-        _hush(sys.stdout)
-    except OSError as error:
-        _hush(sys.stdout)
-        raise OSError(f"standard output cannot be written: {error.strerror or error}") from error
-
-
-def _say_json(value: Any) -> None:
-    import json
-
-    _say(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _complain(text: str) -> None:
-    """Print on standard error; where that cannot be written there is nobody left to tell."""
-    try:
-        print(text, file=sys.stderr, flush=True)
-    except OSError:
-        _hush(sys.stderr)
-
-
-def _hush(stream: TextIO) -> None:
-    """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _show_error(error: NetspecError, format_: str = Format.text) -> None:
     from netspec.report.problems import error_json, error_text, wants_colour
 
     if format_ == Format.json:
-        _say_json(error_json(error))
+        say_json(error_json(error))
     else:
-        _complain(error_text(error, colour=wants_colour(sys.stderr)))
+        if format_ == Report.github:
+            from netspec.report.github import error_github
+
+            say(error_github(error))
+        complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
 def main() -> None:
@@ -582,12 +532,12 @@ def main() -> None:
         error.show()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
-        _complain("netspec: interrupted")
+        complain("netspec: interrupted")
     except BrokenPipeError:
-        _hush(sys.stdout)
+        hush(sys.stdout)
     except OSError as error:
         status = NetspecError.exit_code
-        _complain(f"netspec: {error}")
+        complain(f"netspec: {error}")
     sys.exit(status)
 
 

@@ -41,6 +41,10 @@ BOUNDS = {
 }
 
 
+# What pydantic calls members of unions and functions, in the place of a field.
+MEMBERS = ("function-before", "function-after", "int", "str", "float", "bool")
+
+
 def reworded(
     error: ValidationError, model: type[BaseModel], layer: type[Layer] | None = None
 ) -> Iterator[tuple[Path, Problem]]:
@@ -75,9 +79,7 @@ def _document_path(details: ErrorDetails) -> Path:
     """
     path: list[str | int] = []
     for part in details["loc"]:
-        if isinstance(part, str) and (
-            "[" in part or part in ("function-before", "function-after", "int", "str", "float", "bool")
-        ):
+        if isinstance(part, str) and ("[" in part or part in MEMBERS):
             break
         if isinstance(part, int):
             break
@@ -88,7 +90,7 @@ def _document_path(details: ErrorDetails) -> Path:
 def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], layer: type[Layer] | None) -> Problem:
     details = max(several, key=_tells)
     # What is inside of a layer's field (the scheme of an initialiser) is written as one value, the field's.
-    field = str(path[0 if layer else -1]) if path else "this"
+    field = str(path[0]) if layer and path else _field(details) or "this"
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "extra_forbidden":
         known = fields_at(model, path[:-1])
@@ -101,7 +103,10 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
 
         return Problem(message, field_docs(described).get(field))
     if kind == "value_error":
-        return Problem(str(context.get("error", details["msg"])).removeprefix("Value error, "))
+        message, _, hint = (
+            str(context.get("error", details["msg"])).removeprefix("Value error, ").partition("\n  hint: ")
+        )
+        return Problem(message, hint or None)
     choices = [each for each in several if each["type"] == "literal_error"]
     if choices:
         expected = str(choices[0].get("ctx", {}).get("expected", "")).replace(" or ", ", ")
@@ -127,6 +132,12 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
     if kind in ("too_long", "too_short"):
         return Problem(f"{field} has {context.get('actual_length')} entries: {_shown(value)}")
     return Problem(f"{field}: {details['msg'].lower()}, got {_shown(value)}" if field else details["msg"])
+
+
+def _field(details: ErrorDetails) -> str:
+    """The innermost field that an error is in, even in an entry of a list."""
+    names = [part for part in details["loc"] if isinstance(part, str) and "[" not in part and part not in MEMBERS]
+    return names[-1] if names else ""
 
 
 def _near(written: Any, words: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import os
 import pickle
@@ -22,6 +23,9 @@ from typing import IO, Any, Self
 
 from netspec.backend import Progress, find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
+from netspec.interrupt import listen
+from netspec.memory import fits_together
+from netspec.network import Network
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
@@ -112,6 +116,10 @@ class Worker:
         lines = "\n    ".join(said.splitlines()[-8:])
         return f"the {self.backend} worker {how}" + (f"; it last said:\n    {lines}" if lines else "")
 
+    def interrupt(self) -> None:
+        """Ask the call under way to end where nothing is lost."""
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         """End the process at once; a call under way in another thread ends with WorkerDied."""
         self._process.kill()
@@ -170,6 +178,16 @@ def serve(name: str, answers: IO[bytes]) -> None:
 
             summary = f"the {name} backend failed in {method}: {type(error).__name__}: {error}"
             send("error", WorkerFailed(summary, traceback.format_exc()))
+        finally:
+            _let_go(arguments)
+
+
+def _let_go(arguments: dict[str, Any]) -> None:
+    """Hold no weights and no model of a large network until the next call, while other processes need the memory."""
+    network = arguments.get("network")
+    arguments.clear()
+    if isinstance(network, Network) and not fits_together(network):
+        gc.collect()  # frameworks' models refer to themselves in circles
 
 
 def _load(name: str) -> Any:
@@ -189,4 +207,5 @@ def _end_with_parent(parent: int) -> None:
 def main() -> None:
     """The worker's own program: the backend's name and the pipe for answers are its arguments."""
     threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
+    listen()
     serve(sys.argv[1], os.fdopen(int(sys.argv[2]), "wb"))

@@ -10,6 +10,16 @@ from netspec.backend import find_backend, installed_backends
 from netspec.errors import BackendError
 from netspec.worker import Worker
 
+TRAINERS = ("torch", "keras")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own: what they decode is nobody else's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETSPEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backends", default="", help="only these backends, separated by commas")
@@ -43,15 +53,33 @@ def workers() -> Iterator[Workers]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = [name for name in metafunc.config.getoption("--backends").split(",") if name] or installed_backends()
     if "backend" in metafunc.fixturenames:
-        chosen = [name for name in metafunc.config.getoption("--backends").split(",") if name]
-        metafunc.parametrize("backend", chosen or installed_backends(), indirect=True, scope="session")
+        metafunc.parametrize("backend", chosen, indirect=True, scope="session")
+    if "learner" in metafunc.fixturenames:
+        learners = [name for name in chosen if name in TRAINERS]
+        metafunc.parametrize("learner", learners, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> str:
     """The name of a backend; tests that ask for it run once for each."""
-    name: str = request.param
+    return _required(request, request.param)
+
+
+@pytest.fixture(scope="session")
+def learner(request: pytest.FixtureRequest, workers: Workers) -> Worker:
+    """The worker of a backend that trains; tests that ask for it run once for each."""
+    return workers[_required(request, request.param)]
+
+
+@pytest.fixture(scope="session")
+def learners(request: pytest.FixtureRequest, workers: Workers) -> dict[str, Worker]:
+    """The workers of all backends that train."""
+    return {name: workers[_required(request, name)] for name in TRAINERS}
+
+
+def _required(request: pytest.FixtureRequest, name: str) -> str:
     try:
         find_backend(name)
     except BackendError as error:

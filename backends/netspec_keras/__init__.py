@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
 
 class KerasBackend:
@@ -116,11 +118,26 @@ class KerasBackend:
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         """Train with `fit`; the weights of the best epoch, and one history row an epoch."""
         from netspec_keras.trainer import train
 
-        return train(network, weights, dataset, settings, device, progress)
+        return train(network, weights, dataset, settings, device, progress, checkpoint)
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        """One update of what `train` runs, from a given state."""
+        from netspec_keras import stepping
+
+        return stepping.update(network, settings, state, batches, rate, precision)
 
 
 backend = KerasBackend()

@@ -216,11 +216,15 @@ def _run_plain(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]
 
 
 def _run_reference(model: ir.Model, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Every output of the model, node by node; values that no later node reads are let go."""
+    """Every output of the model, node by node; values and weights that no later node reads are let go."""
+    initializers = model.graph.initializers
+    weights = {name: value.const_value.numpy() for name, value in initializers.items() if value.const_value is not None}
+    initializers.clear()  # else a message and the evaluator would each have a copy of the weights
     evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
     wanted = set(_output_names(model))
     last = {name: node for node in evaluator.rt_nodes_ for name in node.input}
-    alive: dict[str, Any] = {"": None, **evaluator.rt_inits_, **arrays}
+    alive: dict[str, Any] = {"": None, **weights, **arrays}
+    del weights
     found: dict[str, Array] = {}
     with np.errstate(all="ignore"):  # its sigmoid overflows on the side that it then does not take
         for node in evaluator.rt_nodes_:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.stored import StoredWeights
+    from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
+    from netspec.training.stepping import Batch, State, Update
 
 
 class TorchBackend:
@@ -100,10 +102,24 @@ class TorchBackend:
         settings: TrainSettings,
         device: str,
         progress: Progress,
+        checkpoint: CheckpointFile | None = None,
     ) -> tuple[Mapping[str, Array], Sequence[Mapping[str, float]]]:
         from netspec_torch import trainer
 
-        return trainer.train(network, weights, dataset, settings, device, progress)
+        return trainer.train(network, weights, dataset, settings, device, progress, checkpoint)
+
+    def update(
+        self,
+        network: Network,
+        settings: TrainSettings,
+        state: State,
+        batches: Sequence[Batch],
+        rate: float,
+        precision: Precision,
+    ) -> Update:
+        from netspec_torch import stepping
+
+        return stepping.update(network, settings, state, batches, rate, precision)
 
 
 backend: Backend = TorchBackend()

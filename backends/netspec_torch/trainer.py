@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from netspec.data.batches import epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
 from netspec.errors import BackendError
 from netspec.network import Network
+from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.history import best_epoch
-from netspec.training.loss import decayed_weights, loss_input, loss_targets
+from netspec.training.loss import Loss, loss_input, loss_targets
+from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
+from netspec.training.phases import phases_of
 from netspec.training.record import Record, check_batches, evaluation_batch
-from netspec.training.settings import LossName, Optimizer, TrainSettings
+from netspec.training.settings import Regularizer, TrainSettings
+from netspec_torch.augment import Augmenter
+from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_rate
+from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
+from netspec_torch.optimizers import averages, optimizer_of
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
 
-LOSSES: Mapping[LossName, Callable[[Tensor, Tensor], Tensor]] = {
-    "cross_entropy": F.cross_entropy,
-    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
-    "mean_squared_error": F.mse_loss,
-}
+SUMS = ("count", "steps", "loss", "right", "diverged_at")
+"""What an epoch sums up on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,24 +43,35 @@ class Samples:
     images: Tensor
     labels: Tensor
     targets: Tensor
+    augmenter: Augmenter | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        images = self.images[chosen].movedim(-1, 1).float()
-        return images, self.labels[chosen], self.targets[chosen]
+        images, labels, targets = self.images[chosen], self.labels[chosen], self.targets[chosen]
+        if self.augmenter is not None:
+            assert isinstance(chosen, Tensor)
+            images, labels, targets = self.augmenter(images, labels, targets, chosen)
+        return images.movedim(-1, 1).float(), labels, targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objective:
     """What is minimised: the loss of what the model computes before a final Softmax or Sigmoid."""
 
-    forward: Callable[[Tensor], Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[..., Tensor]
+    data_loss: Callable[[Tensor, Tensor, Tensor], Tensor]
     threshold: float
     """Above it a single output means class 1."""
+    penalty: Callable[[], Tensor] | None = None
+    """What the weights add to the loss."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised, as one number."""
+        loss = self.data_loss(outputs, targets, labels)
+        return loss if self.penalty is None else loss + self.penalty()
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """How many outputs say what the labels say."""
@@ -63,30 +79,59 @@ class Objective:
         return (predicted == labels).sum()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """A model with its weights on a device, what is minimised and what minimises it."""
+
+    network: Network
+    rendering: Rendering
+    model: nn.Module
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+
+    def state(self) -> dict[str, Array]:
+        """The canonical weights as they are now, which training on does not change."""
+        state = {name: to_numpy(tensor.clone()) for name, tensor in self.model.state_dict().items()}
+        return canonical_weights(self.network, self.rendering, state)
+
+
 class Totals:
-    """Sums over an epoch, kept on the device."""
+    """Sums over an epoch, kept on the device, where they stay in their places."""
 
     def __init__(self, device: torch.device) -> None:
-        self.count = 0
+        self.count = torch.zeros((), dtype=torch.int64, device=device)
+        self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.loss = torch.zeros((), device=device)
         self.right = torch.zeros((), dtype=torch.int64, device=device)
         self.diverged_at = torch.full((), -1, device=device)
 
-    def add(self, loss: Tensor, right: Tensor, count: int, step: int) -> None:
+    def clear(self) -> None:
+        """Begin another epoch."""
+        for name in SUMS:
+            getattr(self, name).fill_(-1 if name == "diverged_at" else 0)
+
+    def add(self, loss: Tensor, right: Tensor, count: int) -> None:
         """Take in a batch's mean loss and right answers; remembers the first step whose loss is not finite."""
-        self.count += count
         self.loss += loss * count
         self.right += right
         first = (self.diverged_at < 0) & ~torch.isfinite(loss)
-        self.diverged_at = torch.where(first, step, self.diverged_at)
+        self.diverged_at.copy_(torch.where(first, self.steps, self.diverged_at))
+        self.count += count
+        self.steps += 1
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy; waits for the device."""
-        return self.loss.item() / self.count, self.right.item() / self.count
+        return self.loss.item() / self.count.item(), self.right.item() / self.count.item()
 
 
 def train(
-    network: Network, weights: Weights, dataset: Dataset, settings: TrainSettings, device: str, progress: Progress
+    network: Network,
+    weights: Weights,
+    dataset: Dataset,
+    settings: TrainSettings,
+    device: str,
+    progress: Progress,
+    checkpoint: CheckpointFile | None = None,
 ) -> tuple[dict[str, Array], list[dict[str, float]]]:
     """See `Trainable.train`; raises DivergedError when the loss is not finite.
 
@@ -96,60 +141,171 @@ def train(
     """
     target = device_named(device)
     check_batches(network, settings, len(dataset.train))
-    rendering = render(network)
-    model = load(make(rendering), rendering, weights).to(target)
-    if network.input_type.rank == 3:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = optimizer_of(network, rendering, model, settings.optimizer)
-    objective = objective_of(network, model, settings.loss)
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
-    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress)
-    best: dict[str, Tensor] = {}
+    size, steps = evaluation_batch(network), steps_per_epoch(len(training), settings.batch_size)
+    training = replace(training, augmenter=augmenter_of(network, settings, training))
+    record = Record(settings, steps, progress, checkpoint)
+    found = checkpoint.load() if checkpoint else None
+    best: Weights = under("best/", found.arrays) if found else {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
         torch.manual_seed(settings.seed)
-        for _ in range(settings.epochs):
-            loss, accuracy = run_epoch(model, objective, optimizer, training, record)
-            val_loss, val_accuracy = measure(model, objective, validation, evaluation_batch(network))
-            if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
-                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        for number, (trained, phase) in enumerate(phases_of(network, settings)):
+            if found and number < found.facts["phase"]:
+                continue
+            record.begin_phase(phase, number)
+            current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
+            totals, recorded = Totals(target), recordable(settings, target, phase.epochs * steps)
+            if recorded:
+                keep_on_device(current.optimizer, settings, target)
+            step = step_of(current, training, totals, record)
+            if recorded:
+                step = Recorded(step, settings.batch_size, target)
+            done = resumed(current, totals, found, record, target) if found else 0
+            found = None
+            while done or record.goes_on:
+                if not done:
+                    record.begin()
+                    totals.clear()
+                loss, accuracy = run_epoch(current, step, training, totals, record, best, done)
+                done = 0
+                with averages(current.optimizer):
+                    val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
+                    if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
+                        best = current.state()
+                if record.pauses():
+                    record.pause(0, lambda: snapshot(current, totals, best))  # noqa: B023 - called at once
+            weights = current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
-    state = {name: to_numpy(tensor) for name, tensor in best.items()}
-    return canonical_weights(network, rendering, state), record.history
+    return dict(best), record.history
+
+
+def prepare(network: Network, weights: Weights, settings: TrainSettings, device: torch.device) -> Training:
+    """The model with these weights, and a fresh optimiser; raises BackendError when nothing is trained."""
+    rendering = render(network)
+    model = load(make(rendering), rendering, weights).to(device)
+    if network.input_type.rank == 3:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return training_of(network, rendering, model, settings)
+
+
+def training_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Training:
+    """What trains a model that is made already: the weights that are trained and no others.
+
+    Raises BackendError when there are none.
+    """
+    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
+    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
+    if not parameters:
+        raise BackendError(f"{network.name} has no weights to train")
+    decayed, matrices = (
+        {rendering.placements[name].name for name in names}
+        for names in (decayed_weights(network, settings.optimizer), matrix_weights(network))
+    )
+    optimizer = optimizer_of(parameters, settings, decayed, matrices)
+    return Training(network, rendering, model, objective_of(network, rendering, model, settings), optimizer)
+
+
+def step_of(training: Training, samples: Samples, totals: Totals, record: Record) -> Step:
+    """What a step does with the images at some places; the learning rate is set already."""
+    objective, optimizer, every = training.objective, training.optimizer, record.settings.accumulate
+
+    def step(chosen: Tensor) -> None:
+        images, labels, targets = samples.take(chosen)
+        outputs = objective.forward(images)
+        loss = objective.loss(outputs, targets, labels)
+        (loss / every if every > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        if every == 1 or record.updates:
+            optimizer.step()
+            optimizer.zero_grad()
+        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(chosen))
+
+    return step
 
 
 def run_epoch(
-    model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, training: Samples, record: Record
+    training: Training, step: Step, samples: Samples, totals: Totals, record: Record, best: Weights, done: int
 ) -> tuple[float, float]:
-    """One pass over the training images: mean loss and accuracy."""
-    model.train()
-    device = training.labels.device
-    totals, epoch = Totals(device), record.begin()
-    for step, chosen in enumerate(batches(len(training), record.settings, epoch, device)):
-        rate = record.rate_of(step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        images, labels, targets = training.take(chosen)
-        optimizer.zero_grad()
-        outputs = objective.forward(images)
-        loss = objective.loss(outputs, targets)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
+    """A pass over the training images, or what is left after `done` steps of it: mean loss and accuracy.
+
+    `best` goes into checkpoints.
+    """
+    training.model.train()
+    if samples.augmenter is not None:
+        samples.augmenter.begin(record.epoch)
+    order = batches(len(samples), record.settings, record.epoch, samples.labels.device)
+    for number, chosen in enumerate(islice(order, done, None), start=done):
+        rate = record.rate
+        if record.rate_of(number) != rate or number == done:
+            set_rate(training.optimizer, record.rate)
+        step(chosen)
         if record.due():
-            record.report(step)
+            record.report(number)
+        if number + 1 < record.steps and record.pauses():
+            refuse_divergence(totals, record)
+            record.pause(number + 1, lambda: snapshot(training, totals, best))
+    refuse_divergence(totals, record)
+    return totals.means()
+
+
+def refuse_divergence(totals: Totals, record: Record) -> None:
+    """Raise DivergedError for the first step of the epoch whose loss was not finite; waits for the device."""
     if (diverged := int(totals.diverged_at.item())) >= 0:
         raise record.diverged(diverged)
-    return totals.means()
+
+
+def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Array]:
+    """All arrays that the next step depends on; see `resumed`."""
+    arrays = {f"weights/{name}": array for name, array in training.state().items()}
+    arrays |= {f"best/{name}": array for name, array in best.items()}
+    for index, parameter in enumerate(parameters_of(training)):
+        if parameter.grad is not None:
+            arrays[f"gradient/{index}"] = to_numpy(parameter.grad)
+        for name, value in training.optimizer.state[parameter].items():
+            if value is not None:
+                arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
+    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in SUMS}
+    arrays["random/cpu"] = torch.get_rng_state().numpy()
+    if totals.loss.is_cuda:
+        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.loss.device).numpy()
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
+
+
+def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: Record, device: torch.device) -> int:
+    """Bring a training, which has the checkpoint's weights, to where its snapshot was taken.
+
+    How many steps of the epoch under way are done; 0 where none is.
+    """
+    record.resume(checkpoint)
+    arrays = checkpoint.arrays
+    kept = isinstance(training.optimizer.param_groups[0]["lr"], Tensor)
+    for index, parameter in enumerate(parameters_of(training)):
+        gradient = arrays.get(f"gradient/{index}")
+        parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
+        slots = training.optimizer.state[parameter]
+        for name, array in under(f"optimizer/{index}/", arrays).items():
+            # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
+            whole = array.ndim == 0 and array.dtype.kind == "i"
+            slots[name] = int(array) if whole else torch.tensor(array, device=device if kept or array.ndim else "cpu")
+    for name in SUMS:
+        getattr(totals, name).copy_(torch.tensor(arrays[f"totals/{name}"]))
+    torch.set_rng_state(torch.tensor(arrays["random/cpu"]))
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(torch.tensor(arrays["random/cuda"]), device)
+    return checkpoint.step
+
+
+def parameters_of(training: Training) -> list[nn.Parameter]:
+    """The parameters that the optimiser has, in its order."""
+    return [parameter for group in training.optimizer.param_groups for parameter in group["params"]]
 
 
 def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
     """The indices of every batch of an epoch, int64 [batch]."""
     order = torch.from_numpy(epoch_order(count, settings.seed, epoch)).to(device)
-    steps, size = steps_per_epoch(count, settings.batch_size), settings.batch_size
-    for step in range(steps):
-        yield order[step * size : count if step == steps - 1 else (step + 1) * size]
+    for places in batch_slices(count, settings.batch_size):
+        yield order[places]
 
 
 @torch.inference_mode()
@@ -157,65 +313,46 @@ def measure(model: nn.Module, objective: Objective, samples: Samples, size: int)
     """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
     totals = Totals(samples.labels.device)
-    for step, start in enumerate(range(0, len(samples), size)):
+    for start in range(0, len(samples), size):
         images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
-        totals.add(objective.loss(outputs, targets), objective.right(outputs, labels), len(labels), step)
+        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels))
     return totals.means()
 
 
-def samples_of(split: Split, network: Network, loss: LossName, device: torch.device) -> Samples:
+def samples_of(split: Split, network: Network, loss: Loss, device: torch.device) -> Samples:
     """A split on the device."""
     labels = torch.from_numpy(split.labels).to(device)
     targets = labels
-    if loss != "cross_entropy":
+    if loss.name != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
     return Samples(torch.from_numpy(split.images).to(device), labels, targets)
 
 
-def objective_of(network: Network, model: nn.Module, loss: LossName) -> Objective:
-    """The loss on the value that it reads."""
-    fused = loss_input(network, loss) not in network.results
-    forward: Callable[[Tensor], Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
-    return Objective(forward, LOSSES[loss], threshold=0.5 if loss == "mean_squared_error" else 0.0)
+def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) -> Augmenter | None:
+    """What augments the images that are trained on, where the spec says so."""
+    if settings.augment is None:
+        return None
+    given, outputs, device = network.input_type, network.output_type.size, samples.labels.device
+    return Augmenter(settings.augment, settings.seed, len(samples), given, outputs, device)
 
 
-def optimizer_of(
-    network: Network, rendering: Rendering, model: nn.Module, settings: Optimizer
-) -> torch.optim.Optimizer:
-    """The optimiser of torch.optim with every hyper-parameter said; weights that decay are a group of their own.
+def objective_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Objective:
+    """The loss on the value that it reads, and what the weights add to it."""
+    fused = loss_input(network, settings.loss) not in network.results
+    forward: Callable[..., Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
+    parameters = dict(model.named_parameters())
+    own = settings.regularizer
+    penalised = [parameters[rendering.placements[name].name] for name in penalised_weights(network, own)]
+    penalty = (lambda: penalty_of(penalised, own)) if penalised else None
+    return Objective(forward, loss_of(settings.loss), settings.loss.threshold, penalty)
 
-    It has the weights that are trained and no others; raises BackendError when there are none.
-    """
-    decays = {rendering.placements[name].name for name in decayed_weights(network, settings)}
-    trained = {rendering.placements[weight.name].name for weight in network.weights() if weight.trainable}
-    parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
-    if not parameters:
-        raise BackendError(f"{network.name} has no weights to train")
-    chosen = [parameter for name, parameter in parameters.items() if name in decays]
-    others = [parameter for name, parameter in parameters.items() if name not in decays]
-    groups = [
-        {"params": group, "weight_decay": decay}
-        for group, decay in ((chosen, settings.weight_decay), (others, 0.0))
-        if group
-    ]
-    rate, betas = settings.learning_rate, (settings.beta_1, settings.beta_2)
-    match settings.name:
-        case "sgd":
-            return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, dampening=0, nesterov=settings.nesterov)
-        case "adam":
-            return torch.optim.Adam(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=settings.epsilon, amsgrad=False)
-        case "rmsprop":
-            return torch.optim.RMSprop(
-                groups,
-                lr=rate,
-                alpha=settings.rho,
-                eps=settings.epsilon,
-                momentum=settings.momentum,
-                centered=False,
-            )
+
+def penalty_of(parameters: Sequence[Tensor], settings: Regularizer) -> Tensor:
+    """l1 * sum(|w|) + l2 * sum(w^2)."""
+    terms = [settings.l1 * parameter.abs().sum() for parameter in parameters if settings.l1]
+    terms += [settings.l2 * parameter.square().sum() for parameter in parameters if settings.l2]
+    return torch.stack(terms).sum()
 
 
 def device_named(name: str) -> torch.device:

@@ -145,22 +145,29 @@ def _check_sections(spec: Spec, network: Network) -> None:
         hint = "say with `preprocess: {...}` what an artefact is to do with pixels"
         problems.append(Problem("there is no section preprocess", hint, "export.preprocessing"))
     if spec.train is not None:
-        from netspec.training.loss import loss_input
+        from netspec.training.loss import check_loss
+        from netspec.training.phases import phases_of
 
         if spec.data is None:
             problems.append(Problem("training needs data", "add for example `data: digits`", "train"))
-        try:
-            loss_input(network, spec.train.loss)
-        except SpecError as error:
-            problems.extend(error.problems)
+        if spec.train.augment is not None:
+            from netspec.data.augment import augment_problems
+
+            problems.extend(augment_problems(spec.train.augment, network))
+        for check in (lambda train: check_loss(network, train.loss), lambda train: list(phases_of(network, train))):
+            try:
+                check(spec.train)
+            except SpecError as error:
+                problems.extend(error.problems)
     if problems:
         raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
 
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
     """Whether each output has the name of a class; one output alone tells two classes apart."""
-    if spec.classes is None or (spec.data is not None and spec.data.folder is not None):
-        return []  # those of a folder are held against the network with the data
+    written = spec.place("classes") is not None
+    if spec.classes is None or (spec.data is not None and (not written or spec.data.folder is not None)):
+        return []  # those of the data are held against the network with the data
     named, outputs = len(spec.classes), network.output_type.channels
     if named == outputs or (named == 2 and network.output_type.shape == (1,)):
         return []

@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netspec.backend import Progress
 from netspec.data.preprocess import Preprocess, read_pixels
 from netspec.data.settings import DataSettings
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.memory import memory_available, written_bytes
 from netspec.network import TensorType
+from netspec.stages import sha256
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from netspec.data.cache import Decoded, Empty
     from netspec.data.dataset import Split
+
+    Labels = NDArray[np.int64]
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
 """The endings of files that are taken for images; others (notes, thumbnails of file browsers) are passed over."""
@@ -43,9 +51,27 @@ class Images:
 
 def find_folder(written: str, near: Path) -> Path | None:
     """The folder of this name: beside the spec (in `near`), or in the folder that NETSPEC_DATA names."""
+    return next((place for place in places(written, near) if place.is_dir()), None)
+
+
+def find_file(written: str, near: Path, path: str) -> Path:
+    """The file of this name, found as folders are; raises SpecError, at the `path` in the spec, where there is none."""
+    found = next((place for place in places(written, near) if place.is_file()), None)
+    if found is not None:
+        return found
+    around = (near / written).parent
+    beside = [each.name for each in around.iterdir()] if around.is_dir() else []
     root = os.environ.get("NETSPEC_DATA")
-    places = [near / written, *([Path(root) / written] if root else [])]
-    return next((place for place in places if place.is_dir()), None)
+    second = f"{Path(root) / written}" if root else "NETSPEC_DATA, which is not set"
+    hint = did_you_mean(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
+    message = f"there is no file {written!r}: looked for as {near / written} and in {second}"
+    raise SpecError([Problem(message, hint, path)])
+
+
+def places(written: str, near: Path) -> list[Path]:
+    """Where something of this name may be."""
+    root = os.environ.get("NETSPEC_DATA")
+    return [near / written, *([Path(root) / written] if root else [])]
 
 
 def class_names(settings: DataSettings, near: Path) -> tuple[str, ...] | None:
@@ -115,51 +141,128 @@ def fingerprint(settings: DataSettings, near: Path) -> str:
 
 
 def read_folder(
-    settings: DataSettings, near: Path, given: TensorType, preprocess: Preprocess
-) -> tuple[tuple[str, ...], dict[str, Split]]:
+    settings: DataSettings,
+    near: Path,
+    given: TensorType,
+    preprocess: Preprocess,
+    empty: Empty,
+    progress: Progress,
+) -> Decoded:
     """The classes, and the images of every split as uint8 [n, h, w, c] of the type `given`, resized and cropped.
 
-    Each is decoded once. Raises SpecError as `list_images` does, for images that cannot be decoded (each named, all
-    counted), and when they do not fit into the memory that is available.
+    Each is decoded once, into what `empty` gives. Raises SpecError as `list_images` does, for images that are in two
+    splits, for those that cannot be decoded (each named, all counted) unless they are to be skipped, and when they do
+    not fit into the memory that is available.
     """
+    from netspec.data.cache import Decoded
+
     listed = list_images(settings, near)
-    count = sum(map(len, listed.values()))
-    needed, available = 2 * count * given.size, memory_available()  # the trainer is given a copy
-    if available is not None and needed > available:
-        message = f"{count:,} images of {given} need {written_bytes(needed)} of memory, "
-        message += f"{written_bytes(available)} are available"
-        raise SpecError([Problem(message, "a smaller input, or fewer images", "data.folder")])
-    broken: list[Problem] = []
-    splits = {name: _decoded(images, given, preprocess, broken) for name, images in listed.items()}
-    if broken:
-        problems = [problem.at(None, "data.folder") for problem in broken[:NAMED]]
-        message = f"{len(broken):,} of {count:,} images cannot be used"
-        hint = "mend or remove them" + (f"; the first {NAMED} are named above" if len(broken) > NAMED else "")
+    if problems := list(_overlaps(listed)):
+        raise SpecError(problems)
+    files = _split_files(settings, listed)
+    decoding = _Decoding(given, preprocess, empty, progress, sum(len(paths) for paths, _ in files.values()))
+    decoding.check_memory()
+    splits = {name: decoding.split(*each) for name, each in files.items()}
+    classes = listed["train"].classes
+    skipped: tuple[str, ...] = ()
+    if decoding.broken and settings.skip_broken:
+        skipped = tuple(problem.message for problem in decoding.broken)
+        for name, split in splits.items():
+            lost = set(range(len(classes))) - set(split.labels.tolist())
+            if lost and (name == "train" or not len(split)):
+                message = f"of {classes[min(lost)]!r} no image of {name} could be decoded"
+                raise SpecError([Problem(message, decoding.broken[0].message, "data.folder")])
+    elif decoding.broken:
+        problems = [problem.at(None, "data.folder") for problem in decoding.broken[:NAMED]]
+        message = f"{len(decoding.broken):,} of {decoding.count:,} images cannot be used"
+        named = f"; the first {NAMED} are named above" if len(decoding.broken) > NAMED else ""
+        hint = f"mend or remove them, or leave them out with skip_broken: true{named}"
         raise SpecError([*problems, Problem(message, hint, "data.folder")])
-    return listed["train"].classes, splits
+    return Decoded(classes, splits, skipped)
 
 
-def _decoded(images: Images, given: TensorType, preprocess: Preprocess, broken: list[Problem]) -> Split:
-    """The images, decoded side by side: Pillow lets other threads run meanwhile."""
+def _split_files(settings: DataSettings, listed: Mapping[str, Images]) -> dict[str, tuple[list[Path], Labels]]:
+    """The files and labels of every split; where there is none to validate on, it is held out class by class."""
     import numpy as np
 
-    from netspec.data.dataset import Split
+    from netspec.data.split import held_out
 
-    paths = [path for files in images.files.values() for path in files]
-    labels = [label for label, files in enumerate(images.files.values()) for _ in files]
-    pixels = np.empty((len(paths), *given.shape), np.uint8)
+    found: dict[str, tuple[list[Path], Labels]] = {}
+    for name, images in listed.items():
+        numbers = [label for label, files in enumerate(images.files.values()) for _ in files]
+        found[name] = [path for files in images.files.values() for path in files], np.array(numbers, np.int64)
+    if "validation" not in found:
+        paths, labels = found["train"]
+        for name, places in zip(("train", "validation"), held_out(labels, settings.validation_split), strict=True):
+            found[name] = [paths[place] for place in places], labels[places]
+    return found
 
-    def read(index: int) -> tuple[Problem, ...]:
-        try:
-            pixels[index] = read_pixels(paths[index], given, preprocess)
-        except SpecError as error:
-            return error.problems
-        return ()
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for problems in threads.map(read, range(len(paths))):
-            broken.extend(problems)
-    return Split(pixels, np.array(labels, np.int64))
+@dataclass(slots=True)
+class _Decoding:
+    """Images on their way from files into arrays, and what is wrong with them."""
+
+    given: TensorType
+    preprocess: Preprocess
+    empty: Empty
+    progress: Progress
+    count: int
+    done: int = 0
+    broken: list[Problem] = field(default_factory=list)
+
+    def check_memory(self) -> None:
+        """Raise SpecError where all of them do not fit into the memory that is available."""
+        needed, available = self.count * self.given.size, memory_available()
+        if available is not None and needed > available:
+            message = f"{self.count:,} images of {self.given} need {written_bytes(needed)} of memory, "
+            message += f"{written_bytes(available)} are available"
+            raise SpecError([Problem(message, "a smaller input, or fewer images", "data.folder")])
+
+    def split(self, paths: list[Path], labels: Labels) -> Split:
+        """The images, decoded side by side: Pillow lets other threads run meanwhile."""
+        import numpy as np
+
+        from netspec.data.dataset import Split
+
+        pixels = self.empty((len(paths), *self.given.shape), np.uint8)
+        whole = np.ones(len(paths), bool)
+
+        def read(index: int) -> tuple[Problem, ...]:
+            try:
+                pixels[index] = read_pixels(paths[index], self.given, self.preprocess)
+            except SpecError as error:
+                whole[index] = False
+                return error.problems
+            return ()
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for problems in threads.map(read, range(len(paths))):
+                self.broken.extend(problems)
+                self.done += 1
+                self.progress("part", what="decoding images", done=self.done, total=self.count)
+        return Split(pixels, labels) if whole.all() else Split(pixels[whole], labels[whole])
+
+
+def _overlaps(listed: Mapping[str, Images]) -> Iterator[Problem]:
+    """Images that are in two splits, as the same file or as one with the same bytes."""
+    by_size: dict[int, list[tuple[str, Path]]] = {}
+    for split, images in listed.items():
+        for files in images.files.values():
+            for path in files:
+                by_size.setdefault(path.stat().st_size, []).append((split, path))
+    known: dict[str, tuple[str, Path]] = {}
+    twice: list[tuple[tuple[str, Path], tuple[str, Path]]] = []
+    for alike in by_size.values():
+        if len({split for split, _ in alike}) > 1:
+            for split, path in alike:
+                first = known.setdefault(sha256(path), (split, path))
+                if first[0] != split:
+                    twice.append((first, (split, path)))
+    for (split, path), (other, same) in twice[:NAMED]:
+        yield Problem(f"{path} of {split} and {same} of {other} are the same image", None, "data.folder")
+    if twice:
+        message = f"the splits overlap: {len(twice):,} images are in two of them"
+        yield Problem(message, "what is validated or tested on must not be trained on", "data.folder")
 
 
 def _listed(folder: Path) -> Images:

@@ -6,7 +6,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -177,20 +177,20 @@ def scaled(pixels: Pixels, settings: Preprocess) -> Array:
     return (values * np.float32(settings.scale) - mean) / std
 
 
-def read_pixels(path: Path, given: TensorType, settings: Preprocess) -> Pixels:
+def read_pixels(path: Path, given: TensorType, settings: Preprocess, content: IO[bytes] | None = None) -> Pixels:
     """The picture in a file, resized and cropped: uint8 [h, w, c] of the type `given`, red first or gray.
 
-    Raises as `read_image` does.
+    Where its `content` is given, the path is only its name. Raises as `read_image` does.
     """
     import numpy as np
 
     if problems := preprocess_problems(settings, {"input": given}):
         raise SpecError(problems)
-    picture = _decoded(path, "L" if settings.order(given) == "gray" else "RGB")
+    picture = _decoded(path, "L" if settings.order(given) == "gray" else "RGB", content)
     return np.asarray(_fitted(picture, given, settings, path)).reshape(given.shape)
 
 
-def _decoded(path: Path, mode: str) -> Image:
+def _decoded(path: Path, mode: str, content: IO[bytes] | None) -> Image:
     """The picture in these colours, `RGB` or `L`; of several frames the first. An EXIF orientation is not followed,
     as torchvision and Keras do not either.
     """
@@ -201,7 +201,7 @@ def _decoded(path: Path, mode: str) -> Image:
             "images are read by Pillow, which is not installed\n  hint: pip install 'netspec[train]'"
         ) from error
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             return _coloured(image, mode)
     except FileNotFoundError:
         raise _refused(f"there is no image {path}", _near(path)) from None

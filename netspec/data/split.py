@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.errors import Problem, SpecError
+
 
 def hold_out(labels: NDArray[np.int64], fraction: float, part: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The places of the images that are kept and of those held out: `fraction` of each class, rounded, by Philox.
@@ -21,3 +23,13 @@ def hold_out(labels: NDArray[np.int64], fraction: float, part: int) -> tuple[NDA
         words = np.random.Philox(key=np.array([part, label], dtype=np.uint64)).random_raw(len(places))
         held[places[np.argsort(words, kind="stable")[: round(len(places) * fraction)]]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def held_out(labels: NDArray[np.int64], fraction: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places to train on and to validate on; raises SpecError where either would be empty."""
+    kept, held = hold_out(labels, fraction, part=1)
+    if len(kept) and len(held):
+        return kept, held
+    message = f"validation_split {fraction:g} of {len(labels)} images leaves {len(kept)} to train on "
+    message += f"and {len(held)} to validate on"
+    raise SpecError([Problem(message, "a fraction such as 0.1", "data.validation_split")])

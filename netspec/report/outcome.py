@@ -56,7 +56,7 @@ def origin_text(origin: Mapping[str, Any]) -> str:
         return f"Initial weights, {initial}; not trained."
     train = origin["train"]
     optimizer, data = train["optimizer"], origin["data"]
-    how = f"{train['loss']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
+    how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
     begun = f"; the initial weights were {initial}" if imported else ""
     where = data.get("source") or data["folder"]
     return (
@@ -82,4 +82,4 @@ def score_text(test: Mapping[str, float]) -> str:
 
 def metric_text(name: str, value: float) -> str:
     """A metric as people read it: a fraction as per cent, anything else as a number."""
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4g}"
+    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4f}"

@@ -51,6 +51,7 @@ class Events:
         self.started: dict[str, float] = {}
         self._steps = False  # whether the trainer reports steps, which move the bar better than epochs do
         self._trained_s = 0.0
+        self._before = 0
         self._lock = threading.Lock()
 
     def __call__(self, event: str, **values: Any) -> None:
@@ -59,6 +60,7 @@ class Events:
             "stage": self._begin,
             "done": self._end,
             "current": self._current,
+            "resumed": self._resumed,
             "epoch": self._epoch,
             "step": self._step,
             "part": self._part,
@@ -80,10 +82,16 @@ class Events:
     def _current(self, values: Mapping[str, Any]) -> None:
         self.screen.line(f"{self.name}: {values['stage']} is up to date")
 
+    def _resumed(self, values: Mapping[str, Any]) -> None:
+        epoch, step = int(values["epoch"]), int(values["step"])
+        self._before = epoch - bool(step)
+        where = f"epoch {epoch}, step {step}" if step else f"the end of epoch {epoch}"
+        self.screen.line(f"{self.name}: training goes on from {where}")
+
     def _epoch(self, values: Mapping[str, Any]) -> None:
         epoch, epochs = int(values["epoch"]), int(values.get("epochs", 0))
         self._trained_s += float(values.get("seconds", 0))
-        self.screen.line(f"{self.name}: {epoch_text(values, self._trained_s / epoch)}")
+        self.screen.line(f"{self.name}: {epoch_text(values, self._trained_s / (epoch - self._before))}")
         if not self._steps:
             self.screen.now("training", epoch, epochs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netspec.report.columns import aligned
+from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
 FAILURES_SHOWN = 5
@@ -32,6 +33,8 @@ def verify_text(verdict: Verdict) -> str:
     lines = [verdict_line(verdict), counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
     lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
     lines += ["", *_artefacts(verdict)]
+    if verdict.lockstep is not None:
+        lines += ["", *lockstep_lines(verdict.lockstep)]
     for backend in verdict.backends:
         if not backend.passed:
             lines += ["", *failure_lines(backend)]
@@ -43,7 +46,8 @@ def verdict_line(verdict: Verdict) -> str:
     good = [backend.backend for backend in verdict.backends if backend.passed]
     computing = f"{_listed(good)} {'compute' if len(good) > 1 else 'computes'} the spec"
     if verdict.passed:
-        return f"{verdict.network}: EQUAL. {computing}"
+        trained = f"; {lockstep_state(verdict.lockstep)}" if verdict.lockstep is not None else ""
+        return f"{verdict.network}: EQUAL. {computing}{trained}"
     differing = [backend.backend for backend in verdict.backends if backend.differs]
     silent = [backend.backend for backend in verdict.backends if backend.unproven]
     said = []
@@ -51,8 +55,10 @@ def verdict_line(verdict: Verdict) -> str:
         said.append(f"{_listed(differing)} {'differ' if len(differing) > 1 else 'differs'}")
     if silent:
         said.append(f"{_listed(silent)} {SILENT}")
+    if verdict.lockstep is not None and not verdict.lockstep.passed:
+        said.append(lockstep_state(verdict.lockstep))
     said.append(computing if good else "none computes the spec" if differing else "nothing is proven")
-    return f"{verdict.network}: {'NOT EQUAL' if differing else 'NOT PROVEN'}. {'; '.join(said)}"
+    return f"{verdict.network}: {'NOT EQUAL' if verdict.differs else 'NOT PROVEN'}. {'; '.join(said)}"
 
 
 def state_text(backend: BackendVerdict) -> str:

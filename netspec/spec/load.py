@@ -37,7 +37,7 @@ def parse_spec(
         spec = read_sections(root, file, text)
     else:
         spec = _overridden(root, file, text, overrides, variant)
-    if spec.data is not None and spec.data.folder is not None and not within:
+    if spec.data is not None and not within:
         spec = _with_classes(spec)
     return spec if spec.root is None or not _has(spec.root, "base") else _with_base(spec, within)
 
@@ -65,11 +65,12 @@ def _overridden(root: Node, file: str, text: str, overrides: Sequence[str], vari
 
 
 def _with_classes(spec: Spec) -> Spec:
-    """The spec with the names of its classes, where its folder of images is here and says them."""
-    from netspec.data.folder import class_names
-    from netspec.data.source import name_problems
+    """The spec with the names of its classes, where its data are known, or are here and say them."""
+    from netspec.data.source import class_names, name_problems
 
     assert spec.data is not None
+    if spec.classes is not None and spec.data.folder is None:
+        return spec  # those of a known set, or words, are held against it with the data
     try:
         found = class_names(spec.data, Path(spec.file).parent)
     except SpecError as error:

@@ -68,6 +68,21 @@ Shape = Annotated[
 Total = Annotated[int, Field(ge=0, strict=True)]
 
 
+def _read_golden(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
+class Golden(BaseModel):
+    """A file with inputs, weights and the outputs that they give."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    file: str
+    """What `netspec golden` wrote, relative to the spec."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """The digest of the file; any when not given."""
+
+
 class Expect(BaseModel):
     """Published facts about the network, each of which is checked."""
 
@@ -89,6 +104,9 @@ class Expect(BaseModel):
     """The shape that each of these rows or blocks gives, by its name."""
     counts: Mapping[str, Total] = {}
     """How many weights each of these rows or blocks has, by its name."""
+    golden: Annotated[Golden, BeforeValidator(_read_golden, json_schema_input_type=str | Golden)] | None = None
+    """A file of `netspec golden`: with its inputs and weights the network gives its outputs. It is computed by `build`,
+    `verify` and the tests of the pytest plugin."""
 
 
 class BaseSettings(BaseModel):

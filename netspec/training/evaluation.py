@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from netspec.training.settings import MetricName
 
 TOP = 5
 
@@ -43,11 +47,64 @@ def confusion_matrix(outputs: NDArray[Any], labels: NDArray[np.int64], threshold
     return matrix
 
 
-def evaluate(outputs: NDArray[Any], labels: NDArray[np.int64], threshold: float = 0.5) -> dict[str, float]:
+def precision_recall_f1(matrix: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Precision, recall and F1 from a confusion matrix: those of class 1 of two, else the means over all classes.
+
+    Precision is the share that is right of what was predicted as a class, recall of what is one, F1 their harmonic mean
+    2 * p * r / (p + r); 0 / 0 counts as 0.
+    """
+    import numpy as np
+
+    right = matrix.diagonal().astype(np.float64)
+
+    def share(of: NDArray[Any]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.divide(right, of, out=np.zeros(len(right)), where=of > 0)
+        return found
+
+    precision, recall = share(matrix.sum(axis=0)), share(matrix.sum(axis=1))
+    f1 = share((matrix.sum(axis=0) + matrix.sum(axis=1)) / 2)
+    chosen = slice(1, 2) if len(matrix) == 2 else slice(None)
+    return float(precision[chosen].mean()), float(recall[chosen].mean()), float(f1[chosen].mean())
+
+
+def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
+    """The area under the ROC curve, exactly: how often a positive scores higher than a negative, an equal one half.
+
+    NaN where all are of one kind.
+    """
+    import numpy as np
+
+    order, where = np.unique(scores, return_inverse=True)
+    ends = np.cumsum(np.bincount(where, minlength=len(order)))
+    ranks = (ends - (np.bincount(where, minlength=len(order)) - 1) / 2)[where]  # from 1, the mean of equals
+    count = int(positive.sum())
+    others = len(positive) - count
+    if not count or not others:
+        return float("nan")
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+
+
+def _auc(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:
+    """Of class 1 of two, else the mean over the classes that are there of each against all others."""
+    import numpy as np
+
+    if outputs.shape[1] <= 2:
+        scores = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+        return area_under_curve(scores, labels == 1)
+    return float(np.mean([area_under_curve(outputs[:, label], labels == label) for label in np.unique(labels)]))
+
+
+def evaluate(
+    outputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    threshold: float = 0.5,
+    chosen: Collection[MetricName] = (),
+) -> dict[str, float]:
     """Metrics of outputs [n, classes], or [n, 1] for two classes, against labels int64 [n].
 
     `images` judged, `accuracy`, the accuracy of the worst class as `worst_class_accuracy`, and `top_5_accuracy` where
-    there are more than five classes. Raises ValueError when the shapes do not belong together or an output is NaN.
+    there are more than five classes; beside them what is `chosen` of `precision`, `recall`, `f1` and `auc`. Raises
+    ValueError when the shapes do not belong together or an output is NaN.
     """
     import numpy as np
 
@@ -65,4 +122,8 @@ def evaluate(outputs: NDArray[Any], labels: NDArray[np.int64], threshold: float 
     }
     if outputs.shape[1] > TOP:
         metrics[f"top_{TOP}_accuracy"] = top_k_accuracy(outputs, labels, TOP)
+    shares = dict(zip(("precision", "recall", "f1"), precision_recall_f1(matrix), strict=True))
+    metrics |= {name: value for name, value in shares.items() if name in chosen}
+    if "auc" in chosen:
+        metrics["auc"] = _auc(outputs, labels)
     return metrics

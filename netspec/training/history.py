@@ -28,6 +28,12 @@ class DivergedError(NetspecError):
     exit_code = 1
 
 
+class StoppedError(NetspecError):
+    """The training was interrupted, and ended where it can go on."""
+
+    exit_code = 130
+
+
 def is_better(monitor: Monitor, new: float, old: float | None) -> bool:
     """Whether an epoch whose monitored value is `new` beats the best so far; a value that is not finite never does.
 

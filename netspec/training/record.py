@@ -1,16 +1,23 @@
-"""What every trainer does beside its steps: the schedule, reports, the history, which epoch is the best so far."""
+"""What every trainer does beside its steps: the schedule, reports, the history, the best epoch, when to stop."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
 from netspec.network import Network
-from netspec.training.history import DivergedError, is_better
-from netspec.training.schedule import learning_rate
-from netspec.training.settings import TrainSettings
+from netspec.training.checkpoint import Checkpoint, CheckpointFile
+from netspec.training.history import DivergedError, StoppedError, is_better
+from netspec.training.schedule import Plateau, learning_rate
+from netspec.training.settings import Phase, TrainSettings
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
 
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""
@@ -21,23 +28,46 @@ EVALUATION_BATCH = 1024
 class Record:
     """A training as it goes; `steps` are those of one epoch. Epochs count from 1, steps of an epoch from 0."""
 
-    def __init__(self, settings: TrainSettings, steps: int, progress: Progress) -> None:
-        self.settings, self.steps, self.progress = settings, steps, progress
+    def __init__(
+        self, settings: TrainSettings, steps: int, progress: Progress, file: CheckpointFile | None = None
+    ) -> None:
+        self.settings, self.steps, self.progress, self.file = settings, steps, progress, file
         self.history: list[dict[str, float]] = []
         self.epoch, self.rate = 0, 0.0
+        self.updates = True
+        """Whether the step whose rate was asked for last completes an update."""
         self._began = self._reported = monotonic()
         self._best: float | None = None
+        self.begin_phase(settings.spans[0])
+
+    def begin_phase(self, phase: Phase, number: int = 0) -> None:
+        """The schedule, and the count of epochs that were no better, begin again; phases are numbered from 0."""
+        self.phase, self.phase_number, self.phase_epoch = phase, number, 0
+        self.base = phase.learning_rate or self.settings.optimizer.learning_rate
+        self._plateau = Plateau(self.settings.schedule, larger=self.settings.larger_is_better)
+        self._patience = Patience(self.settings)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the phase has another epoch."""
+        return self.phase_epoch < self.phase.epochs and not self._patience.over
 
     def begin(self) -> int:
         """Begin the next epoch; its number."""
-        self.epoch, self._began = self.epoch + 1, monotonic()
+        self.epoch, self.phase_epoch, self._began = self.epoch + 1, self.phase_epoch + 1, monotonic()
         return self.epoch
 
+    def _batch(self, step: int) -> int:
+        """How many batches of the phase came before a step of this epoch."""
+        return (self.phase_epoch - 1) * self.steps + step
+
     def rate_of(self, step: int) -> float:
-        """The learning rate of a step of this epoch."""
-        self.rate = learning_rate(
-            self.settings, (self.epoch - 1) * self.steps + step, self.settings.epochs * self.steps
-        )
+        """The learning rate of the update that a step of this epoch belongs to."""
+        settings, epochs = self.settings, self.phase.epochs
+        # Batches that are left over at the end of a phase complete none.
+        self.updates = (self._batch(step) + 1) % settings.accumulate == 0
+        update, total = self._batch(step) // settings.accumulate, max(epochs * self.steps // settings.accumulate, 1)
+        self.rate = learning_rate(self.base, settings.schedule, update, total, epochs, self._plateau.factor)
         return self.rate
 
     def due(self) -> bool:
@@ -64,10 +94,51 @@ class Record:
         self.history.append(row)
         self.progress("epoch", epochs=self.settings.epochs, **row)
         value = row[self.settings.monitor]
+        self._plateau.see(value)
+        self._patience.see(value)
         if not is_better(self.settings.monitor, value, self._best):
             return False
         self._best = value
         return True
+
+    def pauses(self) -> bool:
+        """Whether the training should be written down after this step, for it ends here or it was long ago."""
+        return STOP.is_set() or (self.file is not None and self.file.due())
+
+    def pause(self, step: int, arrays: Callable[[], Mapping[str, Array]]) -> None:
+        """Write down the training after `step` steps of this epoch; `arrays` are what the backend needs to go on.
+
+        With 0 steps, after this epoch, which stands in the history, and before the next one.
+        Raises StoppedError where it should end here, FolderError where the checkpoint cannot be written.
+        """
+        if self.file is not None:
+            self.file.save(Checkpoint(self.epoch, step, arrays(), self._facts()))
+        if STOP.is_set():
+            kept = "; the same command goes on from there" if self.file else ", and nothing was kept of it"
+            where = f"in epoch {self.epoch}, at step {step} of {self.steps}" if step else f"after epoch {self.epoch}"
+            raise StoppedError(f"stopped {where}{kept}")
+
+    def _facts(self) -> dict[str, Any]:
+        plateau, patience = self._plateau, self._patience
+        return {
+            "phase": self.phase_number,
+            "phase_epoch": self.phase_epoch,
+            "history": self.history,
+            "best": self._best,
+            "plateau": [plateau.factor, plateau.best, plateau.waited],
+            "patience": [patience.best, patience.waited],
+            "seconds": monotonic() - self._began,
+        }
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Be where this checkpoint was written; its phase has begun already."""
+        facts = checkpoint.facts
+        self.epoch, self.phase_epoch = checkpoint.epoch, facts["phase_epoch"]
+        self.history, self._best = [dict(row) for row in facts["history"]], facts["best"]
+        self._plateau.factor, self._plateau.best, self._plateau.waited = facts["plateau"]
+        self._patience.best, self._patience.waited = facts["patience"]
+        self._began = monotonic() - facts["seconds"]
+        self.progress("resumed", epoch=checkpoint.epoch, step=checkpoint.step)
 
     def diverged(self, step: int) -> DivergedError:
         """What to raise when the loss of a step is not finite."""
@@ -77,16 +148,47 @@ class Record:
         )
 
 
+class Patience:
+    """How many epochs in a row were no better, for early stopping; without it there is no end to it."""
+
+    def __init__(self, settings: TrainSettings) -> None:
+        self.stopping, self.larger = settings.early_stopping, settings.larger_is_better
+        self.best, self.waited = float("inf"), 0
+
+    def see(self, value: float) -> None:
+        """Take in the monitored value of an epoch; one that is not a number is no better."""
+        value = -value if self.larger else value
+        if value < self.best - (self.stopping.min_delta if self.stopping else 0.0):
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+
+    @property
+    def over(self) -> bool:
+        """Whether the training should end."""
+        return self.stopping is not None and self.waited >= self.stopping.patience
+
+
 def evaluation_batch(network: Network) -> int:
     """How many validation images go through the network at once: fewer where its values are large."""
     return min(EVALUATION_BATCH, piece_size(network))
 
 
 def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
-    """Refuse batches of one where a BatchNorm would see one value a channel; `count` are the training images.
+    """Refuse batches that nothing can be learnt from; `count` are the training images.
 
+    Those are batches of one where a BatchNorm would see one value a channel, and so few that no update comes about.
     Raises BackendError.
     """
+    from netspec.data.batches import steps_per_epoch
+
+    steps = steps_per_epoch(count, settings.batch_size)
+    shortest = min(phase.epochs for phase in settings.spans)
+    if shortest * steps < settings.accumulate:
+        raise BackendError(
+            f"accumulate is {settings.accumulate}, but {shortest} epochs have {shortest * steps} batches, so no update "
+            "would come about\n  hint: a smaller accumulate, or smaller batches"
+        )
     if settings.batch_size > 1 and count > 1:
         return
     for node in network.nodes:

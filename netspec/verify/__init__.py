@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netspec.backend import Weights
     from netspec.network import Network
+    from netspec.training.settings import TrainSettings
     from netspec.verify.gather import Caller
-    from netspec.verify.result import Verdict
+    from netspec.verify.result import LockstepVerdict, Verdict
     from netspec.verify.settings import VerifySettings
 
 
@@ -21,3 +22,12 @@ def verify(
     from netspec.verify.check import check
 
     return check(network, weights, folder, settings, workers)
+
+
+def lockstep(
+    network: Network, weights: Weights, training: TrainSettings, settings: VerifySettings, workers: Mapping[str, Caller]
+) -> LockstepVerdict:
+    """Let every backend train together with the others; see `netspec.verify.lockstep`."""
+    from netspec.verify.lockstep import lockstep as run
+
+    return run(network, weights, training, settings.train_steps, workers, settings.seed)

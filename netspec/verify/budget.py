@@ -125,7 +125,8 @@ def intermediate(
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
-        return size * _growth(_terms(node)) if isinstance(node.layer, MEANS) else size
+        # The products of a vector with itself are all positive, as the numbers of a mean may be.
+        return size * _growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
     if isinstance(node.layer, (Resize, Upsample)) and node.layer.mode == "bilinear":
         return _coordinates(inputs[0], node.output.spatial)
     return 0.0
@@ -150,7 +151,9 @@ def _growth(terms: int) -> float:
 
 
 def _terms(node: Node) -> int:
-    """How many numbers each mean is taken of, that gives a result or is taken off it."""
+    """How many numbers each mean is taken of, that gives a result or is taken off it; how many products are added."""
+    if isinstance(node.layer, Dot):
+        return node.input_type.channels
     if isinstance(node.layer, AvgPool):
         return prod(node.layer.size)
     if isinstance(node.layer, AdaptiveAvgPool):

@@ -30,3 +30,14 @@ FLOOR_UNITS = 4.0
 DRAWS = 8
 """Noisy runs whose root mean square is the prediction. A value of few numbers needs them: with eight, one unlucky
 rounding exceeds the factor once in fifty thousand times, with one draw it would one time in twelve."""
+
+LOCKSTEP_GATE = 1e-9
+"""Largest relative L2 distance of two backends' arrays in a float64 training. Each update adds rounding and carries on
+what is there, while a wrong constant (an epsilon in the wrong place, a beta in float32) shows with 1e-8 or more at
+once."""
+
+UPDATE_GATE = 1e-12
+"""Largest relative L2 error of a single float64 update, or loss, by the reference's formula."""
+
+VANISHING = 1e-12
+"""A gradient whose numbers are this much smaller than those of the network's largest is rounding alone."""

@@ -85,6 +85,64 @@ class BackendVerdict(_Result):
         return not self.passed and not self.differs
 
 
+Quantity = Literal["loss", "gradient", "statistic", "slot", "weight"]
+"""What an update of a training gives."""
+
+
+class Difference(_Result):
+    """One array of an update that is further from another than is granted."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    step: int
+    """The update, counted from 1."""
+    precision: Literal["float64", "float32"]
+    quantity: Quantity
+    name: str
+    """The weight, for a slot with its name: `conv_1.kernel, mean`."""
+    left: str
+    """Whose it is: a backend."""
+    right: str
+    """What it is held against: another backend, `reference`, or `float64`."""
+    place: tuple[int, ...]
+    """Where they are furthest apart, in the canonical layout."""
+    left_value: float
+    right_value: float
+    error: float
+    """The L2 norm of the difference, relative to that of the right side."""
+    granted: float
+
+
+class LockstepVerdict(_Result):
+    """The same updates of a training, taken by every backend."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    passed: bool
+    steps: int
+    """How many updates were to be taken."""
+    agreed: int
+    """After how many of them everything agreed."""
+    backends: tuple[str, ...]
+    loss: str
+    optimizer: str
+    schedule: str
+    float64: dict[Quantity, float]
+    """The largest error of each kind, as a share of what is granted."""
+    float32: dict[Quantity, float]
+    """The same of single updates in float32, each from the float64 state."""
+    synchronised: tuple[str, ...]
+    """Weights whose gradients are zero but for rounding, which every backend took over from the first."""
+    differences: tuple[Difference, ...]
+    """What differs after the first update where something does."""
+    failures: tuple[Failure, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether something was compared and found to be wrong."""
+        return bool(self.differences)
+
+
 class Verdict(_Result):
     """The whole verification."""
 
@@ -95,16 +153,24 @@ class Verdict(_Result):
     non_trainable: int
     samples: tuple[str, ...]
     backends: tuple[BackendVerdict, ...]
+    lockstep: LockstepVerdict | None = None
+    """The training in lock-step; null when it was not asked for."""
 
     @property
     def differs(self) -> bool:
         """Whether a backend was found to compute something else."""
-        return any(backend.differs for backend in self.backends)
+        return any(backend.differs for backend in self.backends) or (
+            self.lockstep is not None and self.lockstep.differs
+        )
 
     @property
     def unproven(self) -> bool:
         """Whether it failed for no other reason than that a backend did not answer."""
         return not self.passed and not self.differs
+
+    def trained(self, lockstep: LockstepVerdict) -> Self:
+        """The verdict, with what the training in lock-step found."""
+        return self.model_copy(update={"lockstep": lockstep, "passed": self.passed and lockstep.passed})
 
     def to_json(self) -> str:
         """The verdict as a JSON document."""
@@ -117,7 +183,8 @@ class Verdict(_Result):
 
     def summary(self) -> tuple[str, ...]:
         """One line a backend: that it agrees, or its first failure."""
-        return tuple(_summary(backend, len(self.samples)) for backend in self.backends)
+        lines = tuple(_summary(backend, len(self.samples)) for backend in self.backends)
+        return lines if self.lockstep is None else (*lines, lockstep_summary(self.lockstep))
 
 
 def _summary(verdict: BackendVerdict, samples: int) -> str:
@@ -128,3 +195,25 @@ def _summary(verdict: BackendVerdict, samples: int) -> str:
     first = next((found for found in verdict.failures if found.row == verdict.first_row), verdict.failures[0])
     place = f" at row {first.row!r}" if first.row else ""
     return f"{verdict.backend}: {first.symptom}{place} ({first.stage}): {first.message}"
+
+
+def lockstep_summary(found: LockstepVerdict) -> str:
+    """One line: how far the backends went together, or what differs first."""
+    how = f"{found.optimizer}, {found.schedule}"
+    if found.passed:
+        double, single = (max(shares.values(), default=0.0) for shares in (found.float64, found.float32))
+        shares = f"{double:.0%} in float64, {single:.0%} in float32"
+        return f"training: {found.steps} updates in lock-step ({how}), at most {shares} of what is granted"
+    if found.differences:
+        return f"training ({how}): {difference_text(found.differences[0])}"
+    return f"training ({how}): {found.failures[0].symptom}: {found.failures[0].message}"
+
+
+def difference_text(found: Difference) -> str:
+    """A difference in a sentence, with both values."""
+    at = f" at [{', '.join(map(str, found.place))}]" if found.place else ""
+    return (
+        f"after update {found.step} in {found.precision} the {found.quantity} {found.name}{at} is "
+        f"{found.left_value:.12g} in {found.left}, {found.right_value:.12g} in {found.right} "
+        f"(error {found.error:.1e}, granted {found.granted:.1e})"
+    )

@@ -21,6 +21,9 @@ class VerifySettings(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = 0
     """The seed of those samples and of the weights that they are compared with."""
 
+    train_steps: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
+    """How many updates of a training every backend that trains takes in lock-step with the others; 0 for none."""
+
     @property
     def samples(self) -> int:
         """How many samples are compared in all."""

@@ -13,7 +13,6 @@ from netspec.data.digits import read
 from netspec.errors import BackendError, SpecError
 from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
 from netspec.training.record import Record
-from netspec.training.settings import Optimizer
 from netspec.weights import draw
 from netspec.worker import Worker
 from tests.backends.test_keras_render import compiled
@@ -37,26 +36,6 @@ class Probe:
                 found.append((np.array(layer.moving_mean), np.array(layer.moving_variance)))
             assert np.array_equal(layer(inputs[0], training=False), layer(inputs[0], training=False))
             found.append((np.array(layer.moving_mean), np.array(layer.moving_variance)))
-        return found
-
-    def optimise(self, settings, starts, gradients, rates, decayed):
-        """The variables after every step, computed in a compiled function as `fit` does."""
-        import keras
-        import tensorflow as tf
-        from netspec_keras.adapted import OPTIMIZERS
-        from netspec_keras.model import precision
-
-        with precision("float64"):
-            variables = [keras.Variable(start, name=f"v{index}") for index, start in enumerate(starts)]
-            paths = [variable.path for index, variable in enumerate(variables) if index in decayed]
-            optimizer = OPTIMIZERS[settings.name](settings, paths)
-            optimizer.build(variables)
-            step = tf.function(lambda given: optimizer.apply(given, variables))
-            found = []
-            for rate, given in zip(rates, gradients, strict=True):
-                optimizer.learning_rate = rate
-                step([tf.constant(gradient) for gradient in given])
-                found.append([np.array(variable) for variable in variables])
         return found
 
     def reads(self, bad, steps):
@@ -88,7 +67,7 @@ class Probe:
                 return False
 
         record = Never(TrainSettings(), steps, lambda event, **values: None)
-        watch = Watch(None, None, Nothing(), record)
+        watch = Watch(None, Nothing(), record, {})
         watch.rate = record.settings.optimizer.learning_rate
         callbacks = Callbacks([watch])
         callbacks.on_epoch_begin(0)
@@ -145,66 +124,6 @@ def test_running_variance_is_unbiased(probing, shape):
     np.testing.assert_array_equal(found[-1], found[-2])
 
 
-def torch_formulas(settings: Optimizer, start, gradients, rates, decay):
-    """torch.optim's formulas, one variable, in numpy."""
-    weight, first, second = start.copy(), np.zeros_like(start), np.zeros_like(start)
-    for update, (given, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
-        gradient = given
-        if settings.name == "adamw":
-            weight = weight - rate * decay * weight
-        else:
-            gradient = gradient + decay * weight
-        if settings.name == "sgd":
-            first = settings.momentum * first + gradient if update > 1 else gradient
-            step = gradient + settings.momentum * first if settings.nesterov else first
-            weight = weight - rate * step
-        elif settings.name == "rmsprop":
-            second = settings.rho * second + (1 - settings.rho) * gradient**2
-            first = settings.momentum * first + gradient / (np.sqrt(second) + settings.epsilon)
-            weight = weight - rate * first
-        else:
-            first = settings.beta_1 * first + (1 - settings.beta_1) * gradient
-            second = settings.beta_2 * second + (1 - settings.beta_2) * gradient**2
-            root = np.sqrt(second / (1 - settings.beta_2**update)) + settings.epsilon
-            weight = weight - rate / (1 - settings.beta_1**update) * first / root
-        yield weight
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        {"sgd": {"learning_rate": 0.1}},
-        {"sgd": {"learning_rate": 0.1, "momentum": 0.9}},
-        {"sgd": {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}},
-        {"adam": {"learning_rate": 0.01}},
-        {"adam": {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-3, "weight_decay": 0.1}},
-        {"adamw": {"learning_rate": 0.01, "weight_decay": 0.3}},
-        {"rmsprop": {"learning_rate": 0.01}},
-        {"rmsprop": {"learning_rate": 0.01, "rho": 0.7, "epsilon": 1e-3, "momentum": 0.5, "weight_decay": 0.1}},
-    ],
-    ids=str,
-)
-def test_optimizers_follow_torch(probing, written):
-    settings = TrainSettings.model_validate({"optimizer": written}).optimizer
-    random = np.random.default_rng(2)
-    starts = [random.normal(size=(4, 3)), random.normal(size=5)]
-    # Small gradients beside large ones: where an epsilon stands shows there.
-    scales = [10.0 ** random.integers(-9, 2, size=start.shape) for start in starts]
-    gradients = [
-        [random.normal(size=start.shape) * scale for start, scale in zip(starts, scales, strict=True)]
-        for _ in range(STEPS)
-    ]
-    rates = [settings.learning_rate * (1 - step / 100) for step in range(STEPS)]
-    found = probing.call(
-        "optimise", settings=settings, starts=starts, gradients=gradients, rates=rates, decayed=frozenset({0})
-    )
-    for index, start in enumerate(starts):
-        own = [given[index] for given in gradients]
-        decay = settings.weight_decay if index == 0 else 0.0
-        for step, expected in enumerate(torch_formulas(settings, start, own, rates, decay)):
-            np.testing.assert_allclose(found[step][index], expected, rtol=1e-10, atol=1e-14)
-
-
 def linear(units: int, last: str = "") -> str:
     return f"name: linear\ninput: 6\nlayers:\n  - FNN | {units} | {last}\n"
 
@@ -231,9 +150,9 @@ def by_hand(network, dataset, settings, activate):
         for images, labels in batches(dataset.train, settings.batch_size, order):
             outputs = activate(images @ kernel + bias)
             gradient = (outputs - loss_targets(labels, outputs.shape[1])) / len(labels)
-            if settings.loss != "cross_entropy":
-                gradient *= (2 if settings.loss == "mean_squared_error" else 1) / outputs.shape[1]
-            rate = learning_rate(settings, step, steps)
+            if settings.loss.name != "cross_entropy":
+                gradient *= (2 if settings.loss.name == "mean_squared_error" else 1) / outputs.shape[1]
+            rate = learning_rate(settings.optimizer.learning_rate, settings.schedule, step, steps, settings.epochs)
             kernel, bias = kernel - rate * images.T @ gradient, bias - rate * gradient.sum(0)
             step += 1
     assert step == steps
@@ -281,7 +200,7 @@ def test_fit_is_gradient_descent_in_our_order(keras, loss, units, last, classes,
     assert [row["loss"] for row in history] == sorted((row["loss"] for row in history), reverse=True)
     for name, expected in by_hand(network, dataset, settings, activate).items():
         np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-5)
-    assert history[-1]["learning_rate"] == pytest.approx(learning_rate(settings, 11, 12), rel=1e-12)
+    assert history[-1]["learning_rate"] == pytest.approx(learning_rate(0.1, settings.schedule, 11, 12, 3), rel=1e-12)
 
 
 DIGITS = """\

@@ -5,6 +5,13 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from netspec.compile import compile_spec
-from netspec.data import SOURCES, DataSettings, check_data, load
+from netspec.data import SOURCES, DataSettings, check_data, files, load
 from netspec.data.batches import batches, epoch_order, steps_per_epoch
 from netspec.data.dataset import Dataset, Split
 from netspec.data.files import read_idx
@@ -22,6 +29,7 @@ from netspec.data.split import hold_out
 from netspec.errors import SpecError
 from netspec.network import Network
 from netspec.spec.load import parse_spec
+from netspec.stages import sha256
 
 
 def classifier(shape: str, classes: int, ending: str = "Softmax") -> Network:
@@ -203,7 +211,16 @@ def mnist_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for what, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
             (folder / f"{part}-{what}-ubyte.gz").write_bytes(gzip.compress(idx(array)))
     monkeypatch.setenv("NETSPEC_DATA", str(tmp_path))
+    make_official(monkeypatch, "read_mnist", folder)
     return folder
+
+
+def make_official(monkeypatch: pytest.MonkeyPatch, reader: str, folder: Path) -> None:
+    """Take the files of a folder for the official ones, which nothing can be downloaded of."""
+    known = files.READERS[reader]
+    digests = {name: sha256(folder / name) for name in known.files}
+    nowhere = replace(known, files=digests, address="http://127.0.0.1:1/")
+    monkeypatch.setitem(files.READERS, reader, nowhere)
 
 
 def test_mnist_files_are_read_and_split(mnist_folder: Path) -> None:
@@ -215,21 +232,78 @@ def test_mnist_files_are_read_and_split(mnist_folder: Path) -> None:
 
 def test_files_that_are_missing_are_named(mnist_folder: Path) -> None:
     (mnist_folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(SpecError, match=r"mnist lacks t10k-labels-idx1-ubyte\.gz"):
+    with pytest.raises(SpecError, match=r"mnist lacks t10k-labels-idx1-ubyte\.gz: not in .* cannot be reached"):
         load(DataSettings(source="mnist"), classifier("28x28x1", 10))
 
 
-def test_a_truncated_file_is_named(mnist_folder: Path) -> None:
+@pytest.mark.parametrize("harm", [lambda content: content[:-20], lambda content: content[:30] + b"x" + content[31:]])
+def test_a_file_that_was_cut_off_or_changed_is_named(mnist_folder: Path, harm) -> None:
+    path = mnist_folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(SpecError, match=r"train-images-idx3-ubyte\.gz is not the official file: its sha256 is "):
+        load(DataSettings(source="mnist"), classifier("28x28x1", 10))
+
+
+def test_a_truncated_file_cannot_be_read(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = mnist_folder / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
+    make_official(monkeypatch, "read_mnist", mnist_folder)
     with pytest.raises(SpecError, match=r"train-images-idx3-ubyte\.gz cannot be read"):
         load(DataSettings(source="mnist"), classifier("28x28x1", 10))
 
 
-def test_the_folder_must_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NETSPEC_DATA", raising=False)
-    with pytest.raises(SpecError, match="the folder that NETSPEC_DATA names, which is not set"):
-        load(DataSettings(source="fashion-mnist"), classifier("28x28x1", 10))
+def test_without_a_folder_files_are_downloaded(mnist_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSPEC_CACHE", str(mnist_folder.parent / "cache"))
+    monkeypatch.delenv("NETSPEC_DATA")
+    with pytest.raises(SpecError, match=r"mnist lacks .* not in NETSPEC_DATA, which is not set, or .*be reached"):
+        load(DataSettings(source="mnist", validation_split=0.25), classifier("28x28x1", 10))
+    events = []
+    with served(mnist_folder.parent) as address:
+        official = replace(files.READERS["read_mnist"], address=f"{address}mnist/")
+        monkeypatch.setitem(files.READERS, "read_mnist", official)
+        dataset = load(
+            DataSettings(source="mnist", validation_split=0.25),
+            classifier("28x28x1", 10),
+            progress=lambda event, **values: events.append(values),
+        )
+    assert len(dataset.test) == 10
+    last = [each for each in events if each["what"] == "downloading train-images-idx3-ubyte.gz"][-1]
+    assert last["done"] == last["total"] == (mnist_folder / "train-images-idx3-ubyte.gz").stat().st_size
+    # They are there now, and so are the decoded images.
+    assert load(
+        DataSettings(source="mnist", validation_split=0.25), classifier("28x28x1", 10)
+    ).test.labels.tolist() == [*range(10)]
+    left = sorted(path.name for path in (mnist_folder.parent / "cache/downloads/mnist").iterdir())
+    assert left == sorted(official.files)
+
+
+def test_other_bytes_are_not_kept(mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NETSPEC_DATA")
+    with served(mnist_folder.parent) as address:
+        digests = dict.fromkeys(files.MNIST.files, "0" * 64)
+        official = replace(files.MNIST, address=f"{address}mnist/", files=digests)
+        monkeypatch.setitem(files.READERS, "read_mnist", official)
+        with pytest.raises(SpecError, match="gave other bytes: sha256 "):
+            load(DataSettings(source="mnist"), classifier("28x28x1", 10))
+        monkeypatch.setitem(files.READERS, "read_mnist", replace(official, address=f"{address}nothing/"))
+        with pytest.raises(SpecError, match="answers 404"):
+            load(DataSettings(source="mnist"), classifier("28x28x1", 10))
+    assert list((tmp_path / "cache/downloads/mnist").iterdir()) == []
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a server of the files in a folder."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 def test_cifar_planes_become_channels_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,11 +315,34 @@ def test_cifar_planes_become_channels_last(tmp_path: Path, monkeypatch: pytest.M
     for name in [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]:
         np.concatenate(record * 2).tofile(folder / name)
     monkeypatch.setenv("NETSPEC_DATA", str(tmp_path))
+    make_official(monkeypatch, "read_cifar10", folder)
     dataset = load(DataSettings(source="cifar10"), classifier("32x32x3", 10))
     assert len(dataset.train) + len(dataset.validation) == 100
     assert dataset.test.images[0, 5, 7].tolist() == [10, 20, 30]
     assert dataset.test.images[0, 0, 1].tolist() == [99, 20, 30]
     assert dataset.test.labels.tolist() == [*range(10)] * 2
     (folder / "test_batch.bin").write_bytes(b"short")
+    make_official(monkeypatch, "read_cifar10", folder)
     with pytest.raises(SpecError, match="no multiple of 3073"):
         load(DataSettings(source="cifar10"), classifier("32x32x3", 10))
+
+
+def test_an_archive_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "official/cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for name in files.CIFAR10.files:
+        np.tile(np.arange(3073, dtype=np.uint16).astype(np.uint8), 20).tofile(folder / name)
+    with tarfile.open(tmp_path / "official/all.tar.gz", "w:gz") as tar:
+        tar.add(folder, "cifar-10-batches-bin")
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("NETSPEC_DATA", raising=False)
+    make_official(monkeypatch, "read_cifar10", folder)
+    with served(tmp_path / "official") as address:
+        archive = "all.tar.gz", sha256(tmp_path / "official/all.tar.gz")
+        official = replace(files.READERS["read_cifar10"], address=address, archive=archive)
+        monkeypatch.setitem(files.READERS, "read_cifar10", official)
+        dataset = load(DataSettings(source="cifar10"), classifier("32x32x3", 10))
+    assert len(dataset.test) == 20
+    assert sorted(path.name for path in (tmp_path / "cache/downloads/cifar-10-batches-bin").iterdir()) == sorted(
+        official.files
+    )

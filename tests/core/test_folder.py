@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,18 @@ COLOURS = {"ant": (200, 0, 0), "bee": (0, 200, 0), "fly": (0, 0, 200)}
 SPEC = "input: 8x8x3\nlayers:\n  - Flatten\n  - FNN | 2 | Softmax\ndata: {folder: photos}\n"
 
 
+calls = count()
+
+
 def fill(folder: Path, counts: dict[str, int]) -> Path:
-    """Images of one colour a class, the k-th with k in the corner; 10 rows of 12 columns."""
-    for name, count in counts.items():
+    """Images of one colour a class, the k-th with k in a corner, no two alike; 10 rows of 12 columns."""
+    call = next(calls) % 256
+    for name, images in counts.items():
         (folder / name).mkdir(parents=True)
-        for k in range(count):
+        for k in range(images):
             pixels = np.full((10, 12, 3), COLOURS[name], np.uint8)
             pixels[1, 2] = k
+            pixels[9, 11] = call
             Image.fromarray(pixels).save(folder / name / f"{k}.png")
     return folder
 
@@ -218,16 +225,48 @@ def test_broken_images_are_named_and_counted(photos):
 
 def test_only_the_first_of_many_broken_images_are_named(photos):
     for path in photos.rglob("*.png"):
-        path.write_bytes(b"no image")
+        path.write_bytes(b"no image " + str(path).encode())
     with pytest.raises(SpecError) as caught:
         read(photos.parent)
     assert len(caught.value.problems) == folders.NAMED + 1
     assert "15 of 15 images cannot be used" in str(caught.value)
 
 
+def test_broken_images_are_left_out_where_the_spec_says_so(photos):
+    (photos / "train/ant/1.png").write_bytes(b"no image")
+    (photos / "val/bee/2.png").write_bytes(b"neither")
+    dataset = read(photos.parent, "data.skip_broken=true")
+    assert np.bincount(dataset.train.labels).tolist() == [5, 4]
+    assert dataset.train.images[:, 1, 1].tolist() != [[0, 0, 0]] * 9
+    assert (len(dataset.validation), len(dataset.train.images)) == (4, 9)
+    assert [Path(said.split(" is ")[0]).name for said in dataset.skipped] == ["1.png", "2.png"]
+    again = read(photos.parent, "data.skip_broken=true")  # from the cache
+    assert again.skipped == dataset.skipped
+
+
+def test_a_class_of_which_all_are_broken_is_an_error(photos):
+    for path in (photos / "train/bee").iterdir():
+        path.write_bytes(b"no image " + str(path).encode())
+    with pytest.raises(SpecError, match="of 'bee' no image of train could be decoded"):
+        read(photos.parent, "data.skip_broken=true")
+
+
+def test_an_image_in_two_splits_is_an_error(photos):
+    shutil.copy(photos / "train/ant/1.png", photos / "val/ant/copy.png")
+    (photos / "val/bee/link.png").symlink_to(photos / "train/bee/0.png")
+    with pytest.raises(SpecError) as caught:
+        read(photos.parent)
+    said = str(caught.value)
+    assert "train/ant/1.png of train and" in said
+    assert "val/bee/link.png of validation are the same image" in said
+    assert "the splits overlap: 2 images are in two of them" in said
+    with pytest.raises(SpecError, match="the splits overlap: 10 images"):
+        read(photos.parent, "data={folder: photos/train, validation: photos/train}")
+
+
 def test_more_than_the_memory_is_refused_before_decoding(photos, monkeypatch):
     monkeypatch.setattr(folders, "memory_available", lambda: 1000)
-    with pytest.raises(SpecError, match=r"15 images of 8x8x3 need 5\.6 kB of memory, 1000 bytes are available"):
+    with pytest.raises(SpecError, match=r"15 images of 8x8x3 need 2\.8 kB of memory, 1000 bytes are available"):
         read(photos.parent)
 
 

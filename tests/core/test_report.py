@@ -20,11 +20,22 @@ from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
 from netspec.report.outcome import origin_text, outcome_text
 from netspec.report.page import report_page
+from netspec.report.page_verdict import verdict_section
 from netspec.report.problems import problems_text, wants_colour
 from netspec.report.progress import build_progress, epoch_text
 from netspec.report.verdict import ADVICE, verify_text
 from netspec.spec.load import load_spec
-from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict, Symptom, Verdict
+from netspec.verify.result import (
+    ArtefactVerdict,
+    BackendVerdict,
+    Difference,
+    Failure,
+    LockstepVerdict,
+    Measure,
+    RowVerdict,
+    Symptom,
+    Verdict,
+)
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -419,7 +430,8 @@ def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
 
 def test_trained_weights_say_what_they_began_with():
     train = {
-        "loss": "cross_entropy", "epochs": 3, "batch_size": 8, "monitor": "val_loss", "schedule": {"name": "cosine"},
+        "loss": {"name": "cross_entropy"},
+        "epochs": 3, "batch_size": 8, "monitor": "val_loss", "schedule": {"name": "cosine"},
         "optimizer": {"name": "adam", "learning_rate": 0.01},
     }  # fmt: skip
     origin = {
@@ -430,3 +442,77 @@ def test_trained_weights_say_what_they_began_with():
     assert said.startswith("Trained with torch on photos: 3 epochs, batches of 8, cross_entropy, adam")
     assert said.endswith("the initial weights were the base's from base.pt and the others drawn from seed 5.")
     assert "initial weights" not in origin_text({**origin, "imported": {}})
+
+
+# Training in lock-step
+
+
+def lockstep_of(*differences: Difference, crashed: bool = False) -> LockstepVerdict:
+    crash = Failure(stage="run", symptom="crash", message="the keras worker ended")
+    return LockstepVerdict(
+        passed=not differences and not crashed,
+        steps=100,
+        agreed=2 if differences or crashed else 100,
+        backends=("torch", "keras"),
+        loss="cross_entropy",
+        optimizer="adam",
+        schedule="cosine",
+        float64={"loss": 2e-4, "weight": 0.5},
+        float32={"weight": 0.25},
+        synchronised=("conv_1.bias",),
+        differences=differences,
+        failures=(crash,) if crashed else (),
+    )
+
+
+APART = Difference(
+    step=3,
+    precision="float64",
+    quantity="slot",
+    name="<dense_1>.kernel, mean",
+    left="keras",
+    right="torch",
+    place=(4, 0),
+    left_value=float("nan"),
+    right_value=0.25,
+    error=1e-5,
+    granted=1e-9,
+)
+
+
+def test_a_training_that_agrees_is_part_of_the_verdict() -> None:
+    verdict = verdict_of(network("fashion-mnist-cnn")).trained(lockstep_of())
+    text = verify_text(verdict)
+    assert text.startswith(
+        "fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec; training agrees for 100 updates"
+    )
+    assert "torch and keras with cross_entropy, adam, cosine: 100 of 100 updates agree" in text
+    assert "not compared, for their gradient is zero but for rounding: conv_1.bias" in text
+    assert Verdict.from_json(verdict.to_json()) == verdict
+
+
+def test_a_training_that_differs_is_not_equal() -> None:
+    verdict = verdict_of(network("fashion-mnist-cnn")).trained(lockstep_of(APART))
+    assert not verdict.passed
+    assert verdict.differs
+    text = verify_text(verdict)
+    assert text.startswith(
+        "fashion-mnist-cnn: NOT EQUAL. training differs after update 3; torch, keras and onnx compute the spec"
+    )
+    said = "after update 3 in float64 the slot <dense_1>.kernel, mean at [4, 0] is nan in keras, 0.25 in torch"
+    assert text.count(said) == 2, "in the summary, and where training is told of"
+    assert "hint: compare the optimiser's constants" in text
+    section = verdict_section(verdict)
+    assert "&lt;dense_1&gt;.kernel" in section
+    assert "<dense_1>" not in section
+    read = Verdict.from_json(verdict.to_json())
+    assert read.lockstep is not None
+    assert str(read.lockstep.differences[0].left_value) == "nan"
+
+
+def test_a_training_that_ended_early_is_not_proven() -> None:
+    verdict = verdict_of(network("fashion-mnist-cnn")).trained(lockstep_of(crashed=True))
+    assert verdict.unproven
+    text = verify_text(verdict)
+    assert text.startswith("fashion-mnist-cnn: NOT PROVEN. training was not compared to its end")
+    assert "crash (run): the keras worker ended" in text

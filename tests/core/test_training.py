@@ -21,6 +21,7 @@ from netspec.spec.load import parse_spec
 from netspec.training import (
     COLUMNS,
     DivergedError,
+    Loss,
     Optimizer,
     Schedule,
     TrainSettings,
@@ -33,9 +34,14 @@ from netspec.training import (
     read_history,
     write_history,
 )
-from netspec.training.evaluation import confusion_matrix, evaluate, predicted_classes, top_k_accuracy
+from netspec.training.evaluation import area_under_curve, confusion_matrix, evaluate, predicted_classes, top_k_accuracy
+from netspec.training.loss import LOSSES, LossName, check_loss
+from netspec.training.optimizer import OPTIMIZERS, OptimizerName
+from netspec.training.phases import phases_of
 from netspec.training.plot import plot_history
-from netspec.training.settings import OPTIMIZERS, SCHEDULES, OptimizerName, ScheduleName
+from netspec.training.record import Record
+from netspec.training.schedule import SCHEDULES, Plateau, ScheduleName
+from netspec.training.settings import EarlyStopping, Phase, Regularizer
 
 
 def settings(**fields: Any) -> TrainSettings:
@@ -67,13 +73,16 @@ def test_spellings_of_adam_mean_the_same(written: Any) -> None:
     assert settings(optimizer=written) == settings() == TrainSettings()
 
 
-def test_every_optimizer_and_schedule_has_its_own_defaults() -> None:
-    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
-    assert set(SCHEDULES) == set(get_args(ScheduleName))
-    for name, defaults in OPTIMIZERS.items():
-        found = settings(optimizer=name).optimizer
+@pytest.mark.parametrize(
+    ("model", "names", "choices"),
+    [(Optimizer, OptimizerName, OPTIMIZERS), (Schedule, ScheduleName, SCHEDULES), (Loss, LossName, LOSSES)],
+)
+def test_every_choice_has_its_own_defaults(model: Any, names: Any, choices: dict[str, dict[str, Any]]) -> None:
+    assert set(choices) == set(get_args(names))
+    for name, defaults in choices.items():
+        found = model.model_validate(name)
         assert {key: getattr(found, key) for key in defaults} == defaults
-        assert found.model_dump() == {"name": name, **defaults, "decay_on": "kernels"}
+        assert found.model_dump() == {"name": name, **defaults}
 
 
 @pytest.mark.parametrize(
@@ -83,6 +92,8 @@ def test_every_optimizer_and_schedule_has_its_own_defaults() -> None:
         {"optimizer": {"sgd": {"momentum": 0.9, "nesterov": True}}, "schedule": {"step": {"every": 3}}},
         {"optimizer": {"rmsprop": {"momentum": 0.5}}, "schedule": {"cosine": {"final": 0.1}}, "loss": "mse"},
         {"optimizer": {"adamw": {"decay_on": "all"}}},
+        {"phases": [{"epochs": 2}, {"epochs": 3, "learning_rate": 1e-5}], "early_stopping": {"patience": 2}},
+        {"loss": {"cross_entropy": {"class_weights": [1, 2], "mean_over": "weights"}}, "clip_norm": 1.0, "ema": 0.9},
     ],
 )
 def test_resolved_settings_read_back_as_they_were(fields: dict[str, Any]) -> None:
@@ -109,7 +120,7 @@ def test_resolved_settings_read_back_as_they_were(fields: dict[str, Any]) -> Non
     ],
 )
 def test_losses_of_the_frameworks_are_aliases(written: str, meant: str) -> None:
-    assert settings(loss=written).loss == meant
+    assert settings(loss=written).loss.name == meant
 
 
 def test_metrics_of_the_frameworks_are_aliases() -> None:
@@ -123,20 +134,39 @@ def test_metrics_of_the_frameworks_are_aliases() -> None:
         ({"optimizer": {"adam": {"momentum": 0.9}}}, "adam has no momentum; it has learning_rate, beta_1"),
         ({"optimizer": {"adam": {"learning_rte": 1}}}, "did you mean 'learning_rate'?"),
         ({"optimizer": {"adam": 0.1}}, "the options of adam are a mapping, not 0.1"),
-        ({"optimizer": 3}, "optimizer needs a name, such as rmsprop, got 3"),
+        ({"optimizer": 3}, "optimizer needs a name, such as sgd, got 3"),
         ({"optimizer": {}}, "optimizer needs a name"),
         ({"optimizer": {"sgd": {"nesterov": True}}}, "nesterov needs a momentum above 0"),
         ({"optimizer": {"sgd": {"learning_rate": 0}}}, "greater than 0"),
         ({"optimizer": {"sgd": {"learning_rate": float("inf")}}}, "finite"),
         ({"optimizer": {"adam": {"beta_1": 1.0}}}, "less than 1"),
-        ({"schedule": {"cosine": {"every": 2}}}, "cosine has no every; it has final"),
-        ({"schedule": {"constant": {"every": 2}}}, "constant has no every; it has no options"),
+        ({"schedule": {"cosine": {"every": 2}}}, "cosine has no every; it has final, warmup"),
+        ({"schedule": {"constant": {"every": 2}}}, "constant has no every; it has warmup"),
         ({"schedule": "linear"}, "unknown schedule 'linear'"),
-        ({"loss": "hinge"}, "'cross_entropy', 'binary_cross_entropy' or 'mean_squared_error'"),
+        ({"loss": "hinges"}, "unknown loss 'hinges'; did you mean 'hinge'?"),
+        ({"loss": {"huber": {"gamma": 2}}}, "huber has no gamma; it has delta, class_weights, mean_over"),
+        ({"loss": {"focal": {"gamma": 0.5}}}, "greater than or equal to 1"),
+        ({"loss": {"cross_entropy": {"label_smoothing": 1}}}, "less than 1"),
+        ({"loss": {"cross_entropy": {"mean_over": "weights"}}}, "mean_over: weights needs class_weights"),
+        ({"loss": {"cross_entropy": {"class_weights": [0, 0]}}}, "class_weights are all zero"),
+        ({"optimizer": {"adamw": {"decay": "l2"}}}, "adamw has no decay; "),
+        ({"clip_norm": 1, "clip_value": 1}, "clip_norm and clip_value are both here"),
+        ({"ema": 1.0}, "less than 1"),
+        ({"accumulate": 0}, "greater than or equal to 1"),
+        ({"phases": [{"epochs": 2}, {"epochs": 3}], "epochs": 6}, "epochs is 6, but the phases have 5"),
+        ({"schedule": "step"}, "longer than the run: step first switches after 10 epochs, but there are 10"),
+        ({"schedule": {"step": {"at": [3, 12]}}}, "step switches after 12 epochs, but there are 10"),
+        ({"schedule": {"cosine": {"warmup": 10}}}, "the warm-up takes 10 epochs, but there are 10"),
+        (
+            {"schedule": {"plateau": {"patience": 20}}},
+            "plateau waits for 20 epochs after the best one, but there are 10",
+        ),
+        ({"schedule": {"cosine": {"warmup": 3}}, "phases": [{"epochs": 2}, {"epochs": 8}]}, "there are 2 in a phase"),
         ({"epochs": 0}, "greater than or equal to 1"),
         ({"batch_size": 0}, "greater than or equal to 1"),
         ({"seed": -1}, "greater than or equal to 0"),
-        ({"early_stopping": True}, "Extra inputs are not permitted"),
+        ({"early_stopping": True}, "valid dictionary"),
+        ({"early_stop": {}}, "Extra inputs are not permitted"),
     ],
 )
 def test_wrong_settings_say_why(fields: dict[str, Any], message: str) -> None:
@@ -145,7 +175,9 @@ def test_wrong_settings_say_why(fields: dict[str, Any], message: str) -> None:
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("model", [TrainSettings, Optimizer, Schedule, DataSettings])
+@pytest.mark.parametrize(
+    "model", [TrainSettings, Optimizer, Schedule, Loss, Regularizer, EarlyStopping, Phase, DataSettings]
+)
 def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert set(field_docs(model)) == set(model.model_fields)
 
@@ -153,13 +185,17 @@ def test_every_field_is_described(model: type[BaseModel]) -> None:
 # Schedule
 
 
+def rates(schedule: Any, total: int, epochs: int, base: float = 1.0, updates: int | None = None) -> list[float]:
+    chosen = Schedule.model_validate(schedule)
+    return [learning_rate(base, chosen, update, total, epochs) for update in range(updates or total)]
+
+
 def test_constant_schedule_is_the_learning_rate() -> None:
-    assert [learning_rate(settings(), step, 10) for step in (0, 9)] == [1e-3, 1e-3]
+    assert rates("constant", 10, 2, base=1e-3) == [1e-3] * 10
 
 
 def test_cosine_schedule_by_hand() -> None:
-    chosen = settings(schedule={"cosine": {"final": 0.1}}, optimizer={"sgd": {"learning_rate": 2.0}})
-    values = [learning_rate(chosen, step, 4) for step in range(6)]
+    values = rates({"cosine": {"final": 0.1}}, 4, 2, base=2.0, updates=6)
     wave = [2 * (0.1 + 0.9 * (1 + math.cos(math.pi * part)) / 2) for part in (0, 0.25, 0.5, 0.75, 1, 1)]
     assert values == pytest.approx(wave, rel=1e-15)
     assert values[0] == 2.0
@@ -167,9 +203,114 @@ def test_cosine_schedule_by_hand() -> None:
 
 
 def test_step_schedule_switches_with_the_first_step_of_its_epoch() -> None:
-    chosen = settings(schedule={"step": {"every": 2, "factor": 0.5}}, epochs=6, optimizer={"sgd": {"learning_rate": 1}})
-    values = [learning_rate(chosen, step, 18) for step in range(18)]  # three steps an epoch
+    values = rates({"step": {"every": 2, "factor": 0.5}}, 18, 6)  # three steps an epoch
     assert values == [1.0] * 6 + [0.5] * 6 + [0.25] * 6
+    assert rates({"step": {"at": [2, 4], "factor": 0.5}}, 18, 6) == values
+    assert rates({"step": {"at": [0.5], "factor": 0.5}}, 4, 1) == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_exponential_schedule_falls_smoothly() -> None:
+    values = rates({"exponential": {"factor": 0.5}}, 8, 4)
+    assert values == pytest.approx([0.5 ** (step / 2) for step in range(8)], rel=1e-15)
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls() -> None:
+    values = rates({"one_cycle": {"start": 0.1, "peak": 0.25, "final": 0.01}}, 16, 4, updates=18)
+    assert values[0] == pytest.approx(0.1)
+    assert values[2] == pytest.approx((0.1 + 1) / 2)  # half way up a half cosine
+    assert values[4] == 1.0
+    assert values[10] == pytest.approx((1 + 0.01) / 2)
+    assert values[16] == values[17] == pytest.approx(0.01)
+    assert values[:5] == sorted(values[:5])
+    assert values[4:] == sorted(values[4:], reverse=True)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
+def test_warm_up_multiplies_any_schedule(schedule: str) -> None:
+    plain, warm = rates(schedule, 12, 6), rates({schedule: {"warmup": 2}}, 12, 6)
+    assert warm == pytest.approx([rate * min(1, (step + 1) / 4) for step, rate in enumerate(plain)], rel=1e-15)
+
+
+def test_plateau_falls_after_its_patience_by_absolute_differences() -> None:
+    chosen = Schedule.model_validate({"plateau": {"factor": 0.5, "patience": 2, "min_delta": 0.1, "minimum": 0.3}})
+    plateau, seen = Plateau(chosen, larger=False), []
+    for value in (1.0, 0.95, 0.91, 0.8, 0.75, math.nan, 0.9, 0.9):
+        plateau.see(value)
+        seen.append(plateau.factor)
+    assert seen == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
+    assert learning_rate(1.0, chosen, 5, 10, 5, fallen=0.125) == 0.3
+    larger = Plateau(chosen, larger=True)
+    for value in (0.5, 0.7, 0.9):
+        larger.see(value)
+    assert larger.factor == 1
+
+
+# Record
+
+
+def ended(record: Record, losses: list[float]) -> int:
+    """How many epochs there are with these validation losses."""
+    for value in losses:
+        if not record.goes_on:
+            break
+        record.begin()
+        record.end(loss=value, accuracy=0.0, val_loss=value, val_accuracy=0.0)
+    return len(record.history)
+
+
+def quiet(event: str, **values: Any) -> None:
+    """Nobody looks."""
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    losses = [1.0, 0.9, 0.87, 0.86, 0.83, 0.5]
+    assert ended(Record(settings(early_stopping={"patience": 2}), 1, quiet), losses) == 6
+    stopping = settings(early_stopping={"patience": 2, "min_delta": 0.05})
+    assert ended(Record(stopping, 1, quiet), losses) == 4  # 0.87 is not better by more than 0.05, neither is 0.86
+    assert ended(Record(settings(epochs=3), 1, quiet), losses) == 3
+
+
+def test_accumulated_batches_make_one_update_at_one_rate() -> None:
+    chosen = settings(accumulate=3, epochs=2, schedule="cosine", optimizer={"sgd": {"lr": 1.0}})
+    record, found = Record(chosen, 4, quiet), []
+    for _ in range(2):
+        record.begin()
+        rates = ((record.rate_of(step), record.updates) for step in range(4))
+        found += [(updates, rate) for rate, updates in rates]
+    assert [updates for updates, _ in found] == [False, False, True, False, False, True, False, False]
+    assert [rate for _, rate in found] == [1.0] * 3 + [pytest.approx(0.5)] * 3 + [pytest.approx(0.0)] * 2
+
+
+# Phases
+
+
+FROZEN = """
+input: 6
+layers:
+  - {type: FNN, units: 5, name: a1, frozen: true}
+  - {type: BatchNorm, name: a2, frozen: true}
+  - {type: FNN, units: 4, name: b1, frozen: true}
+  - FNN | 3
+"""
+
+
+def test_a_phase_unfreezes_rows_for_those_after_it() -> None:
+    rows = compile_spec(parse_spec(FROZEN, "x.yaml"))
+    chosen = settings(phases=[{"epochs": 1}, {"epochs": 1, "unfreeze": "a*"}, {"epochs": 1, "unfreeze": "b1"}])
+    trained = [{w.name for w in network.weights() if w.trainable} for network, _ in phases_of(rows, chosen)]
+    head = {"dense_1.kernel", "dense_1.bias"}
+    base = {"a1.kernel", "a1.bias", "a2.gamma", "a2.beta"}
+    assert trained == [head, head | base, head | base | {"b1.kernel", "b1.bias"}]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("c*", "'c[*]' names no frozen row(.|\n)*frozen are a1, a2, b1"), ("dense_1", "names no frozen row")],
+)
+def test_a_pattern_that_unfreezes_nothing_is_refused(pattern: str, message: str) -> None:
+    rows = compile_spec(parse_spec(FROZEN, "x.yaml"))
+    with pytest.raises(SpecError, match=message):
+        list(phases_of(rows, settings(phases=[{"epochs": 1, "unfreeze": pattern}])))
 
 
 # Loss
@@ -187,11 +328,11 @@ def test_step_schedule_switches_with_the_first_step_of_its_epoch() -> None:
     ],
 )
 def test_loss_reads_the_logits(loss: Any, row: str, read: str) -> None:
-    assert loss_input(network(row), loss) == read
+    assert loss_input(network(row), Loss.model_validate(loss)) == read
 
 
 def test_loss_reads_the_logits_of_a_softmax_in_its_own_row() -> None:
-    assert loss_input(network("FNN | 3", "Softmax"), "cross_entropy") == "dense_1"
+    assert loss_input(network("FNN | 3", "Softmax"), Loss(name="cross_entropy")) == "dense_1"
 
 
 @pytest.mark.parametrize(
@@ -204,13 +345,22 @@ def test_loss_reads_the_logits_of_a_softmax_in_its_own_row() -> None:
             "cross_entropy needs a final softmax or none, but row 'dense_1' ends in",
         ),
         ("binary_cross_entropy", ["FNN | 3 | Softmax"], "6", "binary_cross_entropy needs a final sigmoid"),
+        ("binary_focal", ["FNN | 3 | Softmax"], "6", "loss: focal, or a final Sigmoid"),
+        ("focal", ["FNN | 3 | Sigmoid"], "6", "loss: binary_focal, or a final Softmax"),
+        ("focal", ["FNN | 1"], "6", "loss: binary_focal, after FNN | 1 | Sigmoid"),
+        (
+            {"huber": {"class_weights": [1, 2]}},
+            ["FNN | 3"],
+            "6",
+            "class_weights has 2 numbers, but there are 3 classes",
+        ),
         ("cross_entropy", ["FNN | 1"], "6", "cross_entropy needs one output a class, but there is 1"),
         ("cross_entropy", ["CNN | 3, 3"], "8x8x1", "the loss needs one flat output, but there are 1, the first 6x6x3"),
     ],
 )
 def test_a_loss_that_does_not_suit_the_end_is_refused(loss: Any, rows: list[str], shape: str, message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        loss_input(network(*rows, shape=shape), loss)
+        check_loss(network(*rows, shape=shape), Loss.model_validate(loss))
     assert message in str(caught.value)
 
 
@@ -230,6 +380,8 @@ def test_decay_is_on_kernels_unless_told() -> None:
     assert "batch_norm_1.gamma" in every
     assert "batch_norm_1.mean" not in every
     assert decayed_weights(rows, Optimizer(name="adam")) == frozenset()
+    chosen = settings(optimizer={"adamw": {"decay_rows": "dense_*", "decay_on": "all"}}).optimizer
+    assert decayed_weights(rows, chosen) == {"dense_1.kernel", "dense_1.bias"}
 
 
 # History
@@ -301,6 +453,32 @@ def test_metrics_by_hand() -> None:
     assert confusion_matrix(OUTPUTS, LABELS).tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 1]]
     assert evaluate(OUTPUTS, LABELS) == {"images": 4, "accuracy": 0.5, "worst_class_accuracy": pytest.approx(1 / 3)}
     assert top_k_accuracy(OUTPUTS, LABELS, 2) == 0.75  # in the third image class 0 ties with the label and goes first
+
+
+def test_precision_recall_and_f1_by_hand() -> None:
+    # Predicted 1, 0, 1, 2 of the true 1, 2, 2, 2: class 0 is predicted once, wrongly, and never there.
+    found = evaluate(OUTPUTS, LABELS, chosen=("precision", "recall", "f1"))
+    assert found["precision"] == pytest.approx((0 + 1 / 2 + 1) / 3)
+    assert found["recall"] == pytest.approx((0 + 1 + 1 / 3) / 3)
+    assert found["f1"] == pytest.approx((0 + 2 / 3 + 1 / 2) / 3)
+    two = evaluate(np.array([[0.9], [0.8], [0.1], [0.2]]), np.array([1, 0, 1, 0]), chosen=("precision", "recall", "f1"))
+    assert (two["precision"], two["recall"], two["f1"]) == (0.5, 0.5, 0.5)
+    never = evaluate(np.array([[0.1], [0.2]]), np.array([1, 0]), chosen=("precision", "f1"))
+    assert (never["precision"], never["f1"]) == (0, 0)
+
+
+def test_area_under_the_curve_counts_pairs() -> None:
+    random = np.random.default_rng(2)
+    scores, positive = random.integers(0, 6, 40) / 5, random.integers(0, 2, 40) == 1  # with many equals
+    pairs = [(a > b) + (a == b) / 2 for a in scores[positive] for b in scores[~positive]]
+    assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs), rel=1e-15)
+    assert math.isnan(area_under_curve(scores, np.ones(40, bool)))
+    labels = positive.astype(np.int64)
+    assert evaluate(scores[:, None], labels, chosen=("auc",))["auc"] == pytest.approx(np.mean(pairs))
+    both = np.stack([1 - scores, scores], axis=1)
+    assert evaluate(both, labels, chosen=("auc",))["auc"] == pytest.approx(np.mean(pairs))
+    several = [area_under_curve(OUTPUTS[:, label], label == LABELS) for label in (1, 2)]
+    assert evaluate(OUTPUTS, LABELS, chosen=("auc",))["auc"] == pytest.approx(np.mean(several))
 
 
 def test_top_five_is_reported_where_there_are_more_classes() -> None:

@@ -119,6 +119,19 @@ def test_cancelling_results_are_granted_what_their_terms_round():
     assert predicted[0] > 1e3 * UNIT
 
 
+def test_products_that_are_added_one_after_the_other_are_granted_their_rounding():
+    spec = parse_spec("input: 432\nlayers:\n  - flat: Flatten\n  - Dot | - | - | from=[flat, flat]\n", "dot.yaml")
+    network = compile_spec(spec)
+    inputs = hard_inputs(network, 4, seed=3)
+    reference = evaluate(network, {}, inputs)
+    predicted = predict(network, {}, inputs, reference)
+    row = network.rows[-1].name
+    summed = np.add.accumulate(np.square(inputs["input"]), axis=1, dtype=np.float32)[:, -1:]
+    granted = budget(reference[row], predicted[row])
+    assert (norms(summed - reference[row]) <= granted).all()
+    assert (granted <= 1e-4 * np.maximum(norms(reference[row]), 1e-30)).all()
+
+
 def test_what_is_too_small_for_float32_may_be_zero():
     network = chain("small", (1, 2), Activation(function="softmax"), Slice(begin=1), Rescale(scale=64.0))
     inputs = {"input": np.array([[[0.0, -131.0]], [[0.0, -60.0]]], np.float32)}

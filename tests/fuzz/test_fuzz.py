@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.yaml"))
 CORE = 200
 """How many specs the core is asked about."""
-EACH = 24
+EACH = 16
 """How many specs each backend is asked about: with all three about a minute on two cores."""
 SEED = "suite"
 MERGES = (

@@ -73,7 +73,10 @@ def group_norm(layer: GroupNorm, node: Node) -> Line:
     # Of images whose channels lie last in memory torch takes the variance as E[x^2] - E[x]^2, which loses all digits
     # at a mean of 1000, and its backward pass crashes when the images need no gradient (torch 2.13, on the CPU).
     why = ("# where the channels lie last in memory, GroupNorm is not exact",)
-    return Line({"first": "{self}({x}.contiguous())"}, attributes=attributes, before=why)
+    # One pixel, or one channel, lies the same either way, so that `contiguous` would leave it as it is.
+    alone = set(node.input_type.spatial) == {1} or node.input_type.channels == 1
+    first = "clone(memory_format=torch.contiguous_format)" if alone else "contiguous()"
+    return Line({"first": f"{{self}}({{x}}.{first})"}, attributes=attributes, before=why)
 
 
 @rules(InstanceNorm)

@@ -1,0 +1,108 @@
+"""A training under way, on disk: all that the next step depends on, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from netspec.errors import FolderError, Problem, SpecError
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
+
+EVERY_S = 30.0
+"""The shortest time between two checkpoints inside of an epoch."""
+FORMAT = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a training needs to go on after `step` steps of epoch `epoch`, or with 0 after all of it, as if it had never
+    stopped.
+
+    `arrays` are the backend's own: weights, optimiser slots, random state, sums of the epoch so far. `facts` are
+    JSON: the history of the epochs that ended, and what else is no array.
+    """
+
+    epoch: int
+    """The epoch under way, counted from 1, or the one that has ended."""
+    step: int
+    """How many of its steps are done; 0 where it has ended."""
+    arrays: Mapping[str, Array] = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+class CheckpointFile:
+    """The checkpoint of one training; `key` says which: of another one nothing is taken."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path, self.key = path, key
+        self._written = monotonic()
+
+    def due(self) -> bool:
+        """Whether the last checkpoint is long enough ago for another inside of an epoch."""
+        return monotonic() - self._written >= EVERY_S
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the file, which is whole at every moment; raises FolderError where the disk takes no more."""
+        from safetensors.numpy import save
+
+        content = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch, "step": checkpoint.step}
+        content["facts"] = dict(checkpoint.facts)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(save(dict(checkpoint.arrays), {"netspec": json.dumps(content)}))
+                file.flush()
+                # A power cut after the rename must not leave a name without its bytes.
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+        except OSError as error:
+            before = "; the checkpoint before it is whole" if self.path.exists() else ""
+            raise FolderError(f"{self.path} cannot be written: {error.strerror or error}{before}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+        self._written = monotonic()
+
+    def load(self) -> Checkpoint | None:
+        """The checkpoint, if there is one.
+
+        Raises SpecError for a file that is damaged, and for one that another training left: of another network, other
+        data or settings, another backend or other versions.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        if not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                content = json.loads(file.metadata()["netspec"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            found = Checkpoint(content["epoch"], content["step"], arrays, content["facts"])
+            key = content["key"] if content["format"] == FORMAT else ""
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            hint = f"remove {self.path} to train from the beginning"
+            raise SpecError([Problem(f"the checkpoint {self.path} cannot be read: {error}", hint)]) from error
+        if key != self.key:
+            message = (
+                f"the checkpoint {self.path} is of another training: the network, the data, the settings, the backend "
+                f"or a version differ"
+            )
+            hint = f"undo the change to go on from epoch {found.epoch}, or remove the file to train from the beginning"
+            raise SpecError([Problem(message, hint)])
+        return found
+
+    def discard(self) -> None:
+        """The training is done."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""A training that is interrupted and goes on gives, bit for bit, what one gives that never was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from netspec.backend import find_backend
+from netspec.compile import compile_spec
+from netspec.data.dataset import Dataset, Split
+from netspec.interrupt import STOP
+from netspec.network import Network
+from netspec.spec.load import parse_spec
+from netspec.training.checkpoint import CheckpointFile
+from netspec.training.history import StoppedError
+from netspec.training.settings import TrainSettings
+from netspec.weights import draw
+from netspec.worker import Worker
+
+NETWORK = compile_spec(
+    parse_spec(
+        """\
+name: interrupted
+input: 5x5x2
+layers:
+  - CNN | 4, 3 | ReLU
+  - BatchNorm | momentum=0.9
+  - Dropout | 0.3
+  - Flatten
+  - body: FNN | 8 | ReLU | frozen=true
+  - Dropout | 0.4
+  - FNN | 3 | Softmax
+""",
+        "interrupted.yaml",
+    )
+)
+PLAIN = TrainSettings(optimizer="nadam", schedule="cosine", epochs=3, batch_size=8, seed=5)
+EVERYTHING = TrainSettings.model_validate(
+    {
+        "optimizer": "muon",
+        "schedule": {"plateau": {"patience": 1, "factor": 0.5}},
+        "batch_size": 7,
+        "accumulate": 3,
+        "ema": 0.9,
+        "regularizer": {"l2": 1e-3},
+        "phases": [{"epochs": 2}, {"epochs": 2, "unfreeze": "body", "learning_rate": 1e-3}],
+        "seed": 6,
+    }
+)
+STEPWISE = TrainSettings(optimizer="sgd", epochs=4, batch_size=60, seed=1)
+"""One step an epoch."""
+
+
+@dataclass
+class Interrupting(CheckpointFile):
+    """A file during whose training Ctrl-C is pressed at its `after`-th step."""
+
+    path: Path
+    key: str
+    after: int
+
+    def due(self) -> bool:
+        self.after -= 1
+        if self.after == 0:
+            STOP.set()
+        return False
+
+
+class Probe:
+    """A training in a process of its own, interrupted at a step."""
+
+    def train(
+        self, backend: str, settings: TrainSettings, path: Path | None, after: int
+    ) -> tuple[Mapping[str, NDArray[Any]], list[Mapping[str, float]]] | str:
+        file = Interrupting(path, "key", after) if path is not None else None
+        trainer: Any = find_backend(backend)
+        try:
+            return trainer.train(NETWORK, draw(NETWORK, 2), data(NETWORK), settings, "cpu", lambda *_, **__: None, file)
+        except StoppedError as stopped:
+            return str(stopped)
+        finally:
+            STOP.clear()
+
+
+probe = Probe()
+
+
+def data(network: Network) -> Dataset:
+    random = np.random.default_rng(3)
+    splits = [
+        Split(random.normal(size=(count, *network.input_type.shape)).astype(np.float32), random.integers(0, 3, count))
+        for count in (60, 20)
+    ]
+    return Dataset("random", classes=(), train=splits[0], validation=splits[1], test=splits[1])
+
+
+@pytest.fixture(scope="module")
+def probing():
+    with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("settings", [PLAIN, EVERYTHING, STEPWISE], ids=["plain", "everything", "stepwise"])
+@pytest.mark.parametrize("trainer", ["torch", "keras"])
+def test_interrupted_trainings_are_bit_equal(probing, trainer, settings, tmp_path):
+    whole, history = probing.call("train", backend=trainer, settings=settings, path=None, after=0)
+    path, said = tmp_path / "checkpoint.safetensors", []
+    for after in (2, 5, 1, 9, 3, 10_000):
+        found = probing.call("train", backend=trainer, settings=settings, path=path, after=after)
+        if not isinstance(found, str):
+            break
+        said.append(found)
+    assert said
+    weights, rows = found
+    assert {name: array.tobytes() for name, array in weights.items()} == {
+        name: array.tobytes() for name, array in whole.items()
+    }
+    for row, wanted in zip(rows, history, strict=True):
+        assert {**row, "seconds": 0} == {**wanted, "seconds": 0}
+    assert all("the same command goes on from there" in each for each in said)
+
+
+SPEC = """\
+name: long
+input: 8x8x1
+data: digits
+layers:
+  - Flatten
+  - FNN | 32 | ReLU
+  - FNN | 10 | Softmax
+train: {epochs: 100000, batch_size: 16}
+"""
+
+
+def test_ctrl_c_ends_a_build_with_a_checkpoint_and_the_next_goes_on(tmp_path):
+    (tmp_path / "long.yaml").write_text(SPEC, encoding="utf-8")
+    command = [sys.executable, "-c", "from netspec.cli import main; main()", "train", "long.yaml"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    checkpoint = tmp_path / "build" / "long" / "checkpoint.safetensors"
+    for run in range(2):
+        before = checkpoint.stat().st_mtime_ns if run else 0
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, bufsize=1)
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "epoch " in line and "val_accuracy" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+        assert process.wait(60) == 130, lines
+        assert any("the same command goes on from there" in line for line in lines), lines
+        assert any("training goes on from" in line for line in lines) == bool(run), lines
+        assert checkpoint.stat().st_mtime_ns > before
+        time.sleep(0.01)
+    edited = SPEC.replace("batch_size: 16", "batch_size: 32")
+    (tmp_path / "long.yaml").write_text(edited, encoding="utf-8")
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "is of another training" in refused.stderr

@@ -9,13 +9,13 @@ from netspec.compile.base import BASE, cut, frozen_rows, is_base
 from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
-from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
+from netspec.compile.rows import evaluated, flag_of, size_of, times_of
 from netspec.compile.scope import Scope, left_out, sources_of
 from netspec.errors import Problem, Used, did_you_mean
 from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
 from netspec.spec.names import Namer, base_name
-from netspec.spec.row import Row
+from netspec.spec.row import OWN_OPTIONS, Row
 
 MAX_ROWS = 100_000
 MAX_WALKED = 2 * MAX_ROWS

@@ -11,6 +11,7 @@ from netspec.network import TensorType
 from netspec.notation import NotationError, Value, evaluate, parts, write_value
 from netspec.spec.model import Block, Grouped, Parameter, read_shape
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, plain
+from netspec.spec.row import OWN_OPTIONS
 from netspec.spec.rows import RowError, read_rows, read_value
 
 TYPES: dict[str, str] = {
@@ -26,6 +27,8 @@ SHAPE_HINT = "height x width x channels of one sample, without the batch, such a
 MAX_PARAMETERS = 100
 MAX_SIZE = 100
 """How many parts the value of a parameter may have: it is said for every row that uses the block."""
+OF_ROWS = ("type", "name", "activation", *OWN_OPTIONS)
+"""What a row says of itself, so that it could not give it to a block."""
 BLOCK_KEYS = ("parameters", "inputs", "layers", "about")
 
 
@@ -172,6 +175,9 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
     for name, (key, value) in entries.items():
         here = f"{path}.{name}"
         _name(key, "a parameter", here)
+        if name in OF_ROWS:
+            message = f"{name!r} cannot be the name of a parameter, for every row may say it"
+            _refuse(message, f"for example '{name}_'", here, key.position)
         if isinstance(value, Scalar) and (value.text in TYPES or value.text in SYNONYMS):
             found[name] = Parameter(SYNONYMS.get(value.text, value.text), required=True)
             continue

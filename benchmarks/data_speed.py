@@ -4,8 +4,8 @@
 
 Each pair measures either side once, alternating; the ratio is the median of the pairs' ratios. The folder is read as
 `data: {folder: ...}` for a 224x224 input; decoding each epoch is a loop over the same files with as many threads, the
-same resizing and no array kept; from the cache they come as the trainer takes them. For the small batches of the other pair
-torch has one thread on either side: they are no work for several.
+same resizing and no array kept; from the cache they come as the trainer takes them. For the small batches of the other
+pair torch has one thread on either side: they are no work for several.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
 
-SUMS = ("count", "steps", "loss", "right", "diverged_at")
-"""What an epoch sums up on the device."""
+KEPT = ("losses", "rights", "step")
+"""What an epoch keeps on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,32 +102,35 @@ class Training:
 
 
 class Totals:
-    """Sums over an epoch, kept on the device, where they stay in their places."""
+    """The loss and the right answers of every step of an epoch, kept on the device, where they stay in their places."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.count = torch.zeros((), dtype=torch.int64, device=device)
-        self.steps = torch.zeros((), dtype=torch.int64, device=device)
-        self.loss = torch.zeros((), device=device)
-        self.right = torch.zeros((), dtype=torch.int64, device=device)
-        self.diverged_at = torch.full((), -1, device=device)
+    def __init__(self, sizes: Sequence[int], device: torch.device) -> None:
+        self.sizes = np.array(sizes)
+        self.losses = torch.zeros(len(sizes), device=device)
+        self.rights = torch.zeros(len(sizes), dtype=torch.int64, device=device)
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
 
     def clear(self) -> None:
         """Begin another epoch."""
-        for name in SUMS:
-            getattr(self, name).fill_(-1 if name == "diverged_at" else 0)
+        for name in KEPT:
+            getattr(self, name).zero_()
 
-    def add(self, loss: Tensor, right: Tensor, count: int) -> None:
-        """Take in a batch's mean loss and right answers; remembers the first step whose loss is not finite."""
-        self.loss += loss * count
-        self.right += right
-        first = (self.diverged_at < 0) & ~torch.isfinite(loss)
-        self.diverged_at.copy_(torch.where(first, self.steps, self.diverged_at))
-        self.count += count
-        self.steps += 1
+    def add(self, loss: Tensor, right: Tensor) -> None:
+        """Take in a batch's mean loss and right answers."""
+        self.losses.scatter_(0, self.step, loss.view(1))
+        self.rights.scatter_(0, self.step, right.view(1))
+        self.step += 1
+
+    def diverged_at(self) -> int | None:
+        """The first step whose loss is not finite; waits for the device."""
+        lost = np.flatnonzero(~np.isfinite(to_numpy(self.losses)))
+        return int(lost[0]) if len(lost) else None
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy; waits for the device."""
-        return self.loss.item() / self.count.item(), self.right.item() / self.count.item()
+        count = self.sizes.sum()
+        loss = (to_numpy(self.losses).astype(np.float64) * self.sizes).sum() / count
+        return float(loss), int(self.rights.sum().item()) / int(count)
 
 
 def train(
@@ -150,9 +153,9 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
-    size, steps = evaluation_batch(network), steps_per_epoch(len(training), settings.batch_size)
+    size, places = evaluation_batch(network), batch_slices(len(training), settings.batch_size)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
-    record = Record(settings, steps, progress, checkpoint)
+    record = Record(settings, len(places), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
     best: Weights = under("best/", found.arrays) if found else {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
@@ -162,7 +165,8 @@ def train(
                 continue
             record.begin_phase(phase, number)
             current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
-            totals, recorded = Totals(target), recordable(settings, target, phase.epochs * steps)
+            totals = Totals([each.stop - each.start for each in places], target)
+            recorded = recordable(settings, target, phase.epochs * record.steps)
             if recorded:
                 keep_on_device(current.optimizer, settings, target)
             step = step_of(current, training, totals, record)
@@ -225,7 +229,7 @@ def step_of(training: Training, samples: Samples, totals: Totals, record: Record
         if every == 1 or record.updates:
             optimizer.step()
             optimizer.zero_grad()
-        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(chosen))
+        totals.add(loss.detach(), objective.right(outputs.detach(), labels))
 
     return step
 
@@ -257,7 +261,7 @@ def run_epoch(
 
 def refuse_divergence(totals: Totals, record: Record) -> None:
     """Raise DivergedError for the first step of the epoch whose loss was not finite; waits for the device."""
-    if (diverged := int(totals.diverged_at.item())) >= 0:
+    if (diverged := totals.diverged_at()) is not None:
         raise record.diverged(diverged)
 
 
@@ -271,10 +275,10 @@ def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Arr
         for name, value in training.optimizer.state[parameter].items():
             if value is not None:
                 arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
-    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in SUMS}
+    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in KEPT}
     arrays["random/cpu"] = torch.get_rng_state().numpy()
-    if totals.loss.is_cuda:
-        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.loss.device).numpy()
+    if totals.losses.is_cuda:
+        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.losses.device).numpy()
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
@@ -294,7 +298,7 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
             # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
             whole = array.ndim == 0 and array.dtype.kind == "i"
             slots[name] = int(array) if whole else torch.tensor(array, device=device if kept or array.ndim else "cpu")
-    for name in SUMS:
+    for name in KEPT:
         getattr(totals, name).copy_(torch.tensor(arrays[f"totals/{name}"]))
     torch.set_rng_state(torch.tensor(arrays["random/cpu"]))
     if device.type == "cuda":
@@ -318,11 +322,12 @@ def batches(count: int, settings: TrainSettings, epoch: int, device: torch.devic
 def measure(model: nn.Module, objective: Objective, samples: Samples, size: int) -> tuple[float, float]:
     """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
-    totals = Totals(samples.labels.device)
-    for start in range(0, len(samples), size):
+    starts = range(0, len(samples), size)
+    totals = Totals([min(size, len(samples) - start) for start in starts], samples.labels.device)
+    for start in starts:
         images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
-        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels))
+        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels))
     return totals.means()
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 
 from netspec.compile.placed import UNKNOWN
 from netspec.errors import Problem, Used, did_you_mean
@@ -20,7 +21,7 @@ class Scope:
     """By the name that rows of this body write, the full name."""
     values: Mapping[str, Value]
     above: tuple[str, ...]
-    """What a row reads that does not say it."""
+    """What a row reads that does not say it; empty where the spec has several inputs and no row stands above."""
     prefix: str = ""
     """What the full names of its rows begin with."""
     used: tuple[Used, ...] = ()
@@ -30,6 +31,8 @@ class Scope:
     """All rows of the body, to explain a name that is not above."""
     outside: Sequence[Row] = ()
     """The rows of the spec, to explain a name that is not in the block."""
+    nothing: set[str] = field(default_factory=set)
+    """Names of rows that were left out and would have read several, so that they stand for none of them."""
 
     def report(self, row: Row, cell: str, message: str, hint: str | None) -> None:
         """Something is wrong with a cell of a row."""
@@ -59,13 +62,22 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
     if not isinstance(name, str):
         scope.report(row, "from", f"from holds names of rows, not {write_value(name)}", "from=[left, right]")
         return UNKNOWN
-    if name in scope.rows:
+    if name in scope.rows and name not in scope.nothing:
         return scope.rows[name]
-    scope.report(row, "from", *_why_unknown(row, name, scope))
+    if not _is_above(row, name, scope):
+        scope.report(row, "from", *_why_unknown(row, name, scope))
     return UNKNOWN
 
 
+def _is_above(row: Row, name: str, scope: Scope) -> bool:
+    """Whether a row above has this name, which can be none, as has been said there."""
+    above = takewhile(lambda each: each.path != row.path, scope.body)
+    return name not in scope.nothing and any(each.name == name for each in above)
+
+
 def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
+    if name in scope.nothing:
+        return left_out(name), "leave this row out too, or read one of them"
     if name == row.name:
         return f"the row {name!r} reads itself", None
     below = next((each for each in scope.body if each.name == name), None)
@@ -83,6 +95,11 @@ def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
         hint = "give the block another input: `inputs: [input, other]`, then from=[..., ...] where it is used"
         return f"{name!r} is a row outside of the block, whose rows read their inputs and each other", hint
     return f"there is no row {name!r}", did_you_mean(name, scope.rows)
+
+
+def left_out(name: str) -> str:
+    """Why a row that is left out stands for nothing."""
+    return f"the row {name!r} is left out, and reads several rows, so that it stands for none of them"
 
 
 def _circle(start: Row, end: Row, rows: Sequence[Row]) -> list[Row]:

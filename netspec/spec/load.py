@@ -101,7 +101,13 @@ def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:
         text = read_text(path)
     except SpecError as error:
         raise SpecError(problem.at(place, "base.spec") for problem in error.problems) from None
-    base = parse_spec(text, str(path), variant=settings.variant, within=chain)
+    try:
+        base = parse_spec(text, str(path), variant=settings.variant, within=chain)
+    except SpecError as error:
+        # That it has no such variant has no place in it.
+        where = spec.place("base.variant") or place
+        problems = [each if each.position else replace(each, path="base").at(where) for each in error.problems]
+        raise SpecError(problems) from None
     if broken := row_problems(base.rows):
         raise SpecError(broken)
     return replace(spec, base=Base(settings, base), inputs=spec.inputs or base.inputs)

@@ -353,12 +353,14 @@ class _Run(AbstractContextManager["_Run"]):
         if not isinstance(self.backends[trainer], Trainable):
             raise BackendError(f"the {trainer} backend cannot train\n  hint: --backend torch or --backend keras")
         seed = settings.seed if self.options.seed is None else self.options.seed
+        with self.spec.places():
+            known = fingerprint(data, self.near)
         facts = {
             "network": self.network.digest,
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json") | fingerprint(data, self.near),
+            "data": data.model_dump(mode="json") | known,
             "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
@@ -375,8 +377,9 @@ class _Run(AbstractContextManager["_Run"]):
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
-            check_batch_size(settings.batch_size, len(dataset.train))
+            with self.spec.places():
+                dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
+                check_batch_size(settings.batch_size, len(dataset.train))
             network = trained_network(self.spec, self.network)
             self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(

@@ -11,7 +11,7 @@ from netspec.compile.fields import FieldProblems, Written, layer_place, read_def
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
 from netspec.compile.placed import Placed, Unrolled
-from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
+from netspec.errors import ExpectationError, LayerError, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
 from netspec.network import Network, Node, TensorType, Use
@@ -160,7 +160,7 @@ def _check_sections(spec: Spec, network: Network) -> None:
             except SpecError as error:
                 problems.extend(error.problems)
     if problems:
-        raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
+        raise SpecError(problem.at(spec.nearest(problem.path or "")) for problem in problems)
 
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
@@ -181,16 +181,6 @@ def _class_problems(spec: Spec, network: Network) -> list[Problem]:
             "classes",
         )
     ]
-
-
-def _nearest_place(spec: Spec, path: str) -> Position | None:
-    """Where a path is written, or the nearest section around it: a default has no place of its own."""
-    while path:
-        place = spec.place(path)
-        if place is not None:
-            return place
-        path = path.rpartition(".")[0]
-    return None
 
 
 class _Walk:

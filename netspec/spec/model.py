@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from netspec.errors import Position
+from netspec.errors import Position, SpecError
 from netspec.network import TensorType
 from netspec.notation import NotationError, Value, parse_value
 from netspec.spec.reader import Node, find
@@ -202,3 +203,20 @@ class Spec:
         """Where the value at a dotted path (`expect.shapes.conv1`) stands, or None when it is not written."""
         found = find(self.root, path) if self.root is not None else None
         return found[1].position if found else None
+
+    def nearest(self, path: str) -> Position | None:
+        """Where a path is written, or the nearest section around it: a default has no place of its own."""
+        while path:
+            place = self.place(path)
+            if place is not None:
+                return place
+            path = path.rpartition(".")[0]
+        return None
+
+    @contextmanager
+    def places(self) -> Iterator[None]:
+        """Inside, a SpecError that knows only a path is given the place of it."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(problem.at(self.nearest(problem.path or "")) for problem in error.problems) from None

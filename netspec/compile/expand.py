@@ -10,8 +10,8 @@ from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
-from netspec.compile.scope import Scope, sources_of
-from netspec.errors import Problem, Used, did_you_mean
+from netspec.compile.scope import Scope, rows_near, sources_of, stands_for_nothing
+from netspec.errors import Problem, Used
 from netspec.notation import write_value
 from netspec.spec.model import Block, Grouped, Spec
 from netspec.spec.names import Namer, base_name
@@ -34,6 +34,16 @@ def unroll(spec: Spec, problems: list[Problem]) -> Unrolled:
         return _Unroller(spec, problems).network()
     except _TooManyRows:
         return Unrolled((), {}, {})
+
+
+def _instead(sources: tuple[str, ...], scope: Scope) -> tuple[str, ...]:
+    """What a row that is left out stands for: the one thing that it would have read; of several the row above it.
+
+    Where that is none of them, there are still several: it stands for nothing.
+    """
+    if len(sources) > 1 and UNKNOWN in sources:
+        return (UNKNOWN,)
+    return scope.above if scope.above[0] in sources else sources
 
 
 class _Unroller:
@@ -76,9 +86,11 @@ class _Unroller:
             place = self.spec.place(path) or self.spec.place("outputs")
             if name in self.spec.inputs:
                 self.problems.append(Problem(f"{name!r} is an input already", "another name", path, place))
+            elif row in scope.gaps:
+                self.problems.append(Problem(*stands_for_nothing(row), path, place))
             elif row not in scope.rows:
-                hint = did_you_mean(row, scope.rows)
-                self.problems.append(Problem(f"there is no row {row!r}", hint, path, place))
+                if not scope.lost:  # it may be the name of a row that cannot be read
+                    self.problems.append(Problem(f"there is no row {row!r}", rows_near(row, scope), path, place))
             else:
                 found[name] = scope.rows[row]
         return found
@@ -92,11 +104,15 @@ class _Unroller:
         for row in rows:
             if row.problem is not None:
                 scope.add(row.problem)
-                scope.above = (UNKNOWN,)
+                scope.above, scope.gap, scope.lost = (UNKNOWN,), None, True
                 continue
             if row.name is not None and not self._named(row, scope, written):
                 row = replace(row, name=None)  # to see what else is wrong with it
+                scope.lost = True
             self._row(row, scope, namer)
+        if scope.gap is not None and (scope.prefix or self.spec.outputs is None):
+            scope.report(rows[-1], "type", *stands_for_nothing(scope.gap))
+            return UNKNOWN
         return scope.above[0]
 
     def _named(self, row: Row, scope: Scope, written: dict[str, Row]) -> bool:
@@ -134,30 +150,36 @@ class _Unroller:
         sources = sources_of(row, scope)
         kept, frozen = flag_of(row, "when", scope, default=True), flag_of(row, "frozen", scope, default=False)
         # A row that is left out takes its name too, so that a row has the same one wherever its block is used.
-        names = self._names(row, scope, namer)
+        names = self._names(row, scope, namer, kept=kept)
+        name = row.name or names[-1]
+        if row.label is not None:
+            scope.labels[row.label] = name
         self.walked += len(names) + size_of(row) // PARTS_OF_A_ROW
         if self.walked > MAX_WALKED:
             raise self._too_many(f"{MAX_WALKED:,} rows, counting those that are left out", row, scope)
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
-        result = sources
-        for name in names if kept else ():
-            result = (self._place(row, name, result, scope, frozen=frozen) if legible else UNKNOWN,)
-            scope.rows[name] = result[0]
+        result = sources if kept else _instead(sources, scope)
+        for each in names if kept else ():
+            result = (self._place(row, each, result, scope, frozen=frozen) if legible else UNKNOWN,)
+            scope.rows[each] = result[0]
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
-        # A row that is left out stands for what it would have read, where that is one thing.
-        scope.rows[row.name or names[-1]] = result[0] if len(result) == 1 else UNKNOWN
+        scope.rows[name] = result[0] if len(result) == 1 else UNKNOWN
+        scope.gap = None
         if len(result) == 1:
             scope.above = result
+        else:
+            scope.gaps.add(name)
+            scope.gap = name
 
     def _too_many(self, what: str, row: Row, scope: Scope) -> _TooManyRows:
         outer = scope.used[-1].position if scope.used else row.position
         self.problems.append(Problem(f"the spec unrolls to more than {what}", "fewer repeats", row.path, outer))
         return _TooManyRows()
 
-    def _names(self, row: Row, scope: Scope, namer: Namer) -> list[str]:
+    def _names(self, row: Row, scope: Scope, namer: Namer, *, kept: bool) -> list[str]:
         """The name of the row, or of each of its repetitions."""
-        times = times_of(row, scope)
+        times = times_of(row, scope, kept=kept)
         if row.name is None:
             return [namer.name(base_name(row, self.spec.blocks)) for _ in range(times or 1)]
         if times is None:

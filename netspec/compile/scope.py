@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from netspec.compile.names import label_said
 from netspec.compile.placed import UNKNOWN
 from netspec.errors import Problem, Used, did_you_mean
 from netspec.notation import Value, write_value
@@ -30,6 +31,14 @@ class Scope:
     """All rows of the body, to explain a name that is not above."""
     outside: Sequence[Row] = ()
     """The rows of the spec, to explain a name that is not in the block."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """By the label that a table gives a row, the row's name."""
+    gaps: set[str] = field(default_factory=set)
+    """The rows that are left out and stand for nothing."""
+    gap: str | None = None
+    """The row above, where it is one of these."""
+    lost: bool = False
+    """Whether a row cannot be read or named, so that a name which is not known may be its own."""
 
     def report(self, row: Row, cell: str, message: str, hint: str | None) -> None:
         """Something is wrong with a cell of a row."""
@@ -44,10 +53,17 @@ class Scope:
         return did_you_mean(value, self.values) if isinstance(value, str) else None
 
 
+MAX_SHOWN = 8
+"""How many rows a hint lists."""
+
+
 def sources_of(row: Row, scope: Scope) -> tuple[str, ...]:
     """The full names of what a row reads."""
     if "from" not in row.options:
-        return scope.above
+        if scope.gap is None:
+            return scope.above
+        scope.report(row, "type", *stands_for_nothing(scope.gap))
+        return (UNKNOWN,)
     written = row.options["from"]
     names = written if isinstance(written, (list, tuple)) else [written]
     if not names:
@@ -59,13 +75,31 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
     if not isinstance(name, str):
         scope.report(row, "from", f"from holds names of rows, not {write_value(name)}", "from=[left, right]")
         return UNKNOWN
-    if name in scope.rows:
+    if name in scope.gaps:
+        scope.report(row, "from", *stands_for_nothing(name))
+    elif name in scope.rows:
         return scope.rows[name]
-    scope.report(row, "from", *_why_unknown(row, name, scope))
+    elif why := _why_unknown(row, name, scope):
+        scope.report(row, "from", *why)
+    elif not scope.lost:
+        scope.report(row, "from", f"there is no row {name!r}", rows_near(name, scope))
     return UNKNOWN
 
 
-def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
+def stands_for_nothing(name: str) -> tuple[str, str]:
+    """That a row which is left out cannot be read, and what to do about it."""
+    message = f"the row {name!r} is left out here and would have read several rows, none of which is the row above it"
+    return message, "move the row that is to be read in its place directly above it, or read that one with from="
+
+
+def rows_near(name: str, scope: Scope) -> str | None:
+    """A hint with the row that a name may have meant, or those that there are."""
+    shown = [*["..."] * (len(scope.rows) > MAX_SHOWN), *list(scope.rows)[-MAX_SHOWN:]]
+    return did_you_mean(name, scope.rows) or (f"there are {', '.join(shown)}" if shown else None)
+
+
+def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None] | None:
+    """Why a name is not that of a row above, where there is more to say."""
     if name == row.name:
         return f"the row {name!r} reads itself", None
     below = next((each for each in scope.body if each.name == name), None)
@@ -82,7 +116,9 @@ def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
     if scope.prefix and any(each.name == name for each in scope.outside):
         hint = "give the block another input: `inputs: [input, other]`, then from=[..., ...] where it is used"
         return f"{name!r} is a row outside of the block, whose rows read their inputs and each other", hint
-    return f"there is no row {name!r}", did_you_mean(name, scope.rows)
+    if name in scope.labels:
+        return label_said(name, scope.labels[name])
+    return None
 
 
 def _circle(start: Row, end: Row, rows: Sequence[Row]) -> list[Row]:

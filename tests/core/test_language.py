@@ -277,6 +277,49 @@ layers:
         assert found["b_1.add_1"] == ["input", "b_1.shortcut" if stride in kept else "input"]
 
 
+def test_how_often_a_row_stands_there_is_not_judged_where_it_is_left_out():
+    text = block("n: int", "first: CNN | 4, 1\n      - rest: CNN | 4, 1 | - | repeat=n-1, when=n>1", "tested | TIMES")
+    rows = {n: [row.name for row in compiled(text.replace("TIMES", str(n))).rows] for n in (1, 2, 3)}
+    assert rows[1] == ["tested_1.first"]
+    assert rows[3] == ["tested_1.first", "tested_1.rest_1", "tested_1.rest_2"]
+
+
+def test_a_merge_that_is_left_out_stands_for_the_row_above_it_which_it_would_have_read():
+    text = """
+input: 8x8x4
+blocks:
+  unit:
+    parameters: {skip: false, again: false}
+    layers:
+      - inside: CNN | 4, 1
+      - sum: Add | from=[input, inside], when=skip
+      - after: ReLU | from=sum, when=again
+layers:
+  - a: unit
+  - b: unit | true
+  - c: unit | again=true
+  - BatchNorm
+"""
+    found = edges(compiled(text))
+    assert found["b.inside"] == ["a.inside"]
+    assert found["c.inside"] == ["b.sum"]
+    assert found["c.after"] == ["c.inside"]
+    assert found["batch_norm_1"] == ["c.after"]
+
+
+def test_a_merge_that_is_left_out_and_stands_for_nothing_may_stand_there_as_long_as_nothing_reads_it():
+    text = """
+input: 8x8x4
+layers:
+  - a: CNN | 4, 1
+  - b: CNN | 4, 1 | - | from=input
+  - c: CNN | 4, 1 | - | from=input
+  - Add | from=[a, b], when=false
+  - Concat | from=[a, b, c]
+"""
+    assert edges(compiled(text))["concat_1"] == ["a", "b", "c"]
+
+
 def test_a_row_has_the_same_name_whether_those_above_are_left_out_or_not():
     text = block("norm: true", "BatchNorm | - | - | when=norm\n      - CNN | 3, 1\n      - CNN | 3, 1", "tested | NORM")
     with_it, without = ([row.name for row in compiled(text.replace("NORM", norm)).rows] for norm in ("true", "false"))

@@ -10,7 +10,7 @@ from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
-from netspec.compile.scope import Scope, rows_near, sources_of, stands_for_nothing
+from netspec.compile.scope import Scope, left_out, rows_near, sources_of
 from netspec.errors import Problem, Used
 from netspec.notation import write_value
 from netspec.spec.model import Block, Grouped, Spec
@@ -36,16 +36,6 @@ def unroll(spec: Spec, problems: list[Problem]) -> Unrolled:
         return Unrolled((), {}, {})
 
 
-def _instead(sources: tuple[str, ...], scope: Scope) -> tuple[str, ...]:
-    """What a row that is left out stands for: the one thing that it would have read; of several the row above it.
-
-    Where that is none of them, there are still several: it stands for nothing.
-    """
-    if len(sources) > 1 and UNKNOWN in sources:
-        return (UNKNOWN,)
-    return scope.above if scope.above[0] in sources else sources
-
-
 class _Unroller:
     """The walk over one spec; a base is a walk of its own that gives its rows to this one."""
 
@@ -62,16 +52,11 @@ class _Unroller:
     def network(self) -> Unrolled:
         spec = self.spec
         given = dict(zip(spec.inputs, self.inputs, strict=True))
-        above = (self.inputs[0] if len(self.inputs) == 1 else UNKNOWN,)
+        above = self.inputs if len(self.inputs) == 1 else ()
         scope = Scope(self.problems, dict(given), spec.variables, above, used=self.used)
         rows = spec.rows
         if spec.base is not None and not any(is_base(row) for row in rows):
             rows = (Row(BASE, position=spec.place(BASE), path=BASE), *rows)
-        first = rows[0] if rows else None
-        if above == (UNKNOWN,) and first is not None and "from" not in first.options and first.problem is None:
-            names = ", ".join(self.inputs)
-            hint = f"for example from={self.inputs[0]}"
-            scope.report(first, "type", f"the first row says which of the inputs it reads: {names}", hint)
         self.uses.update(spec.uses)
         result = self._body(rows, scope)
         outputs = self._outputs(scope, result)
@@ -87,7 +72,7 @@ class _Unroller:
             if name in self.spec.inputs:
                 self.problems.append(Problem(f"{name!r} is an input already", "another name", path, place))
             elif row in scope.gaps:
-                self.problems.append(Problem(*stands_for_nothing(row), path, place))
+                self.problems.append(Problem(*left_out(row), path, place))
             elif row not in scope.rows:
                 if not scope.lost:  # it may be the name of a row that cannot be read
                     self.problems.append(Problem(f"there is no row {row!r}", rows_near(row, scope), path, place))
@@ -104,16 +89,13 @@ class _Unroller:
         for row in rows:
             if row.problem is not None:
                 scope.add(row.problem)
-                scope.above, scope.gap, scope.lost = (UNKNOWN,), None, True
+                scope.above, scope.lost = (UNKNOWN,), True
                 continue
             if row.name is not None and not self._named(row, scope, written):
                 row = replace(row, name=None)  # to see what else is wrong with it
                 scope.lost = True
             self._row(row, scope, namer)
-        if scope.gap is not None and (scope.prefix or self.spec.outputs is None):
-            scope.report(rows[-1], "type", *stands_for_nothing(scope.gap))
-            return UNKNOWN
-        return scope.above[0]
+        return scope.above[0] if scope.above else UNKNOWN
 
     def _named(self, row: Row, scope: Scope, written: dict[str, Row]) -> bool:
         """Whether the written name of a row can be its name."""
@@ -158,19 +140,19 @@ class _Unroller:
         if self.walked > MAX_WALKED:
             raise self._too_many(f"{MAX_WALKED:,} rows, counting those that are left out", row, scope)
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
-        result = sources if kept else _instead(sources, scope)
+        result = sources
         for each in names if kept else ():
             result = (self._place(row, each, result, scope, frozen=frozen) if legible else UNKNOWN,)
             scope.rows[each] = result[0]
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
+        # A row that is left out stands for the one thing that it would have read. Of several it stands for none: it is
+        # as if it were not written, so that what follows reads the row above it.
         scope.rows[name] = result[0] if len(result) == 1 else UNKNOWN
-        scope.gap = None
         if len(result) == 1:
             scope.above = result
-        else:
+        elif UNKNOWN not in result:
             scope.gaps.add(name)
-            scope.gap = name
 
     def _too_many(self, what: str, row: Row, scope: Scope) -> _TooManyRows:
         outer = scope.used[-1].position if scope.used else row.position

@@ -64,7 +64,9 @@ def _read_rows(spec: Spec, problems: list[Problem], unread: list[Problem]) -> tu
 
     What nothing reads is told apart, for a row that is wrong may have been meant to read it.
     """
-    defaults = {id(given): read_defaults(given.defaults, given.place, problems) for given in _specs(spec)}
+    defaults = {
+        id(given): read_defaults(given.defaults, given.variables, given.place, problems) for given in _specs(spec)
+    }
     for name in spec.inputs:
         problem = name_problem(name) if name != "input" else None
         if problem is not None:
@@ -171,7 +173,7 @@ def _check_sections(spec: Spec, network: Network) -> None:
             except SpecError as error:
                 problems.extend(error.problems)
     if problems:
-        raise SpecError(problem.at(_nearest_place(spec, problem.path or "")) for problem in problems)
+        raise SpecError(problem.at(_place(spec, problem.path)) for problem in problems)
 
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
@@ -194,14 +196,10 @@ def _class_problems(spec: Spec, network: Network) -> list[Problem]:
     ]
 
 
-def _nearest_place(spec: Spec, path: str) -> Position | None:
-    """Where a path is written, or the nearest section around it: a default has no place of its own."""
-    while path:
-        place = spec.place(path)
-        if place is not None:
-            return place
-        path = path.rpartition(".")[0]
-    return None
+def _place(spec: Spec, path: str | None) -> Position | None:
+    """Where a section is written; `preprocess` may be that of the base."""
+    inherited = spec.base is not None and path is not None and path.startswith("preprocess")
+    return spec.nearest(path) or (spec.place("base") if inherited else None)
 
 
 class _Walk:

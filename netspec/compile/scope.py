@@ -21,7 +21,7 @@ class Scope:
     """By the name that rows of this body write, the full name."""
     values: Mapping[str, Value]
     above: tuple[str, ...]
-    """What a row reads that does not say it."""
+    """What a row reads that does not say it; nothing as long as there are only inputs, and several of them."""
     prefix: str = ""
     """What the full names of its rows begin with."""
     used: tuple[Used, ...] = ()
@@ -34,9 +34,7 @@ class Scope:
     labels: dict[str, str] = field(default_factory=dict)
     """By the label that a table gives a row, the row's name."""
     gaps: set[str] = field(default_factory=set)
-    """The rows that are left out and stand for nothing."""
-    gap: str | None = None
-    """The row above, where it is one of these."""
+    """The rows that are left out and would have read several, so that they stand for none."""
     lost: bool = False
     """Whether a row cannot be read or named, so that a name which is not known may be its own."""
 
@@ -60,10 +58,11 @@ MAX_SHOWN = 8
 def sources_of(row: Row, scope: Scope) -> tuple[str, ...]:
     """The full names of what a row reads."""
     if "from" not in row.options:
-        if scope.gap is None:
-            return scope.above
-        scope.report(row, "type", *stands_for_nothing(scope.gap))
-        return (UNKNOWN,)
+        if not scope.above:
+            inputs = [name for name in scope.rows if name not in scope.gaps]
+            message = f"the first row says which of the inputs it reads: {', '.join(inputs)}"
+            scope.report(row, "type", message, f"for example from={inputs[0]}")
+        return scope.above or (UNKNOWN,)
     written = row.options["from"]
     names = written if isinstance(written, (list, tuple)) else [written]
     if not names:
@@ -76,7 +75,7 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
         scope.report(row, "from", f"from holds names of rows, not {write_value(name)}", "from=[left, right]")
         return UNKNOWN
     if name in scope.gaps:
-        scope.report(row, "from", *stands_for_nothing(name))
+        scope.report(row, "from", *left_out(name))
     elif name in scope.rows:
         return scope.rows[name]
     elif why := _why_unknown(row, name, scope):
@@ -86,10 +85,10 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
     return UNKNOWN
 
 
-def stands_for_nothing(name: str) -> tuple[str, str]:
-    """That a row which is left out cannot be read, and what to do about it."""
-    message = f"the row {name!r} is left out here and would have read several rows, none of which is the row above it"
-    return message, "move the row that is to be read in its place directly above it, or read that one with from="
+def left_out(name: str) -> tuple[str, str]:
+    """That a row which is not there cannot be read by its name, and what to do about it."""
+    message = f"the row {name!r} is left out here, and of the several rows that it would have read it stands for none"
+    return message, "name one of those; the row below it, without from=, reads the row above it"
 
 
 def rows_near(name: str, scope: Scope) -> str | None:

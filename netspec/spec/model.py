@@ -202,3 +202,13 @@ class Spec:
         """Where the value at a dotted path (`expect.shapes.conv1`) stands, or None when it is not written."""
         found = find(self.root, path) if self.root is not None else None
         return found[1].position if found else None
+
+    def nearest(self, path: str | None) -> Position | None:
+        """Where a path is written, or the nearest section around it: a default has no place of its own."""
+        path = path or ""
+        while path:
+            place = self.place(path)
+            if place is not None:
+                return place
+            path = path.rpartition(".")[0]
+        return None

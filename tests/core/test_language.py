@@ -284,7 +284,7 @@ def test_how_often_a_row_stands_there_is_not_judged_where_it_is_left_out():
     assert rows[3] == ["tested_1.first", "tested_1.rest_1", "tested_1.rest_2"]
 
 
-def test_a_merge_that_is_left_out_stands_for_the_row_above_it_which_it_would_have_read():
+def test_a_merge_that_is_left_out_is_as_if_it_were_not_written():
     text = """
 input: 8x8x4
 blocks:
@@ -293,7 +293,7 @@ blocks:
     layers:
       - inside: CNN | 4, 1
       - sum: Add | from=[input, inside], when=skip
-      - after: ReLU | from=sum, when=again
+      - after: ReLU | when=again
 layers:
   - a: unit
   - b: unit | true
@@ -307,17 +307,29 @@ layers:
     assert found["batch_norm_1"] == ["c.after"]
 
 
-def test_a_merge_that_is_left_out_and_stands_for_nothing_may_stand_there_as_long_as_nothing_reads_it():
+def test_of_two_rows_with_opposite_conditions_one_is_there():
     text = """
 input: 8x8x4
+blocks:
+  unit:
+    parameters: {project: false}
+    layers:
+      - pre: BatchNorm
+      - projected: CNN | 4, 1 | - | from=pre, when=project
+      - inside: CNN | 4, 3 | - | padding=1, from=pre
+      - changed: Add | from=[inside, projected], when=project
+      - same: Add | from=[inside, input], when=project==false
 layers:
-  - a: CNN | 4, 1
-  - b: CNN | 4, 1 | - | from=input
-  - c: CNN | 4, 1 | - | from=input
-  - Add | from=[a, b], when=false
-  - Concat | from=[a, b, c]
+  - a: unit
+  - b: unit | true
+  - ReLU
 """
-    assert edges(compiled(text))["concat_1"] == ["a", "b", "c"]
+    found = edges(compiled(text))
+    assert found["a.same"] == ["a.inside", "input"]
+    assert found["b.pre"] == ["a.same"]
+    assert found["b.changed"] == ["b.inside", "b.projected"]
+    assert found["relu_1"] == ["b.changed"]
+    assert not {"a.changed", "a.projected", "b.same"} & set(found)
 
 
 def test_a_row_has_the_same_name_whether_those_above_are_left_out_or_not():

@@ -275,7 +275,7 @@ class Trainable(Protocol):
     ) -> Update:
         """One update from a state, with the learning rate `rate` and the mean gradient over `batches`, on the CPU.
 
-        It is what `train` does in each update. The network has no dropout; its inputs may be several.
+        It is what `train` does in each update, dropout too where the network has it; its inputs may be several.
         """
         ...
 

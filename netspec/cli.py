@@ -347,16 +347,10 @@ def golden(
     Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
     outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
     """
-    from netspec.compile import compile_spec
-    from netspec.golden import make, write
-    from netspec.initial import Start
+    from netspec.golden import drawn, write
     from netspec.stages import sha256
-    from netspec.verify.settings import VerifySettings
 
-    loaded = _load(spec, set_, variant)
-    network = compile_spec(loaded)
-    drawn = (loaded.train.seed if loaded.train else 0) if seed is None else seed
-    bundle = make(network, Start(loaded, network, weights).weights(drawn), loaded.verify or VerifySettings())
+    bundle, network = drawn(_load(spec, set_, variant), weights, seed)
     write(output, bundle, network)
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 

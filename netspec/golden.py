@@ -53,6 +53,17 @@ def make(network: Network, weights: Mapping[str, Array], settings: VerifySetting
     return Bundle(inputs, weights, outputs, granted)
 
 
+def drawn(spec: Spec, file: Path | None, seed: int | None) -> tuple[Bundle, Network]:
+    """A bundle with the weights that a build would start with, and the network; `file` has others for all of them."""
+    from netspec.compile import compile_spec
+    from netspec.initial import Start
+    from netspec.verify.settings import VerifySettings
+
+    network = compile_spec(spec)
+    seed = (spec.train.seed if spec.train else 0) if seed is None else seed
+    return make(network, Start(spec, network, file).weights(seed), spec.verify or VerifySettings()), network
+
+
 def _rows(network: Network) -> dict[str, str]:
     """The row that gives each output."""
     rows = {row.result: row.name for row in network.rows}

@@ -18,6 +18,7 @@ import numpy as np
 
 from netspec.backend import Precision, in_pieces
 from netspec.errors import BackendError
+from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.source import import_file, module_name
 from netspec_keras.exact import Layers, Operations, exact_layers
@@ -115,6 +116,8 @@ def run_rows(
         results = model(given if len(given) > 1 else given[0], training=False)
     results = results if isinstance(results, Sequence) else [results]
     arrays = [keras.ops.convert_to_numpy(result) for result in results]
+    if not fits_together(network):
+        _tapped.cache_clear()
     for array in arrays:
         if array.dtype != np.dtype(chosen):
             raise BackendError(

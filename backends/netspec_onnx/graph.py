@@ -195,6 +195,17 @@ class Scope:
 
         return self.graph.initializer(f"{self.node.name}/{part}", np.asarray(numbers, np.int64))
 
+    def sizes(self, given: Value, spatial: Sequence[int]) -> ir.Value:
+        """The sizes of a whole batch like `given`, channels first, but for these of its spatial axes."""
+        import onnx_ir as ir
+
+        name, layer, kept = f"{self.node.name}/sizes", self.node.name, {"start": 0, "end": 2}
+        begin = self.graph.add("Shape", [given.ir], f"{self.node.name}/batch_and_channels", None, kept, layer)
+        sizes = self.graph.add("Concat", [begin, self.integers("spatial", spatial)], name, None, {"axis": 0}, layer)
+        for value, count in ((begin, 2), (sizes, 2 + len(spatial))):
+            value.shape, value.type = ir.Shape([count]), ir.TensorType(ir.DataType.INT64)
+        return sizes
+
     def op(
         self,
         op_type: str,

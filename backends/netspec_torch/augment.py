@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +13,7 @@ from netspec.data.draw import draw
 from netspec.network import TensorType
 
 WHITE = 255.0
-Drawn = Mapping[str, Tensor]
+Drawn = dict[str, Tensor]
 """What is drawn for some images, by the names of `netspec.data.draw.Drawn`."""
 
 
@@ -33,7 +32,11 @@ class Augmenter:
     def begin(self, epoch: int) -> None:
         """Draw what is done in this epoch, counted from 1, to every image."""
         drawn = draw(self.augment, self.count, self.given, self.seed, epoch)
-        self.drawn = {name: torch.from_numpy(array).to(self.device) for name, array in drawn.arrays().items()}
+        for name, array in drawn.arrays().items():
+            if name in self.drawn:
+                self.drawn[name].copy_(torch.from_numpy(array))  # where a recorded step reads it
+            else:
+                self.drawn[name] = torch.from_numpy(array).to(self.device)
 
     def __call__(
         self, images: Tensor, labels: Tensor, targets: Tensor, chosen: Tensor

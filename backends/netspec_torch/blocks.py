@@ -5,7 +5,7 @@ from __future__ import annotations
 from netspec.outline import Scope
 from netspec.source import plain_text
 from netspec.template import generalise, shape_of
-from netspec.variants import Variants, camel, named_values
+from netspec.variants import MODULE_ATTRIBUTES, Variants, camel, named_values
 from netspec_torch.body import Body
 from netspec_torch.plan import METHODS, Plan
 
@@ -37,7 +37,7 @@ class Blocks:
         attributes = {key: f"self.{self._attribute(key, scopes[0])}" for key in values[0]}
         own = [{attributes[key]: value for key, value in known.items()} for known in values]
         made = generalise([init for init, _, _ in texts], values)
-        taken = {f"self.{key}" for key in (*METHODS, *self.plan.attributes_in(scopes[0]))}
+        taken = {f"self.{key}" for key in self._taken(scopes[0])}
         bound = {
             attributes.get(key, f"self.{key}"): [given[key] for given in made.arguments] for key in made.parameters
         }
@@ -68,8 +68,14 @@ class Blocks:
 
     def _attribute(self, parameter: str, scope: Scope) -> str:
         """Under which name a module keeps the value of a parameter: not that of one of its layers."""
-        taken = {*METHODS, *self.plan.attributes_in(scope)}
-        return f"{parameter}_" if parameter in taken else parameter
+        taken, name = self._taken(scope), parameter
+        while name in taken:
+            name += "_"
+        return name
+
+    def _taken(self, scope: Scope) -> set[str]:
+        """The attributes of a block's module that mean something else."""
+        return {*METHODS, *MODULE_ATTRIBUTES, *self.plan.attributes_in(scope)}
 
     def _source(self, name: str, scope: Scope, *, declared: str, made: list[str], given: str, flow: list[str]) -> str:
         assert scope.use is not None

@@ -35,9 +35,11 @@ class Body:
         for index, item in enumerate(scope.items):
             for value in reads(item):
                 self._readers.setdefault(value, set()).add(index)
-        self._code = {value: self._variable(value, name, -1) for value, name in given.items()}
-        if len(given) > 1:
-            self._code = {value: _safe(name) for value, name in given.items()}
+        self._variables: set[str] = set()
+        self._code = {
+            value: self._variable(value, name, -1) if len(given) == 1 else self._unused(name)
+            for value, name in given.items()
+        }
         self._order: dict[str, Order] = dict.fromkeys(given, "first")
         self.arguments = list(self._code.values())
         for index, item in enumerate(scope.items):
@@ -86,7 +88,15 @@ class Body:
         readers = self._readers.get(value, set())
         last = index == len(self.scope.items) - 1
         alone = last and not readers if value in self._kept else readers == {index + 1}
-        return "x" if alone else _safe(name)
+        return "x" if alone else self._unused(name)
+
+    def _unused(self, name: str) -> str:
+        """A variable of its own for what has this name."""
+        variable = re.sub(r"\W", "_", name, flags=re.ASCII)
+        while variable in self._variables or variable in VARIABLES or reserved(variable):
+            variable += "_"
+        self._variables.add(variable)
+        return variable
 
     def _call(self, item: Scope, index: int) -> None:
         """The line that uses a block."""
@@ -151,11 +161,6 @@ class Body:
             return code
         self.written.append(f"x = {code}")
         return "x"
-
-
-def _safe(name: str) -> str:
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"{plain}_" if plain in VARIABLES or reserved(plain) else plain
 
 
 def _is_operand(code: str) -> bool:

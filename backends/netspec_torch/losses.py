@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Literal
 
 import torch
@@ -24,9 +25,13 @@ def loss_of(loss: Loss) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     if not loss.class_weights:
         return lambda outputs, targets, labels: function(loss, outputs, targets, "mean")
 
+    @cache
+    def weights(dtype: torch.dtype, device: torch.device) -> Tensor:
+        return torch.tensor(loss.class_weights, dtype=dtype, device=device)
+
     def weighted(outputs: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
         each = function(loss, outputs, targets, "none")
-        counts = torch.tensor(loss.class_weights, dtype=outputs.dtype, device=outputs.device)[labels]
+        counts = weights(outputs.dtype, outputs.device)[labels]
         total = counts.sum() if loss.mean_over == "weights" else len(counts)
         return (each * counts).sum() / total
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.data.batches import batch_slices, epoch_order, steps_per_epoch
+from netspec.data.batches import batch_slices, epoch_order
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
@@ -21,6 +22,7 @@ from netspec.training.phases import phases_of
 from netspec.training.record import Record, check_batches, evaluation_batch
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.augment import Augmenter
+from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_rate
 from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.optimizers import averages, optimizer_of
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset, Split
 
-SUMS = ("loss", "right", "diverged_at")
-"""What an epoch sums up on the device."""
+KEPT = ("losses", "rights", "step")
+"""What an epoch keeps on the device."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,11 +50,17 @@ class Samples:
 
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        images, labels, targets = self.images[chosen], self.labels[chosen], self.targets[chosen]
+        images, labels = _at(self.images, chosen), _at(self.labels, chosen)
+        targets = labels if self.targets is self.labels else _at(self.targets, chosen)
         if self.augmenter is not None:
             assert isinstance(chosen, Tensor)
             images, labels, targets = self.augmenter(images, labels, targets, chosen)
         return images.movedim(-1, 1).float(), labels, targets
+
+
+def _at(values: Tensor, chosen: Tensor | slice) -> Tensor:
+    # Copies whole samples, which takes a third of the time of `values[chosen]`.
+    return values[chosen] if isinstance(chosen, slice) else values.index_select(0, chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,33 +102,35 @@ class Training:
 
 
 class Totals:
-    """Sums over an epoch, kept on the device."""
+    """The loss and the right answers of every step of an epoch, kept on the device, where they stay in their places."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.count = 0
-        self.loss = torch.zeros((), device=device)
-        self.right = torch.zeros((), dtype=torch.int64, device=device)
-        self.diverged_at = torch.full((), -1, device=device)
+    def __init__(self, sizes: Sequence[int], device: torch.device) -> None:
+        self.sizes = np.array(sizes)
+        self.losses = torch.zeros(len(sizes), device=device)
+        self.rights = torch.zeros(len(sizes), dtype=torch.int64, device=device)
+        self.step = torch.zeros(1, dtype=torch.int64, device=device)
 
-    def add(self, loss: Tensor, right: Tensor, count: int, step: int) -> None:
-        """Take in a batch's mean loss and right answers; remembers the first step whose loss is not finite."""
-        self.count += count
-        self.loss += loss * count
-        self.right += right
-        first = (self.diverged_at < 0) & ~torch.isfinite(loss)
-        self.diverged_at = torch.where(first, step, self.diverged_at)
+    def clear(self) -> None:
+        """Begin another epoch."""
+        for name in KEPT:
+            getattr(self, name).zero_()
+
+    def add(self, loss: Tensor, right: Tensor) -> None:
+        """Take in a batch's mean loss and right answers."""
+        self.losses.scatter_(0, self.step, loss.view(1))
+        self.rights.scatter_(0, self.step, right.view(1))
+        self.step += 1
+
+    def diverged_at(self) -> int | None:
+        """The first step whose loss is not finite; waits for the device."""
+        lost = np.flatnonzero(~np.isfinite(to_numpy(self.losses)))
+        return int(lost[0]) if len(lost) else None
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy; waits for the device."""
-        return self.loss.item() / self.count, self.right.item() / self.count
-
-
-@dataclass(slots=True)
-class Epoch:
-    """An epoch under way: how many of its steps are done, and their sums."""
-
-    totals: Totals
-    step: int = 0
+        count = self.sizes.sum()
+        loss = (to_numpy(self.losses).astype(np.float64) * self.sizes).sum() / count
+        return float(loss), int(self.rights.sum().item()) / int(count)
 
 
 def train(
@@ -143,9 +153,9 @@ def train(
     training, validation = (
         samples_of(split, network, settings.loss, target) for split in (dataset.train, dataset.validation)
     )
-    size = evaluation_batch(network)
+    size, places = evaluation_batch(network), batch_slices(len(training), settings.batch_size)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
-    record = Record(settings, steps_per_epoch(len(training), settings.batch_size), progress, checkpoint)
+    record = Record(settings, len(places), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
     best: Weights = under("best/", found.arrays) if found else {}
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
@@ -155,20 +165,27 @@ def train(
                 continue
             record.begin_phase(phase, number)
             current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
-            epoch = resumed(current, found, record, target) if found else None
+            totals = Totals([each.stop - each.start for each in places], target)
+            recorded = recordable(settings, target, phase.epochs * record.steps)
+            if recorded:
+                keep_on_device(current.optimizer, settings, target)
+            step = step_of(current, training, totals, record)
+            if recorded:
+                step = Recorded(step, settings.batch_size, target)
+            done = resumed(current, totals, found, record, target) if found else 0
             found = None
-            while epoch is not None or record.goes_on:
-                if epoch is None:
+            while done or record.goes_on:
+                if not done:
                     record.begin()
-                    epoch = Epoch(Totals(target))
-                loss, accuracy = run_epoch(current, training, record, epoch, best)
-                epoch = None
+                    totals.clear()
+                loss, accuracy = run_epoch(current, step, training, totals, record, best, done)
+                done = 0
                 with averages(current.optimizer):
                     val_loss, val_accuracy = measure(current.model, current.objective, validation, size)
                     if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
                         best = current.state()
                 if record.pauses():
-                    record.pause(0, lambda: snapshot(current, Totals(target), best))  # noqa: B023 - called at once
+                    record.pause(0, lambda: snapshot(current, totals, best))  # noqa: B023 - called at once
             weights = current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return dict(best), record.history
@@ -200,39 +217,51 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
     return Training(network, rendering, model, objective_of(network, rendering, model, settings), optimizer)
 
 
-def run_epoch(training: Training, samples: Samples, record: Record, epoch: Epoch, best: Weights) -> tuple[float, float]:
-    """The rest of a pass over the training images: mean loss and accuracy. `best` goes into checkpoints."""
-    model, objective, optimizer = training.model, training.objective, training.optimizer
-    model.train()
-    device, every, totals = samples.labels.device, record.settings.accumulate, epoch.totals
-    if samples.augmenter is not None:
-        samples.augmenter.begin(record.epoch)
-    for step, chosen in enumerate(batches(len(samples), record.settings, record.epoch, device)):
-        if step < epoch.step:
-            continue
+def step_of(training: Training, samples: Samples, totals: Totals, record: Record) -> Step:
+    """What a step does with the images at some places; the learning rate is set already."""
+    objective, optimizer, every = training.objective, training.optimizer, record.settings.accumulate
+
+    def step(chosen: Tensor) -> None:
         images, labels, targets = samples.take(chosen)
         outputs = objective.forward(images)
         loss = objective.loss(outputs, targets, labels)
         (loss / every if every > 1 else loss).backward()  # type: ignore[no-untyped-call]
-        rate = record.rate_of(step)
-        if record.updates(step):
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+        if every == 1 or record.updates:
             optimizer.step()
             optimizer.zero_grad()
-        totals.add(loss.detach(), objective.right(outputs.detach(), labels), len(labels), step)
+        totals.add(loss.detach(), objective.right(outputs.detach(), labels))
+
+    return step
+
+
+def run_epoch(
+    training: Training, step: Step, samples: Samples, totals: Totals, record: Record, best: Weights, done: int
+) -> tuple[float, float]:
+    """A pass over the training images, or what is left after `done` steps of it: mean loss and accuracy.
+
+    `best` goes into checkpoints.
+    """
+    training.model.train()
+    if samples.augmenter is not None:
+        samples.augmenter.begin(record.epoch)
+    order = batches(len(samples), record.settings, record.epoch, samples.labels.device)
+    for number, chosen in enumerate(islice(order, done, None), start=done):
+        rate = record.rate
+        if record.rate_of(number) != rate or number == done:
+            set_rate(training.optimizer, record.rate)
+        step(chosen)
         if record.due():
-            record.report(step)
-        if step + 1 < record.steps and record.pauses():
+            record.report(number)
+        if number + 1 < record.steps and record.pauses():
             refuse_divergence(totals, record)
-            record.pause(step + 1, lambda: snapshot(training, totals, best))
+            record.pause(number + 1, lambda: snapshot(training, totals, best))
     refuse_divergence(totals, record)
     return totals.means()
 
 
 def refuse_divergence(totals: Totals, record: Record) -> None:
     """Raise DivergedError for the first step of the epoch whose loss was not finite; waits for the device."""
-    if (diverged := int(totals.diverged_at.item())) >= 0:
+    if (diverged := totals.diverged_at()) is not None:
         raise record.diverged(diverged)
 
 
@@ -246,18 +275,21 @@ def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Arr
         for name, value in training.optimizer.state[parameter].items():
             if value is not None:
                 arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
-    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in SUMS}
-    arrays["totals/count"] = np.array(totals.count)
+    arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in KEPT}
     arrays["random/cpu"] = torch.get_rng_state().numpy()
-    if totals.loss.is_cuda:
-        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.loss.device).numpy()
+    if totals.losses.is_cuda:
+        arrays["random/cuda"] = torch.cuda.get_rng_state(totals.losses.device).numpy()
     return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
-def resumed(training: Training, checkpoint: Checkpoint, record: Record, device: torch.device) -> Epoch | None:
-    """Bring a training, which has the checkpoint's weights, to where its snapshot was taken; the epoch under way."""
+def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: Record, device: torch.device) -> int:
+    """Bring a training, which has the checkpoint's weights, to where its snapshot was taken.
+
+    How many steps of the epoch under way are done; 0 where none is.
+    """
     record.resume(checkpoint)
     arrays = checkpoint.arrays
+    kept = isinstance(training.optimizer.param_groups[0]["lr"], Tensor)
     for index, parameter in enumerate(parameters_of(training)):
         gradient = arrays.get(f"gradient/{index}")
         parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
@@ -265,15 +297,13 @@ def resumed(training: Training, checkpoint: Checkpoint, record: Record, device: 
         for name, array in under(f"optimizer/{index}/", arrays).items():
             # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
             whole = array.ndim == 0 and array.dtype.kind == "i"
-            slots[name] = int(array) if whole else torch.tensor(array, device="cpu" if array.ndim == 0 else device)
-    totals = Totals(device)
-    totals.count = int(arrays["totals/count"])
-    for name in SUMS:
-        setattr(totals, name, torch.tensor(arrays[f"totals/{name}"], device=device))
+            slots[name] = int(array) if whole else torch.tensor(array, device=device if kept or array.ndim else "cpu")
+    for name in KEPT:
+        getattr(totals, name).copy_(torch.tensor(arrays[f"totals/{name}"]))
     torch.set_rng_state(torch.tensor(arrays["random/cpu"]))
     if device.type == "cuda":
         torch.cuda.set_rng_state(torch.tensor(arrays["random/cuda"]), device)
-    return Epoch(totals, checkpoint.step) if checkpoint.step else None
+    return checkpoint.step
 
 
 def parameters_of(training: Training) -> list[nn.Parameter]:
@@ -292,11 +322,12 @@ def batches(count: int, settings: TrainSettings, epoch: int, device: torch.devic
 def measure(model: nn.Module, objective: Objective, samples: Samples, size: int) -> tuple[float, float]:
     """Mean loss and accuracy, in batches of `size`, with dropout off and running statistics."""
     model.eval()
-    totals = Totals(samples.labels.device)
-    for step, start in enumerate(range(0, len(samples), size)):
+    starts = range(0, len(samples), size)
+    totals = Totals([min(size, len(samples) - start) for start in starts], samples.labels.device)
+    for start in starts:
         images, labels, targets = samples.take(slice(start, start + size))
         outputs = objective.forward(images)
-        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels), len(labels), step)
+        totals.add(objective.loss(outputs, targets, labels), objective.right(outputs, labels))
     return totals.means()
 
 

@@ -9,13 +9,13 @@ from netspec.compile.base import BASE, cut, frozen_rows, is_base
 from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
-from netspec.compile.rows import OWN_OPTIONS, evaluated, flag_of, size_of, times_of
+from netspec.compile.rows import evaluated, flag_of, size_of, times_of
 from netspec.compile.scope import Scope, left_out, rows_near, sources_of
 from netspec.errors import Problem, Used
-from netspec.notation import write_value
+from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
 from netspec.spec.names import Namer, base_name
-from netspec.spec.row import Row
+from netspec.spec.row import OWN_OPTIONS, Row
 
 MAX_ROWS = 100_000
 MAX_WALKED = 2 * MAX_ROWS
@@ -56,7 +56,10 @@ class _Unroller:
         scope = Scope(self.problems, dict(given), spec.variables, above, used=self.used)
         rows = spec.rows
         if spec.base is not None and not any(is_base(row) for row in rows):
-            rows = (Row(BASE, position=spec.place(BASE), path=BASE), *rows)
+            # As many inputs as the base has are the base's.
+            several = len(spec.inputs) > 1 and len(spec.inputs) == len(spec.base.spec.inputs)
+            reads: dict[str, Value] = {"from": [*spec.inputs]} if several else {}
+            rows = (Row(BASE, options=reads, position=spec.place(BASE), path=BASE), *rows)
         self.uses.update(spec.uses)
         result = self._body(rows, scope)
         outputs = self._outputs(scope, result)
@@ -76,6 +79,10 @@ class _Unroller:
             elif row not in scope.rows:
                 if not scope.lost:  # it may be the name of a row that cannot be read
                     self.problems.append(Problem(f"there is no row {row!r}", rows_near(row, scope), path, place))
+            elif scope.rows[row] in self.inputs:
+                what = "an input" if row in self.spec.inputs else "left out, and stands for an input"
+                message = f"an output is a row, but {row!r} is {what}"
+                self.problems.append(Problem(message, "a row that computes something", path, place))
             else:
                 found[name] = scope.rows[row]
         return found
@@ -177,7 +184,7 @@ class _Unroller:
     def _place(self, row: Row, name: str, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
         """The rows that a kept row stands for; the full name of their result."""
         if is_base(row):
-            return self._base(row, sources, scope)
+            return self._base(row, sources, scope, frozen=frozen)
         block = self.spec.blocks.get(row.type)
         full = f"{scope.prefix}{name}"
         if block is not None:
@@ -231,7 +238,7 @@ class _Unroller:
             self.uses[full] = replace(self.uses[full], result=result)
         return result
 
-    def _base(self, row: Row, sources: tuple[str, ...], scope: Scope) -> str:
+    def _base(self, row: Row, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
         """The rows of the base in the place of the row that names it."""
         base = self.spec.base
         if base is None:
@@ -246,8 +253,13 @@ class _Unroller:
             message = f"the base has {len(base.spec.inputs)} inputs, but reads {len(sources)}"
             scope.report(row, "from", message, f"from=[{', '.join(base.spec.inputs)}]")
             return UNKNOWN
+        said = ["size"] * bool(row.size) + ["activation"] * (row.activation is not None) + list(row.options)
+        for cell in said:
+            hint = "its variant, cut and weights stand in the section `base`"
+            scope.report(row, cell, f"the row of the base says from, when and frozen, but no {cell}", hint)
         used = Used(row.position, row.path, base.spec.name)
         walk = _Unroller(base.spec, self.problems, sources, (used, *scope.used))
+        walk.frozen = frozen
         found = walk.network()
         self.rows += frozen_rows(self.spec, found.rows, self.problems)
         self.count += walk.count

@@ -6,23 +6,13 @@ import keyword
 import re
 
 from netspec.errors import Problem
+from netspec.variants import MODULE_ATTRIBUTES
 
 MAX_LENGTH = 64
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-# A row's name becomes an attribute of an nn.Module and of Python source, so it may not hide what is there:
-# the public attributes of torch.nn.Module (a test compares), and the words that the emitted source uses itself.
-MODULE_ATTRIBUTES = frozenset({
-    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
-    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state",
-    "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers",
-    "named_children", "named_modules", "named_parameters", "parameters", "register_backward_hook", "register_buffer",
-    "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook",
-    "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-    "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
-    "requires_grad_", "set_extra_state", "set_submodule", "share_memory", "state_dict", "to", "to_empty", "train",
-    "training", "type", "xpu", "zero_grad",
-})  # fmt: skip
+# A row's name becomes an attribute of an nn.Module and of Python source, so it may not hide what is there: its
+# attributes, and the words that the emitted source uses itself.
 EMITTED_WORDS = frozenset({
     "F", "Tensor", "input", "inputs", "keras", "layers", "logits", "nn", "np", "ops", "output", "outputs", "self",
     "super", "tap", "torch", "x",

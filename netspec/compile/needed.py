@@ -31,16 +31,21 @@ def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
             place = spec.place(f"inputs.{name}") or spec.place(name)
             problems.append(Problem(f"nothing reads the input {name!r}", hint, "inputs", place))
     kept.reverse()
-    return replace(unrolled, rows=tuple(kept), uses=_uses(unrolled, kept, problems))
+    return replace(unrolled, rows=tuple(kept), uses=_uses(spec, unrolled, kept, problems))
 
 
-def _uses(unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -> Mapping[str, Grouped]:
+def _uses(spec: Spec, unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -> Mapping[str, Grouped]:
     """The uses that have rows left, each with what it still reads and the one row that is read outside of it."""
     inside: dict[str, list[Placed]] = {}
-    for placed in kept:
+    last: dict[str, int] = {}
+    apart: set[str] = set()
+    for index, placed in enumerate(kept):
         parts = placed.name.split(".")
-        for count in range(1, len(parts)):
-            inside.setdefault(".".join(parts[:count]), []).append(placed)
+        for name in (".".join(parts[:count]) for count in range(1, len(parts))):
+            inside.setdefault(name, []).append(placed)
+            if last.get(name, index - 1) != index - 1:
+                apart.add(name)
+            last[name] = index
     readers: dict[str, set[str]] = {name: {""} for name in unrolled.outputs.values()}
     for placed in kept:
         for source in placed.sources:
@@ -48,15 +53,21 @@ def _uses(unrolled: Unrolled, kept: Sequence[Placed], problems: list[Problem]) -
     found: dict[str, Grouped] = {}
     for name, group in unrolled.uses.items():
         rows = inside.get(name, [])
-        prefix = f"{name}."
+        prefix, path = f"{name}.", f"uses.{name}"
         results = [
             row.name for row in rows if any(not reader.startswith(prefix) for reader in readers.get(row.name, ()))
         ]
         if len(results) > 1:
             message = f"{', '.join(results)} are all read outside of {name}, of which one can be the result"
-            problems.append(Problem(message, None, f"uses.{name}"))
+            problems.append(Problem(message, None, path, spec.place(path)))
         elif rows:
             read = {source for row in rows for source in row.sources if not source.startswith(prefix)}
+            # What follows can be wrong only where a person wrote the section `uses`.
+            if name in apart:
+                problems.append(Problem(f"other rows stand between those of {name}", None, path, spec.place(path)))
+            if unknown := sorted(read - set(group.inputs)):
+                message = f"rows of {name} read {', '.join(unknown)}, which is not among its inputs"
+                problems.append(Problem(message, None, path, spec.place(path)))
             pairs = {source: called for source, called in zip(group.inputs, group.names, strict=True) if source in read}
             inputs, names = tuple(pairs), tuple(pairs.values())
             found[name] = replace(group, inputs=inputs, names=names, result=results[0])

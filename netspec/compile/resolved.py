@@ -41,6 +41,8 @@ def resolved_spec(spec: Spec) -> dict[str, Any]:
         if settings is not None:
             # The bundle lies beside the spec that was written, and not beside what a build makes of it.
             plain = settings.model_dump(mode="json", exclude_none=True, exclude={"golden"})
+            if section == "verify" and "inputs" not in settings.model_fields_set:
+                del plain["inputs"]  # how many depends on what they cost, unless a number is asked for
             if plain:
                 document[section] = plain
     return document

@@ -10,8 +10,6 @@ from netspec.notation import MAX_PARTS, NotationError, Value, evaluate, parts, w
 from netspec.spec.row import Row
 
 MAX_REPEAT = 10_000
-OWN_OPTIONS = ("from", "repeat", "when", "frozen")
-"""The options that every row has, whatever its kind."""
 
 
 def evaluated(row: Row, scope: Scope) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from netspec.compile.names import label_said
 from netspec.compile.placed import UNKNOWN
@@ -78,6 +79,8 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
         scope.report(row, "from", *left_out(name))
     elif name in scope.rows:
         return scope.rows[name]
+    elif _is_above(row, name, scope):
+        pass  # which can be none, as has been said there
     elif why := _why_unknown(row, name, scope):
         scope.report(row, "from", *why)
     elif not scope.lost:
@@ -85,9 +88,15 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
     return UNKNOWN
 
 
+def _is_above(row: Row, name: str, scope: Scope) -> bool:
+    """Whether a row above was given this name."""
+    above = takewhile(lambda each: each.path != row.path, scope.body)
+    return any(each.name == name for each in above)
+
+
 def left_out(name: str) -> tuple[str, str]:
     """That a row which is not there cannot be read by its name, and what to do about it."""
-    message = f"the row {name!r} is left out here, and of the several rows that it would have read it stands for none"
+    message = f"the row {name!r} is left out, and reads several rows, so that it stands for none of them"
     return message, "name one of those; the row below it, without from=, reads the row above it"
 
 

@@ -266,32 +266,33 @@ def _overlaps(listed: Mapping[str, Images]) -> Iterator[Problem]:
 
 
 def _listed(folder: Path) -> Images:
-    return Images(folder, {path.name: tuple(_image_files(path)) for path in _class_folders(folder)})
+    return Images(folder, {path.name: tuple(image_files(path)) for path in _class_folders(folder)})
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and _is_meant(path))
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and _is_meant(path.name))
     if not found:
-        images = sum(1 for _ in _image_files(folder))
+        images = sum(1 for _ in image_files(folder))
         holds = f"holds {images:,} image{'s' * (images > 1)} and no folders" if images else "holds no folders"
         raise SpecError([Problem(f"{folder} {holds}", "one folder a class, with its images", "data.folder")])
     return found
 
 
-def _image_files(folder: Path) -> Iterator[Path]:
-    """The images in a folder and the folders in it."""
+def image_files(folder: Path) -> Iterator[Path]:
+    """The images in a folder and the folders in it, in the order of their names."""
     for path in sorted(folder.rglob("*")):
-        if path.suffix.casefold() in SUFFIXES and _is_meant(path) and path.is_file():
+        meant = all(map(_is_meant, path.relative_to(folder).parts))
+        if path.suffix.casefold() in SUFFIXES and meant and path.is_file():
             yield path
 
 
-def _is_meant(path: Path) -> bool:
+def _is_meant(name: str) -> bool:
     """Whether a person put it there: not what file browsers, archives and notebooks leave behind."""
-    return not path.name.startswith(".") and path.name != "__MACOSX"
+    return not name.startswith(".") and name != "__MACOSX"
 
 
 def _holds_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(path.is_dir() and _is_meant(path) for path in folder.iterdir())
+    return folder.is_dir() and any(path.is_dir() and _is_meant(path.name) for path in folder.iterdir())
 
 
 def _gaps(images: Images) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.data.folder import SUFFIXES, image_files
 from netspec.errors import Problem, SpecError, did_you_mean, one_of
 from netspec.network import Network
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 ARRAYS = (".npy", ".npz")
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-"""What is taken from a folder; other files in it are passed over."""
 BATCH_BYTES = 2**28
 """What the inputs of a batch may take."""
 
@@ -141,9 +140,9 @@ def _pictures(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise _missing(path)
-    found = sorted(each for each in path.rglob("*") if each.suffix.lower() in PICTURES and each.is_file())
+    found = list(image_files(path))
     if not found:
-        raise _refused(f"the folder {path} has no pictures", f"files ending in {', '.join(PICTURES)}")
+        raise _refused(f"the folder {path} has no pictures", f"files ending in {', '.join(sorted(SUFFIXES))}")
     return found
 
 

@@ -166,7 +166,7 @@ def load(
 
     reading = Reading(settings, network, near, preprocess or Preprocess(), progress)
     found = cached(reading.request(), reading.decode)
-    if found.classes and not network.classes and settings.source is None:
+    if found.classes and not network.classes and settings.origin in ("file", "hf"):
         message = f"the artefacts would not know the classes of {settings.name}: the spec does not name them"
         hint = f"classes: [{', '.join(found.classes)}]"
         raise SpecError([Problem(message, hint, f"data.{settings.origin}")])

@@ -11,6 +11,7 @@ from netspec.network import TensorType
 from netspec.notation import NotationError, Value, evaluate, parts, write_value
 from netspec.spec.model import Block, Grouped, Parameter, read_shape
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, plain
+from netspec.spec.row import OWN_OPTIONS
 from netspec.spec.rows import RowError, read_rows, read_value
 
 TYPES: dict[str, str] = {
@@ -26,6 +27,8 @@ SHAPE_HINT = "height x width x channels of one sample, without the batch, such a
 MAX_PARAMETERS = 100
 MAX_SIZE = 100
 """How many parts the value of a parameter may have: it is said for every row that uses the block."""
+OF_ROWS = ("type", "name", "activation", *OWN_OPTIONS)
+"""What a row says of itself, so that it could not give it to a block."""
 BLOCK_KEYS = ("parameters", "inputs", "layers", "about")
 
 
@@ -172,6 +175,9 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
     for name, (key, value) in entries.items():
         here = f"{path}.{name}"
         _name(key, "a parameter", here)
+        if name in OF_ROWS:
+            message = f"{name!r} cannot be the name of a parameter, for every row may say it"
+            _refuse(message, f"for example '{name}_'", here, key.position)
         if isinstance(value, Scalar) and (value.text in TYPES or value.text in SYNONYMS):
             found[name] = Parameter(SYNONYMS.get(value.text, value.text), required=True)
             continue
@@ -210,17 +216,34 @@ def read_uses(node: Node) -> dict[str, Grouped]:
     for name, (key, inside) in _mapping(node, "names and blocks", hint, "uses").entries.items():
         path = f"uses.{name}"
         _name(key, "a row", path, dots=True)
-        content = plain(_mapping(inside, "block, parameters, inputs, names and result", hint, path))
-        parameters = inside.get("parameters") if isinstance(inside, Mapping) else None
-        entries = parameters.entries if isinstance(parameters, Mapping) else {}
-        try:
-            found[name] = Grouped(
-                block=str(content["block"]),
-                parameters={key: _value(value, path, {}) for key, (_, value) in entries.items()},
-                inputs=tuple(map(str, content["inputs"])),
-                names=tuple(map(str, content["names"])),
-                result=str(content["result"]),
-            )
-        except (KeyError, TypeError):
-            _refuse("a use has block, parameters, inputs, names and result", hint, path, key.position)
+        use = _mapping(inside, "block, parameters, inputs, names and result", hint, path)
+        block, result = use.get("block"), use.get("result")
+        inputs, names = (_scalars(use.get(part)) for part in ("inputs", "names"))
+        given = use.get("parameters")
+        if (
+            not isinstance(block, Scalar)
+            or not isinstance(result, Scalar)
+            or not isinstance(given, Mapping)
+            or inputs is None
+            or names is None
+            or len(inputs) != len(names)
+        ):
+            _refuse("a use has block, parameters, inputs, as many names, and result", hint, path, key.position)
+        # All of these names go into the emitted sources.
+        found[name] = Grouped(
+            block=_name(block, "a block", path),
+            parameters={
+                _name(parameter, "a parameter", path): _value(value, path, {})
+                for parameter, value in given.entries.values()
+            },
+            inputs=tuple(each.text for each in inputs),
+            names=tuple(_name(each, "an input", path) for each in names),
+            result=result.text,
+        )
     return found
+
+
+def _scalars(node: Node | None) -> list[Scalar] | None:
+    """The items of a list of words, or None where it is none."""
+    items = node.items if isinstance(node, Sequence) else None
+    return None if items is None else [item for item in items if isinstance(item, Scalar)]

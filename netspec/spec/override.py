@@ -9,11 +9,11 @@ from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean, nearest, one_of
-from netspec.layers import ALIASES, fold
+from netspec.layers import ALIASES, Alias, fold
 from netspec.layers.base import field_named
 from netspec.notation import Call, Value, write_value
 from netspec.spec.graph import read_variables
-from netspec.spec.model import Spec
+from netspec.spec.model import Block, Spec
 from netspec.spec.names import row_names
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
 from netspec.spec.row import Row
@@ -98,7 +98,7 @@ class Overrides:
         for override in self.rows:
             try:
                 index = _row_index(rows, override, spec.blocks)
-                rows[index] = _changed(rows[index], override)
+                rows[index] = _changed(rows[index], override, spec.blocks)
             except SpecError as error:
                 problems += error.problems
         return replace(spec, rows=tuple(rows))
@@ -250,7 +250,7 @@ def _row_index(rows: list[Row], override: Override, blocks: Collection[str]) -> 
     raise override.refused(f"there is no row named {wanted!r}", hint)
 
 
-def _changed(row: Row, override: Override) -> Row:
+def _changed(row: Row, override: Override, blocks: Named[str, Block]) -> Row:
     """The row with one of its parts replaced, whatever the notation and the cell that it was written in."""
     try:
         if len(override.parts) == 2:
@@ -274,19 +274,21 @@ def _changed(row: Row, override: Override) -> Row:
                 f"{write_value(value)} is not an activation", "one word such as relu, or leaky_relu(0.1)"
             )
         return replace(row, activation=value, cells=cells, text=text)
-    return _with_option(row, field, value, cells, text)
-
-
-def _with_option(row: Row, field: str, value: Value, cells: Named[str, Position], text: str) -> Row:
-    """The row with an option set, which leaves the size cell where it was given by position."""
+    row = replace(row, cells=cells, text=text)
+    if row.type in blocks:
+        return _with_option(row, field, value, tuple(blocks[row.type].parameters), None)
     alias = ALIASES.get(fold(row.type))
+    return _with_option(row, field, value, alias.layer.positional if alias else (), alias)
+
+
+def _with_option(row: Row, field: str, value: Value, positional: Several[str], alias: Alias | None) -> Row:
+    """The row with an option set, which changes the size cell where it is given by position, one of `positional`."""
     meant = field_named(alias.layer, field) if alias else field
     options = {
         name: old for name, old in row.options.items() if (field_named(alias.layer, name) if alias else name) != meant
     }
-    positional = alias.layer.positional if alias else ()
     index = next((at for at, name in enumerate(positional) if name == meant), len(row.size))
     if index >= len(row.size):
-        return replace(row, options={**options, field: value}, cells=cells, text=text)
+        return replace(row, options={**options, field: value})
     size = (*row.size[:index], value, *row.size[index + 1 :])
-    return replace(row, size=size, options=options, cells={**cells, "size": cells[field]}, text=text)
+    return replace(row, size=size, options=options, cells={**row.cells, "size": row.cells[field]})

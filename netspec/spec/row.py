@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from netspec.errors import Position, Problem
 from netspec.notation import Call, Value
 
+OWN_OPTIONS = ("from", "repeat", "when", "frozen")
+"""The options that every row has, whatever its kind."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -34,6 +34,8 @@ class Record:
         self.settings, self.steps, self.progress, self.file = settings, steps, progress, file
         self.history: list[dict[str, float]] = []
         self.epoch, self.rate = 0, 0.0
+        self.updates = True
+        """Whether the step whose rate was asked for last completes an update."""
         self._began = self._reported = monotonic()
         self._best: float | None = None
         self.begin_phase(settings.spans[0])
@@ -59,13 +61,11 @@ class Record:
         """How many batches of the phase came before a step of this epoch."""
         return (self.phase_epoch - 1) * self.steps + step
 
-    def updates(self, step: int) -> bool:
-        """Whether a step of this epoch completes an update; batches that are left over at the end of a phase do not."""
-        return (self._batch(step) + 1) % self.settings.accumulate == 0
-
     def rate_of(self, step: int) -> float:
         """The learning rate of the update that a step of this epoch belongs to."""
         settings, epochs = self.settings, self.phase.epochs
+        # Batches that are left over at the end of a phase complete none.
+        self.updates = (self._batch(step) + 1) % settings.accumulate == 0
         update, total = self._batch(step) // settings.accumulate, max(epochs * self.steps // settings.accumulate, 1)
         self.rate = learning_rate(self.base, settings.schedule, update, total, epochs, self._plateau.factor)
         return self.rate

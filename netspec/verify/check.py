@@ -43,6 +43,7 @@ def check(
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
     samples = choose_samples(network, settings)
     pieces = in_pieces(network, samples.inputs)
+    weighty = not fits_together(network)
     turn: AbstractContextManager[Any] = nullcontext() if fits_together(network, pieces[0].count) else Lock()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
@@ -57,16 +58,20 @@ def check(
             ask_rows(workers[name], answers, network, biting, piece, reference, turn)
             return answers
 
+        # Weights in float64, here and in a backend, would be too many at one time.
+        own = _outputs(network, weights, samples, settings.seed) if weighty else None
         for piece in pieces:
             reference: Future[Reference] = Future()
+            if weighty:
+                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:
-                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
+                if not weighty:
+                    reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             except BaseException as error:
                 reference.set_exception(error)
                 raise
-            if piece is pieces[0]:
-                outputs, outputs_predicted = _outputs(network, weights, samples, settings.seed)
+            own = own or _outputs(network, weights, samples, settings.seed)
             answers = {name: future.result() for name, future in asked.items()}
 
     def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
@@ -75,7 +80,8 @@ def check(
         given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
         return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
 
-    standard = Standard(network, samples.names, outputs, outputs_predicted, alone)
+    assert own is not None, "there is a piece"
+    standard = Standard(network, samples.names, *own, alone)
     verdicts = tuple(judge(name, workers[name], standard, found) for name, found in answers.items())
     return Verdict(
         network=network.name,

@@ -179,3 +179,14 @@ def test_model_is_a_module_in_evaluation_mode():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout.strip() == "[[17.0, 23.0]]", done.stderr
+
+
+def test_the_attributes_of_a_module_are_known():
+    program = (
+        "import torch\n"
+        "from netspec.variants import MODULE_ATTRIBUTES\n"
+        "names = {*dir(torch.nn.Module), *vars(torch.nn.Module())}\n"
+        "print(sorted(name for name in names - MODULE_ATTRIBUTES if not name.startswith('_')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -218,6 +218,19 @@ def test_a_value_with_several_readers_has_its_own_variable():
     assert "self.norm(stem.permute(0, 2, 3, 1))" in source
 
 
+def test_names_that_differ_in_signs_are_variables_of_their_own():
+    text = """
+input: 8
+layers:
+  - sum: FNN | 8
+  - sum_: FNN | 8
+  - less: Subtract | from=[sum, sum_]
+  - more: Add | from=[sum, sum_, less]
+"""
+    source = render(compile_spec(parse_spec(text, "signs.yaml"))).source
+    assert "less = sum_ - sum__" in source or "x = sum_ - sum__" in source
+
+
 HOSTILE = 'a"""\nimport os  # noqa\r\u2028\u202e\\'
 
 
@@ -252,6 +265,20 @@ def test_an_attribute_that_is_taken_gets_another_name():
     assert rendering.placements["a_depthwise.kernel"].name == "a_depthwise.weight"
     assert rendering.placements["a.depthwise"].name == "a__depthwise.weight"
     assert rendering.attributes == {"a_depthwise": "a_depthwise", "a__depthwise": "a", "a__pointwise": "a"}
+
+
+def test_a_parameter_hides_no_method_of_a_module():
+    text = """
+input: 8
+blocks:
+  leak: {parameters: {state_dict: 0.5}, layers: ["FNN | 8 | leaky_relu(state_dict)"]}
+layers:
+  - leak
+  - leak | 0.25
+"""
+    source = render(compile_spec(parse_spec(text, "leaks.yaml"))).source
+    assert "self.state_dict_ = state_dict" in source
+    assert "self.state_dict =" not in source
 
 
 @pytest.mark.parametrize("module", ["line", "rules.conv", "rules.image", "rules.shape"])

@@ -66,6 +66,14 @@ def read(near: Path, *overrides: str):
     return load(spec.data, network(spec), near, spec.preprocess)
 
 
+def test_what_tools_leave_behind_is_no_image(photos):
+    for left in (".ipynb_checkpoints/0-checkpoint.png", "__MACOSX/ant/0.png", "inside/.thumbnails/0.png", "._0.png"):
+        path = photos / "train/ant" / left
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((photos / "train/ant/0.png").read_bytes())
+    assert len(read(photos.parent).train) == 10
+
+
 def test_folders_called_train_and_val(photos):
     dataset = read(photos.parent)
     assert dataset.classes == ("ant", "bee")

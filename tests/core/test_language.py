@@ -338,6 +338,33 @@ def test_a_row_has_the_same_name_whether_those_above_are_left_out_or_not():
     assert with_it == ["tested_1.batch_norm_1", *without]
 
 
+def test_a_row_that_would_have_read_several_stands_for_none_of_them():
+    text = """
+input: 8
+layers:
+  - a: FNN | 8
+  - b: FNN | 8
+  - both: Add | from=[a, b], when=false
+  - FNN | 3{}
+"""
+    assert edges(compiled(text.format("")))["dense_1"] == ["b"], "the row above is the last that stands for one"
+    [message] = problems(text.format(" | from=both"))
+    assert message == "the row 'both' is left out, and reads several rows, so that it stands for none of them"
+    assert problems(text.format("") + "outputs: [both, dense_1]\n") == [message]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("input", "an output is a row, but 'input' is an input"),
+        ("gone", "an output is a row, but 'gone' is left out, and stands for an input"),
+    ],
+)
+def test_an_output_is_no_input(output, message):
+    text = "input: 8\nlayers:\n  - gone: FNN | 3 | from=input, when=false\n  - a: FNN | 8\noutputs: {y: a, z: %s}\n"
+    assert problems(text % output) == [message]
+
+
 def test_a_block_of_which_nothing_is_left_stands_for_what_it_reads():
     text = block("on: true", "CNN | 3, 1 | - | when=on", "a: tested | false\n  - b: Add | from=[a, input]")
     network = compiled(text)
@@ -402,6 +429,21 @@ variants:
     assert compile_spec(both).output_type.shape == (6, 6, 7)
     with pytest.raises(SpecError, match="there is no variant 'smal'"):
         parse_spec(text, "x.yaml", variant="smal")
+
+
+@pytest.mark.parametrize("written", ["unit | 4, 3", "unit | 4 | kernel=3", "unit | filters=4, kernel=3"])
+def test_what_a_row_gives_a_block_can_be_overridden_however_it_is_given(written):
+    text = f"""
+input: 8x8x3
+blocks:
+  unit: {{parameters: {{filters: int, kernel: 1}}, layers: ["CNN | filters, kernel"]}}
+layers:
+  - a: {written}
+"""
+    assert compiled(text, "layers.a.filters=6").output_type.shape == (6, 6, 6)
+    assert compiled(text, "layers.a.kernel=5").output_type.shape == (4, 4, 4)
+    with pytest.raises(SpecError, match="the block unit has no parameter 'filter'"):
+        compiled(text, "layers.a.filter=6")
 
 
 # base
@@ -485,6 +527,23 @@ def test_what_is_frozen_is_not_trained(transfer, freeze, frozen):
     assert all(row.trainable == 0 for row in network.rows if row.nodes[0].frozen)
 
 
+def test_the_row_of_the_base_may_freeze_it_and_says_nothing_else(transfer):
+    text = "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - base%s\n  - CNN | 2, 3\n"
+    assert [node.frozen for node in transfer(text % " | frozen=true").nodes] == [True, True, True, False]
+    with pytest.raises(SpecError) as caught:
+        transfer(text % " | 3 | ReLU | variant=wide")
+    assert [problem.message for problem in caught.value.problems] == [
+        f"the row of the base says from, when and frozen, but no {cell}" for cell in ("size", "activation", "variant")
+    ]
+
+
+def test_a_base_of_several_inputs_reads_as_many(transfer, tmp_path):
+    (tmp_path / "two.yaml").write_text("inputs: {left: 4, right: 4}\nlayers:\n  - Subtract | from=[right, left]\n")
+    assert edges(transfer("base: {spec: two.yaml}\n"))["subtract_1"] == ["right", "left"]
+    renamed = transfer("inputs: {a: 4, b: 4}\nbase: {spec: two.yaml}\nlayers: [FNN | 2]\n")
+    assert edges(renamed)["subtract_1"] == ["b", "a"]
+
+
 def test_a_base_may_have_a_base_and_a_variant(transfer, tmp_path):
     (tmp_path / "middle.yaml").write_text(
         "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - mid: CNN | 6, 1\n  - end: Flatten\n"
@@ -504,3 +563,21 @@ def test_overrides_reach_the_spec_and_not_its_base(transfer):
     text = "base: {spec: trunk.yaml, output: stem}\nlayers:\n  - top: CNN | 2, 1\n"
     assert transfer(text, overrides=["base.output=body_1"]).types["body_1.conv_1"].channels == 8
     assert transfer(text, overrides=["layers.top.filters=5"]).output_type.channels == 5
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "block: 'x y', parameters: {}, inputs: [input], names: [input], result: a.b",
+        "block: pair, parameters: {'f=print(1)': 4}, inputs: [input], names: [input], result: a.b",
+        "block: pair, parameters: {}, inputs: [input], names: ['x=1, y'], result: a.b",
+        "block: pair, parameters: {}, inputs: [input], names: [], result: a.b",
+        "block: pair, parameters: 3, inputs: [input], names: [input], result: a.b",
+        "block: pair, inputs: [input], names: [input], result: a.b",
+    ],
+)
+def test_what_a_build_says_of_blocks_is_held_against_the_names_that_code_may_have(written):
+    text = "input: 4\nlayers:\n  - {name: a.b, type: dense, units: 4}\nuses:\n  a: {%s}\n"
+    good = "block: pair, parameters: {f: 4}, inputs: [input], names: [input], result: a.b"
+    assert compiled(text % good).uses[0].block == "pair"
+    assert len(problems(text % written)) == 1

@@ -11,6 +11,7 @@ from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.write import write_yaml
+from netspec.verify.samples import samples_within
 from netspec.verify.settings import VerifySettings
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
@@ -37,10 +38,21 @@ def test_defaults_are_filled_in() -> None:
 
 def test_what_a_build_does_without_being_told_is_written_too() -> None:
     resolved = resolved_spec(parse_spec("input: 8x8x1\nlayers:\n  - ReLU\n", "x.yaml"))
-    assert resolved["verify"] == VerifySettings().model_dump(mode="json", exclude_none=True)
+    assert resolved["verify"] == VerifySettings().model_dump(mode="json", exclude_none=True, exclude={"inputs"})
     assert resolved["export"] == ExportSettings().model_dump(mode="json", exclude_none=True)
     assert "train" not in resolved
     assert "data" not in resolved
+
+
+def test_as_many_samples_are_verified() -> None:
+    text = "input: 4000\nlayers: [{repeat: 400, type: FNN, units: 4000}]\n"
+    for asked in ("", "verify: {inputs: 3}\n", "verify: {seed: 3}\n"):
+        spec = parse_spec(text + asked, "x.yaml")
+        again = parse_spec(write_yaml(resolved_spec(spec)), "x.yaml")
+        network = compile_spec(spec)
+        first, second = (samples_within(network, each.verify or VerifySettings()) for each in (spec, again))
+        assert first == second
+    assert samples_within(network, VerifySettings()) < samples_within(network, VerifySettings(inputs=3))
 
 
 def test_initial_values_keep_every_digit() -> None:

@@ -275,7 +275,8 @@ def test_accumulated_batches_make_one_update_at_one_rate() -> None:
     record, found = Record(chosen, 4, quiet), []
     for _ in range(2):
         record.begin()
-        found += [(record.updates(step), record.rate_of(step)) for step in range(4)]
+        rates = ((record.rate_of(step), record.updates) for step in range(4))
+        found += [(updates, rate) for rate, updates in rates]
     assert [updates for updates, _ in found] == [False, False, True, False, False, True, False, False]
     assert [rate for _, rate in found] == [1.0] * 3 + [pytest.approx(0.5)] * 3 + [pytest.approx(0.0)] * 2
 

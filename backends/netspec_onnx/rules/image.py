@@ -75,13 +75,13 @@ def resize(layer: Resize, node: Node) -> Emission:
         return scope.op("Gather", picked, columns, axis=given.axis(2))
 
     def bilinear(scope: Scope, given: Value) -> Value:
+        # Sizes of the spatial `axes` alone would do, but ONNX Runtime 1.31 loses them where a Transpose stands before.
         return scope.op(
             "Resize",
             given,
             None,
             None,
-            scope.integers("sizes", layer.size),
-            axes=(given.axis(1), given.axis(2)),
+            scope.sizes(given, layer.size),
             mode="linear",
             coordinate_transformation_mode="half_pixel",
             antialias=0,

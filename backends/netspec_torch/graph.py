@@ -1,0 +1,91 @@
+"""A training step on a GPU as one CUDA graph: its kernels are recorded once, then replayed with no Python between them.
+
+Small networks spend most of a step on launching kernels, which a graph does at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from netspec.training.settings import TrainSettings
+
+WARM_UP = 3
+"""Steps before the recording, in which libraries choose their kernels and optimisers make their slots."""
+FEWEST = 100
+"""Recording takes as long as some dozen steps: shorter trainings go without."""
+FUSED = ("sgd", "adam", "adamw")
+"""The optimisers of which torch has one kernel for all weights."""
+RECORDED = (*FUSED, "rmsprop", "adadelta", "adamax", "nadam")
+"""The optimisers whose every number can stay on the device."""
+
+Step = Callable[[Tensor], None]
+"""Trains on the images at these places, int64 [batch]."""
+
+
+def recordable(settings: TrainSettings, device: torch.device, steps: int) -> bool:
+    """Whether a training of so many steps is worth a graph, and all that a step reads is on the device."""
+    long, whole = steps >= FEWEST, settings.accumulate == 1
+    return device.type == "cuda" and long and whole and settings.optimizer.name in RECORDED
+
+
+def keep_on_device(optimizer: torch.optim.Optimizer, settings: TrainSettings, device: torch.device) -> None:
+    """Let an optimiser have its learning rate and its counts on the device, so that a graph reads them anew."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+        if settings.optimizer.name in FUSED:
+            group["fused"], group["foreach"] = True, False
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every weight this learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+class Recorded:
+    """A step that is recorded once it is warm; batches of another size are trained on as before.
+
+    Whatever the step reads and writes must stay where it is in memory.
+    """
+
+    def __init__(self, step: Step, size: int, device: torch.device) -> None:
+        self.step, self.size, self.warming = step, size, WARM_UP
+        self.chosen = torch.zeros(size, dtype=torch.int64, device=device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, chosen: Tensor) -> None:
+        """Train on a batch."""
+        if len(chosen) != self.size:
+            self.step(chosen)
+        elif self.warming:
+            self.warming -= 1
+            self._aside(chosen)
+        else:
+            if self.graph is None:
+                self._record()
+            assert self.graph is not None
+            self.chosen.copy_(chosen)
+            self.graph.replay()
+
+    def _aside(self, chosen: Tensor) -> None:
+        """A step on a stream of its own, as a recording will be."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            self.step(chosen)
+        current.wait_stream(stream)
+
+    def _record(self) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.step(self.chosen)
+        self.graph = graph

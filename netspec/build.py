@@ -102,6 +102,13 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
     verification is no error here: it stands in the outcome.
     """
+    try:
+        return _build(spec, options, progress)
+    except SpecError as error:
+        raise error.placed(spec.nearest) from None
+
+
+def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if spec.classes is None and spec.data is not None and spec.data.folder is not None:
         split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)

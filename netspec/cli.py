@@ -236,7 +236,7 @@ def predict(
     from netspec import predict as work
     from netspec.compile import compile_spec
     from netspec.data.given import read_samples
-    from netspec.report.predicted import predicted_json, predicted_text, written_text
+    from netspec.report.predicted import pictures_text, predicted_json, predicted_text, written_text
     from netspec.report.progress import build_progress
 
     gc.enable()
@@ -256,7 +256,8 @@ def predict(
         found = predicted_json(predicted, network, names, top, runner, known)
         say_json({**found, "output": str(output) if output is not None else None})
     else:
-        say(predicted_text(predicted, network, names, top, runner, known))
+        read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
+        say(predicted_text(predicted, network, names, top, runner, known, read))
         if output is not None:
             say(written_text(output, predicted.outputs))
 
@@ -280,7 +281,7 @@ def activations(
     from netspec.compile import compile_spec
     from netspec.data.given import read_samples
     from netspec.report.montage import draw_activations
-    from netspec.report.predicted import activations_text
+    from netspec.report.predicted import activations_text, pictures_text
     from netspec.report.progress import build_progress
 
     gc.enable()
@@ -295,7 +296,8 @@ def activations(
         values = work.activations(part, known.weights, samples, runner, progress)
     about = f"{image.name} in {network.name}, on {runner}"
     draw_activations(values, path, f"{row}  {part.output_type}", about)
-    say(activations_text(path, row, values))
+    read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
+    say(activations_text(path, row, values, read))
 
 
 @app.command()
@@ -529,6 +531,7 @@ def main() -> None:
         status = ended.exit_code
     except UsageError as error:
         status = error.exit_code
+        error.message = error.message.replace("Value error, ", "", 1)  # which is pydantic's word, from inside of typer
         error.show()
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -97,6 +97,10 @@ class SpecError(NetspecError):
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
 
+    def placed(self, place: Callable[[str | None], Position | None]) -> Self:
+        """The same error with the place of each path, where a problem has none yet."""
+        return type(self)(problem.at(place(problem.path)) for problem in self.problems)
+
     def used_at(self, used: Used) -> Self:
         """The same error of what was used there: a variant, of which each problem says so."""
         return type(self)(replace(problem, used=(*problem.used, used)) for problem in self.problems)
@@ -145,17 +149,23 @@ class VerificationError(NetspecError):
     exit_code = 1
 
 
+def nearest(word: str, known: Iterable[str], *, fold: bool = True) -> str | None:
+    """The nearest known word, or None when nothing is near."""
+    import difflib
+
+    by_fold = {(name.casefold() if fold else name): name for name in known}
+    near = difflib.get_close_matches(word.casefold() if fold else word, by_fold, n=1, cutoff=0.6)
+    return by_fold[near[0]] if near else None
+
+
 def did_you_mean(word: str, known: Iterable[str], *, fold: bool = True) -> str | None:
     """A hint naming the nearest known word, or None when nothing is near.
 
     >>> did_you_mean("flaten", ["Flatten", "Dense"])
     "did you mean 'Flatten'?"
     """
-    import difflib
-
-    by_fold = {(name.casefold() if fold else name): name for name in known}
-    near = difflib.get_close_matches(word.casefold() if fold else word, by_fold, n=1, cutoff=0.6)
-    return f"did you mean {by_fold[near[0]]!r}?" if near else None
+    near = nearest(word, known, fold=fold)
+    return f"did you mean {near!r}?" if near is not None else None
 
 
 def one_of(known: Sequence[str]) -> str:

@@ -38,7 +38,8 @@ class Start:
     spec: Spec
     network: Network
     given: Path | None = None
-    """A file for every weight, whatever the spec says of its base."""
+    """A file for every weight, whatever the spec says of its base; looked for where the base's would be, but here and
+    not beside the spec."""
 
     @cached_property
     def _owner(self) -> Spec | None:
@@ -52,11 +53,14 @@ class Start:
     def file(self) -> Path | None:
         """The file that weights come from, or None; raises SpecError where it is missing or can be none."""
         if self._owner is None:
-            if self.given is not None:
-                check_file(self.given, self.network)
-            return self.given
-        path = _find(self._owner)
+            if self.given is None:
+                return None
+            path = find_weights(self.given, Path())
+            check_file(path, self.network)
+            return path
+        assert self._owner.base is not None
         with self._placed():
+            path = find_weights(Path(str(self._owner.base.settings.weights)), Path(self._owner.file).parent)
             check_file(path, self._origin)
         return path
 
@@ -136,14 +140,12 @@ def _place(spec: Spec) -> Position | None:
     return spec.place(BASE) or spec.place("base")
 
 
-def _find(spec: Spec) -> Path:
-    """The file of a base: beside the spec, in the folder that NETSPEC_DATA names, or in `weights` there.
+def find_weights(name: Path, beside: Path) -> Path:
+    """A file of weights: in the folder `beside`, in the folder that NETSPEC_DATA names, or in `weights` there.
 
     Raises SpecError naming every place where it was looked for.
     """
-    assert spec.base is not None
-    name = Path(str(spec.base.settings.weights))
-    folders = [Path(spec.file).parent]
+    folders = [beside]
     data = os.environ.get("NETSPEC_DATA")
     if data:
         folders += [Path(data), Path(data) / "weights"]
@@ -156,4 +158,4 @@ def _find(spec: Spec) -> Path:
     hint = f"{near} " * bool(near) + f"it was looked for as {', '.join(map(str, paths))}"
     if not data and not name.is_absolute():
         hint += "; NETSPEC_DATA, which may name a folder of weights, is not set"
-    raise SpecError([Problem(f"there is no file {str(name)!r}", hint, BASE, _place(spec))])
+    raise SpecError([Problem(f"there is no file {str(name)!r}", hint)])

@@ -189,6 +189,18 @@ def _never_closed(sign: str, at: int) -> NotationError:
     return NotationError(f"this {sign!r} is never closed", at, f"a {CLOSING[sign]!r} is missing")
 
 
+NEGATED = "{0}==false holds where {0} is false"
+
+
+def _unreadable(text: str) -> str:
+    """What to write instead of a text that begins with what is no token."""
+    if negated := re.match(r"!\s*([A-Za-z_]\w*)", text):
+        return NEGATED.format(negated[1])
+    if label := re.match(r"\d+[A-Za-z_]\w*", text):
+        return f"a name begins with a letter: if {label[0]} is the label of a row, write row_{label[0]} in both places"
+    return "+ - * / // and comparisons are all there is"
+
+
 class _Parser:
     """Recursive descent over the tokens of one cell."""
 
@@ -200,9 +212,7 @@ class _Parser:
             match = TOKEN.match(text, position)
             if match is None or match.lastgroup is None:
                 at = position + len(text[position:]) - len(text[position:].lstrip())
-                raise NotationError(
-                    f"cannot read {text[at:].strip()!r}", at, "+ - * / // and comparisons are all there is"
-                )
+                raise NotationError(f"cannot read {text[at:].strip()!r}", at, _unreadable(text[at:].strip()))
             self.tokens.append((match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             position = match.end()
         self.index = 0
@@ -218,8 +228,13 @@ class _Parser:
 
     def end(self, wanted: str) -> None:
         if self.index < len(self.tokens):
-            joined = self.peek() in ("and", "or", "not", "if")
-            hint = "a condition is one comparison" if joined else "values are separated by commas"
+            before = self.tokens[self.index - 1][1]
+            if self.peek() in ("and", "or", "not", "if"):
+                hint = "a condition is one comparison"
+            elif before == "not":
+                hint = NEGATED.format(self.peek())
+            else:
+                hint = "== compares" if self.peek() == "=" else "values are separated by commas"
             raise NotationError(f"{self.peek()!r} stands after {wanted}", self.offset, hint)
 
     def close(self, opened: int) -> None:
@@ -384,6 +399,8 @@ def _computed(sign: str, left: Value, right: Value, at: int, hints: Mapping[str,
     for side in (left, right):
         if isinstance(side, bool) or not isinstance(side, (int, float)):
             hint = did_you_mean(side, hints) if hints and isinstance(side, str) else None
+            if side is left and isinstance(side, tuple) and sign == "/":
+                hint = f"a stride is an option of its own: stride={write_value(right)}"
             raise NotationError(f"{write_value(side)} is not a number, so {sign!r} cannot be applied", at, hint)
     if sign in COMPARISONS:
         return COMPARISONS[sign](left, right)

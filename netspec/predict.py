@@ -51,7 +51,7 @@ def known_weights(spec: Spec, network: Network, folder: Path, given: Path | None
     """
     if given is not None:
         start = Start(spec, network, given)
-        return Known(start.weights(0), given)
+        return Known(start.weights(0), start.file or given)
     found = _built(spec, network, folder / spec.name)
     if found is not None:
         return found

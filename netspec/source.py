@@ -72,7 +72,18 @@ def plain_text(text: str) -> str:
 
 
 def row_comment(row: str, text: str) -> str:
-    """A comment that quotes a row as it was written, shortened where it would not fit on a line of a method."""
+    """A comment that quotes a row as it was written, shortened where it would not fit on a line of a method.
+
+    The name stands there once, though a table has it in a cell, and a mapping before it.
+
+    >>> row_comment("conv1", "conv1 | CNN  | 64, 7x7 | stride=2 |")
+    '# conv1: CNN | 64, 7x7 | stride=2'
+    """
+    text = text.strip().strip("|").strip()
+    for sign in ("|", ":"):
+        first, found, rest = text.partition(sign)
+        if found and first.strip() == row:
+            text = rest.strip()
     return shorten(f"# {row}: {plain_text(text)}", LINE_LENGTH - 8, placeholder=" ...")
 
 

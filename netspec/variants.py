@@ -7,11 +7,14 @@ import keyword
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import shorten
 from typing import Any
 
 from netspec.layers import snake
 from netspec.network import Network
+from netspec.notation import write_value
 from netspec.outline import Scope
+from netspec.source import LINE_LENGTH, plain_text
 
 RESERVED = frozenset({"self", "x", "name", "nn", "torch", "F", "keras", "layers", "ops"})
 # The public attributes of torch.nn.Module, which those of an emitted module may not hide; a test compares.
@@ -44,6 +47,16 @@ class Variant:
 
     name: str
     scopes: list[Scope]
+    told: Mapping[str, Any]
+    """The parameters that tell these uses of the block from the others."""
+
+    @property
+    def about(self) -> str:
+        """What it is, as a sentence."""
+        [block] = {scope.use.block for scope in self.scopes if scope.use}
+        told = ", ".join(f"{name}={write_value(value)}" for name, value in self.told.items())
+        said = f"The block {plain_text(block)} of the layer table{', with ' * bool(told)}{plain_text(told)}."
+        return shorten(said, LINE_LENGTH - 10, placeholder=" ...")
 
 
 def camel(words: str) -> str:
@@ -78,17 +91,16 @@ class Variants:
         for scope in level:
             assert scope.use is not None
             found.setdefault((scope.use.block, shapes[scope.use.name]), []).append(scope)
-        names: dict[tuple[str, Hashable], str] = {}
-        for key in sorted(found, key=lambda key: -len(found[key])):
-            others = [
-                scope for other, scopes in found.items() if other[0] == key[0] and other != key for scope in scopes
-            ]
-            names[key] = self._name(key[0], found[key], others)
-        yield from (Variant(names[key], scopes) for key, scopes in found.items())
+        told = {}
+        for key, scopes in found.items():
+            beside = [each for other in found if other[0] == key[0] and other != key for each in found[other]]
+            told[key] = _telling(scopes, beside)
+        names = {key: self._name(key[0], told[key]) for key in sorted(found, key=lambda key: -len(found[key]))}
+        yield from (Variant(names[key], scopes, told[key]) for key, scopes in found.items())
 
-    def _name(self, block: str, scopes: Sequence[Scope], others: Sequence[Scope]) -> str:
+    def _name(self, block: str, told: Mapping[str, Any]) -> str:
         base = snake(block)
-        candidates = [base, *(f"{base}_{told}" for told in _telling(scopes, others))]
+        candidates = [base, *(f"{base}_{word}" for word in _words(told))]
         numbered = (f"{base}_{number}" for number in range(2, 10_000))
         name = next(
             name
@@ -99,18 +111,23 @@ class Variants:
         return name
 
 
-def _telling(scopes: Sequence[Scope], others: Sequence[Scope]) -> Iterator[str]:
-    """What tells these uses from the others: a parameter that has one value here and no such value there."""
-    for name in scopes[0].use.parameters if scopes[0].use else ():
+def _telling(scopes: Sequence[Scope], others: Sequence[Scope]) -> dict[str, Any]:
+    """What tells these uses from the others: the parameters that have one value here and no such value there."""
+    found: dict[str, Any] = {}
+    for name, value in scopes[0].use.parameters.items() if scopes[0].use and others else ():
         values = {repr(scope.use.parameters.get(name)) for scope in scopes if scope.use}
         if len(values) == 1 and not values & {repr(scope.use.parameters.get(name)) for scope in others if scope.use}:
-            [value] = values
-            if value == "True":
-                yield name
-            elif value == "False":
-                yield f"no_{name}"
-            elif value.strip("'").isalnum():
-                yield f"{name}{value}" if value.isdigit() else value.strip("'")
+            found[name] = value
+    return found
+
+
+def _words(told: Mapping[str, Any]) -> Iterator[str]:
+    """Words for a name, for each of the parameters that can give one."""
+    for name, value in told.items():
+        if isinstance(value, bool):
+            yield name if value else f"no_{name}"
+        elif str(value).isalnum():
+            yield f"{name}{value}" if str(value).isdigit() else str(value)
 
 
 def named_values(scopes: Sequence[Scope], network: Network | None = None) -> list[dict[str, Any]]:

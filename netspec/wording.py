@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args
 
 from netspec.errors import Problem, did_you_mean, one_of
-from netspec.notation import Call, write_value
+from netspec.notation import Call, Expression, write_value
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -55,6 +55,8 @@ def reworded(
     """
     found: dict[Path, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
+        if details["type"] == "default_factory_not_called":
+            continue  # a field that is wrong has no default to give to another
         path = _document_path(details)
         found.setdefault(path, []).append(details)
     for path, several in found.items():
@@ -158,7 +160,9 @@ def _tells(details: ErrorDetails) -> int:
 
 def _shown(value: Any) -> str:
     try:
-        text = write_value(value) if isinstance(value, (int, float, str, tuple, list, Call)) else repr(value)
+        text = (
+            write_value(value) if isinstance(value, (int, float, str, tuple, list, Call, Expression)) else repr(value)
+        )
     except (AttributeError, TypeError):
         text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -35,6 +35,7 @@ from netspec.layers import (
     GlobalMaxPool,
     Grayscale,
     GroupNorm,
+    Identity,
     InstanceNorm,
     Layer,
     LayerNorm,
@@ -299,6 +300,7 @@ def _global_pool() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
 
 def _shape() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     for name, shape in (("flat", (6,)), ("1d", SEQUENCE), ("2d", IMAGE), ("3d", VOLUME)):
+        yield f"{name}-same", Identity(), shape
         yield name, Flatten(), shape
         yield f"{name}-chw", Flatten(order="chw"), shape
     yield "to-image", Reshape(shape=(2, 5, 3)), (30,)

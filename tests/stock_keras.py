@@ -88,6 +88,8 @@ def stock(layer: Layer, rank: int):  # noqa: C901 - a table of kinds
             return k.Flatten()
         case "Reshape":
             return k.Reshape(layer.shape)
+        case "Identity":
+            return k.Identity()
         case "Permute":
             return k.Permute(layer.order)
         case "Pad" if layer.mode != "edge":  # TensorFlow has none

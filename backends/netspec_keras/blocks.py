@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 
 from netspec.outline import Scope
-from netspec.source import plain_text
 from netspec.template import generalise, shape_of
-from netspec.variants import Variants, named_values
+from netspec.variants import Variant, Variants, named_values
 from netspec_keras.body import Body
 from netspec_keras.realised import Rendering
 
@@ -29,26 +28,23 @@ class Blocks:
             bodies = {scope.use.name: self._body(scope) for scope in level if scope.use}
             shapes = {name: (shape_of(_text(body)), *body.arguments) for name, body in bodies.items()}
             for variant in variants.of(level, shapes):
-                self._function(
-                    variant.name, variant.scopes, [bodies[each.use.name] for each in variant.scopes if each.use]
-                )
+                self._function(variant, [bodies[each.use.name] for each in variant.scopes if each.use])
 
     def _body(self, scope: Scope) -> Body:
         assert scope.use is not None
         [parameters] = named_values([scope])
         return Body(self.rendering, scope, (scope.use.result,), made=self.made, taken=self.names, parameters=parameters)
 
-    def _function(self, name: str, scopes: Sequence[Scope], bodies: Sequence[Body]) -> None:
+    def _function(self, variant: Variant, bodies: Sequence[Body]) -> None:
+        name, scopes = variant.name, variant.scopes
         self.names.add(name)
         taken = bodies[0].taken - bodies[0].parameters
         template = generalise([_text(body) for body in bodies], named_values(scopes), taken=taken)
         arguments = [f"{given}: keras.KerasTensor" for given in bodies[0].arguments]
         arguments += [f"{key}: {kind}" for key, kind in template.parameters.items()]
         lines = "".join(f"    {line}\n" for line in template.text.splitlines())
-        block = scopes[0].use.block if scopes[0].use else ""
         self.functions.append(
-            f"def {name}({', '.join(arguments)}, name: str) -> keras.KerasTensor:\n"
-            f'    """The block {plain_text(block)} of the layer table."""\n{lines}'
+            f'def {name}({", ".join(arguments)}, name: str) -> keras.KerasTensor:\n    """{variant.about}"""\n{lines}'
         )
         for scope, given in zip(scopes, template.arguments, strict=True):
             assert scope.use is not None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from netspec.outline import Scope
-from netspec.source import plain_text
 from netspec.template import generalise, shape_of
-from netspec.variants import MODULE_ATTRIBUTES, Variants, camel, named_values
+from netspec.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, named_values
 from netspec_torch.body import Body
 from netspec_torch.plan import METHODS, Plan
 
@@ -24,7 +23,7 @@ class Blocks:
             shapes = {name: tuple(map(shape_of, text)) for name, text in texts.items()}
             for variant in variants.of(level, shapes):
                 own = [texts[scope.use.name] for scope in variant.scopes if scope.use]
-                self._class(variant.name, variant.scopes, own)
+                self._class(variant, own)
 
     def _text(self, scope: Scope) -> tuple[str, str, str]:
         """What `__init__` does, what `forward` does, and the arguments of `forward`."""
@@ -32,7 +31,8 @@ class Blocks:
         statements = "\n".join(self.plan.statements(scope, self.made))
         return statements, "\n".join(body.written), body.declared
 
-    def _class(self, name: str, scopes: list[Scope], texts: list[tuple[str, str, str]]) -> None:
+    def _class(self, variant: Variant, texts: list[tuple[str, str, str]]) -> None:
+        scopes = variant.scopes
         values = named_values(scopes, self.plan.network)
         attributes = {key: f"self.{self._attribute(key, scopes[0])}" for key in values[0]}
         own = [{attributes[key]: value for key, value in known.items()} for known in values]
@@ -49,8 +49,7 @@ class Blocks:
         order = [*(key for key in values[0] if key in parameters), *(key for key in parameters if key not in values[0])]
         self.classes.append(
             self._source(
-                name,
-                scopes[0],
+                variant,
                 declared="".join(f", {key}: {parameters[key]}" for key in order),
                 made=[*(f"{code} = {plain[code]}" for code in flow.parameters), *made.text.splitlines()],
                 given=texts[0][2],
@@ -64,7 +63,7 @@ class Blocks:
                 given[key] if key.startswith("in_") and not at else f"{key}={given[key]}"
                 for at, key in enumerate(order)
             )
-            self.made[scope.use.name] = f"{name}({', '.join(written)})"
+            self.made[scope.use.name] = f"{variant.name}({', '.join(written)})"
 
     def _attribute(self, parameter: str, scope: Scope) -> str:
         """Under which name a module keeps the value of a parameter: not that of one of its layers."""
@@ -77,13 +76,12 @@ class Blocks:
         """The attributes of a block's module that mean something else."""
         return {*METHODS, *MODULE_ATTRIBUTES, *self.plan.attributes_in(scope)}
 
-    def _source(self, name: str, scope: Scope, *, declared: str, made: list[str], given: str, flow: list[str]) -> str:
-        assert scope.use is not None
-        constants = "".join(f"    {constant}: Tensor\n" for constant in self.plan.constants(scope))
+    def _source(self, variant: Variant, *, declared: str, made: list[str], given: str, flow: list[str]) -> str:
+        constants = "".join(f"    {constant}: Tensor\n" for constant in self.plan.constants(variant.scopes[0]))
         init = "".join(f"        {line}\n" for line in made)
         forward = "".join(f"        {line}\n" for line in flow)
-        return f'''class {name}(nn.Module):
-    """The block {plain_text(scope.use.block)} of the layer table."""
+        return f'''class {variant.name}(nn.Module):
+    """{variant.about}"""
 
 {constants}
     def __init__(self{declared}) -> None:

@@ -10,8 +10,8 @@ from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import evaluated, flag_of, size_of, times_of
-from netspec.compile.scope import Scope, left_out, sources_of
-from netspec.errors import Problem, Used, did_you_mean
+from netspec.compile.scope import Scope, left_out, rows_near, sources_of
+from netspec.errors import Problem, Used
 from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
 from netspec.spec.names import Namer, base_name
@@ -52,7 +52,7 @@ class _Unroller:
     def network(self) -> Unrolled:
         spec = self.spec
         given = dict(zip(spec.inputs, self.inputs, strict=True))
-        above = (self.inputs[0] if len(self.inputs) == 1 else UNKNOWN,)
+        above = self.inputs if len(self.inputs) == 1 else ()
         scope = Scope(self.problems, dict(given), spec.variables, above, used=self.used)
         rows = spec.rows
         if spec.base is not None and not any(is_base(row) for row in rows):
@@ -60,11 +60,6 @@ class _Unroller:
             several = len(spec.inputs) > 1 and len(spec.inputs) == len(spec.base.spec.inputs)
             reads: dict[str, Value] = {"from": [*spec.inputs]} if several else {}
             rows = (Row(BASE, options=reads, position=spec.place(BASE), path=BASE), *rows)
-        first = rows[0] if rows else None
-        if above == (UNKNOWN,) and first is not None and "from" not in first.options and first.problem is None:
-            names = ", ".join(self.inputs)
-            hint = f"for example from={self.inputs[0]}"
-            scope.report(first, "type", f"the first row says which of the inputs it reads: {names}", hint)
         self.uses.update(spec.uses)
         result = self._body(rows, scope)
         outputs = self._outputs(scope, result)
@@ -79,11 +74,11 @@ class _Unroller:
             place = self.spec.place(path) or self.spec.place("outputs")
             if name in self.spec.inputs:
                 self.problems.append(Problem(f"{name!r} is an input already", "another name", path, place))
+            elif row in scope.gaps:
+                self.problems.append(Problem(*left_out(row), path, place))
             elif row not in scope.rows:
-                hint = did_you_mean(row, scope.rows)
-                self.problems.append(Problem(f"there is no row {row!r}", hint, path, place))
-            elif row in scope.nothing:
-                self.problems.append(Problem(left_out(row), "another row, or one that is there", path, place))
+                if not scope.lost:  # it may be the name of a row that cannot be read
+                    self.problems.append(Problem(f"there is no row {row!r}", rows_near(row, scope), path, place))
             elif scope.rows[row] in self.inputs:
                 what = "an input" if row in self.spec.inputs else "left out, and stands for an input"
                 message = f"an output is a row, but {row!r} is {what}"
@@ -101,12 +96,13 @@ class _Unroller:
         for row in rows:
             if row.problem is not None:
                 scope.add(row.problem)
-                scope.above = (UNKNOWN,)
+                scope.above, scope.lost = (UNKNOWN,), True
                 continue
             if row.name is not None and not self._named(row, scope, written):
                 row = replace(row, name=None)  # to see what else is wrong with it
+                scope.lost = True
             self._row(row, scope, namer)
-        return scope.above[0]
+        return scope.above[0] if scope.above else UNKNOWN
 
     def _named(self, row: Row, scope: Scope, written: dict[str, Row]) -> bool:
         """Whether the written name of a row can be its name."""
@@ -143,33 +139,36 @@ class _Unroller:
         sources = sources_of(row, scope)
         kept, frozen = flag_of(row, "when", scope, default=True), flag_of(row, "frozen", scope, default=False)
         # A row that is left out takes its name too, so that a row has the same one wherever its block is used.
-        names = self._names(row, scope, namer)
+        names = self._names(row, scope, namer, kept=kept)
+        name = row.name or names[-1]
+        if row.label is not None:
+            scope.labels[row.label] = name
         self.walked += len(names) + size_of(row) // PARTS_OF_A_ROW
         if self.walked > MAX_WALKED:
             raise self._too_many(f"{MAX_WALKED:,} rows, counting those that are left out", row, scope)
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
         result = sources
-        for name in names if kept else ():
-            result = (self._place(row, name, result, scope, frozen=frozen) if legible else UNKNOWN,)
-            scope.rows[name] = result[0]
+        for each in names if kept else ():
+            result = (self._place(row, each, result, scope, frozen=frozen) if legible else UNKNOWN,)
+            scope.rows[each] = result[0]
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
-        # A row that is left out stands for what it would have read, where that is one thing.
-        written = row.name or names[-1]
-        scope.rows[written] = result[0] if len(result) == 1 else UNKNOWN
+        # A row that is left out stands for the one thing that it would have read. Of several it stands for none: it is
+        # as if it were not written, so that what follows reads the row above it.
+        scope.rows[name] = result[0] if len(result) == 1 else UNKNOWN
         if len(result) == 1:
             scope.above = result
-        else:
-            scope.nothing.add(written)
+        elif UNKNOWN not in result:
+            scope.gaps.add(name)
 
     def _too_many(self, what: str, row: Row, scope: Scope) -> _TooManyRows:
         outer = scope.used[-1].position if scope.used else row.position
         self.problems.append(Problem(f"the spec unrolls to more than {what}", "fewer repeats", row.path, outer))
         return _TooManyRows()
 
-    def _names(self, row: Row, scope: Scope, namer: Namer) -> list[str]:
+    def _names(self, row: Row, scope: Scope, namer: Namer, *, kept: bool) -> list[str]:
         """The name of the row, or of each of its repetitions."""
-        times = times_of(row, scope)
+        times = times_of(row, scope, kept=kept)
         if row.name is None:
             return [namer.name(base_name(row, self.spec.blocks)) for _ in range(times or 1)]
         if times is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netspec.compile.names import label_said
 from netspec.errors import Problem, did_you_mean
 from netspec.network import Network
 from netspec.spec.model import Expect, Spec
+from netspec.spec.names import row_names
 
 
 def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
@@ -38,8 +40,11 @@ def unknown_rows(spec: Spec, network: Network) -> Iterator[Problem]:
     for section in ("shapes", "counts"):
         for name in getattr(spec.expect, section, ()):
             if name not in network.named:
-                problem = _missed(spec, f"{section}.{name}", f"there is no row {name!r}")
-                yield problem.with_hint(did_you_mean(name, network.named))
+                labels = dict(zip((row.label for row in spec.rows), row_names(spec.rows, spec.blocks), strict=True))
+                message, hint = f"there is no row {name!r}", did_you_mean(name, network.named)
+                if name in labels:
+                    message, hint = label_said(name, labels[name])
+                yield _missed(spec, f"{section}.{name}", message).with_hint(hint)
 
 
 def _missed(spec: Spec, path: str, message: str) -> Problem:

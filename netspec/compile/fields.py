@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,11 +14,12 @@ from netspec.errors import LayerError, Position, Problem, did_you_mean
 from netspec.layers import ALIASES, Activation, Alias, Layer, PReLU, fold
 from netspec.layers.activation import ARGUMENTS, FUNCTIONS, function_named
 from netspec.layers.base import field_named
-from netspec.notation import Call, NotationError, Value, is_empty, parse_value, write_value
+from netspec.notation import Call, NotationError, Value, evaluate, is_empty, parse_value, write_value
 from netspec.spec.row import Row
 from netspec.wording import reworded
 
 ROUNDS_DOWN = "// divides and rounds down"
+MOST_AXES = 3
 NO_ACTIVATION = {"linear", "none", "identity"}
 
 
@@ -103,7 +105,10 @@ def _kind(row: Row, problems: list[Problem], blocks: Collection[str]) -> tuple[A
     if alias is None:
         problems.append(_at(row, "type", unknown_kind(name, blocks)))
     elif arguments and alias.layer is not Activation:
-        problems.append(_at(row, "type", Problem(f"{name} takes its arguments in the next cell, not in brackets")))
+        said = f"{name} takes its arguments in the next cell, not in brackets"
+        cell = str(arguments[0]).removeprefix(name)[1:-1]
+        problems.append(_at(row, "type", Problem(said, f"{name} | {cell}")))
+        return None, ()
     return alias, arguments
 
 
@@ -122,17 +127,34 @@ def _positional(row: Row, alias: Alias, arguments: tuple[Value, ...], problems: 
         if row.activation is None and _is_activation(extra):
             cells = [row.type, ", ".join(map(write_value, row.size[: len(names)])) or "-", write_value(extra)]
             hint = f"the activation is the third cell: {' | '.join(cells)}"
-        elif names and all(isinstance(value, int) for value in row.size[len(names) - 1 :]):
-            head = [write_value(value) for value in row.size[: len(names) - 1]]
-            tail = ",".join(write_value(value) for value in row.size[len(names) - 1 :])
-            hint = f"write {', '.join([*head, f'({tail})'])} if {names[-1]} is ({tail})"
+        else:
+            hint = _meant(row, alias, names)
+        kind = row.type if "function" in alias.fields else alias.layer.kind
         problem = Problem(
-            f"the size cell of {alias.layer.kind} {holds}, but it has "
+            f"the size cell of {kind} {holds}, but it has "
             f"{len(row.size)} value{'' if len(row.size) == 1 else 's'}: {values}",
             hint,
         )
         problems.append(_at(row, "size", problem))
     return dict(zip(names, row.size, strict=False))
+
+
+def _meant(row: Row, alias: Alias, names: Sequence[str]) -> str | None:
+    """What a size cell with too many whole numbers may mean: the stride and padding, or one size for every axis."""
+    if not names or not all(isinstance(value, int) for value in row.size[len(names) - 1 :]):
+        return None
+    head = [write_value(value) for value in row.size[: len(names) - 1]]
+    tail = row.size[len(names) - 1 :]
+    one = f"({','.join(map(write_value, tail))})"
+    together = f"write {', '.join([*head, one])} if {names[-1]} is {one}" if len(tail) <= MOST_AXES else None
+    options = [name for name in ("stride", "padding") if name in alias.layer.defaults][: len(tail) - 1]
+    if len(options) < len(tail) - 1:
+        return together
+    given = ", ".join(f"{name}={write_value(value)}" for name, value in zip(options, tail[1:], strict=True))
+    apart = f"{row.type} | {', '.join([*head, write_value(tail[0])])} | - | {given}"
+    if len(set(tail)) == 1 or not options:  # 32, 3, 3
+        return f"{together}, or {apart}"
+    return f"options have names: {apart}" + (f"; {together}" if len(tail) == 2 else "")
 
 
 def _is_activation(value: Value) -> bool:
@@ -208,9 +230,17 @@ def _validated(
             if problem.hint is None and isinstance(written, str):
                 problem = replace(problem, hint=did_you_mean(written, names))
             elif problem.hint is None and isinstance(written, float) and "/" in row.text:
-                problem = replace(problem, hint=ROUNDS_DOWN)
+                problem = replace(problem, hint=_divided(row, kind, field))
             problems.append(_at(row, cell or _cell_of(row, kind, field), problem, field))
         return None
+
+
+def _divided(row: Row, kind: type[Layer], field: str) -> str:
+    """A hint for a size that was divided: papers write the stride of a window so."""
+    written = re.search(r"(\d+)\s*/\s*(\d+)", row.text)
+    if written is None or "stride" not in kind.defaults or field not in ("kernel", "size"):
+        return ROUNDS_DOWN
+    return f"a stride is an option of its own: {written[1]}, stride={written[2]}; {ROUNDS_DOWN}"
 
 
 def _cell_of(row: Row, kind: type[Layer], field: str) -> str:
@@ -232,9 +262,9 @@ def _at(row: Row, cell: str, problem: Problem, field: str = "") -> Problem:
 
 
 def read_defaults(
-    defaults: Mapping[str, Mapping[str, Any]], place: Any, problems: list[Problem]
+    defaults: Mapping[str, Mapping[str, Any]], variables: Mapping[str, Value], place: Any, problems: list[Problem]
 ) -> dict[type[Layer], dict[str, Any]]:
-    """The spec's `defaults` by kind, its names checked."""
+    """The spec's `defaults` by kind, its names checked and its values computed from `variables`."""
     read: dict[type[Layer], dict[str, Any]] = {}
     for name, fields in defaults.items():
         path = f"defaults.{name}"
@@ -250,5 +280,10 @@ def read_defaults(
                 where = f"{path}.{option}"
                 problems.append(Problem(f"{alias.layer.kind} has no option {option!r}", hint, where, place(where)))
             else:
-                known[field] = value
+                try:
+                    known[field] = evaluate(value, variables)
+                except NotationError as error:
+                    where = f"{path}.{option}"
+                    hint = error.hint or "the values of defaults are computed from `variables` alone"
+                    problems.append(Problem(error.message, hint, where, place(where)))
     return read

@@ -38,5 +38,13 @@ def name_problem(name: str) -> Problem | None:
     return None
 
 
+def label_said(label: str, name: str) -> tuple[str, str]:
+    """That a word is what a table calls a row, but not its name, and how to name it."""
+    plain = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_")
+    plain = plain if plain[:1].isalpha() else f"{plain and 'row_'}{plain}"
+    hint = f"read it as {name}" + (f", or write the label as a name, such as {plain}" if plain else "")
+    return f"{label!r} is the label of a row, whose name is {name!r}", hint
+
+
 def _shown(name: str) -> str:
     return repr(name if len(name) <= 40 else name[:37] + "...")

@@ -20,7 +20,8 @@ def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
             kept.append(placed)
             wanted.update(placed.sources)
         elif placed.spec is spec and placed.name not in read:
-            message = f"nothing reads the row {placed.name!r}, and it is no output"
+            own = placed.name.rpartition(".")[2]  # the same in every use of a block, so that it is said once
+            message = f"nothing reads the row {own!r}, and it is no output"
             hint = "read it with from=, list it under `outputs:`, or remove it"
             place = placed.row.place("name")
             problems.append(Problem(message, hint, placed.row.path, place).used_at(placed.used))

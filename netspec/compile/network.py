@@ -34,6 +34,12 @@ class NamedRow:
         """Its full name."""
         return self.placed.name
 
+    @property
+    def shown_sources(self) -> tuple[str, ...]:
+        """What it reads, by the names that the rows of its own body have for it, so that every use says the same."""
+        prefix = self.name[: self.name.rfind(".") + 1]
+        return tuple(source.removeprefix(prefix) for source in self.placed.sources)
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -46,15 +52,21 @@ class Rows:
 def read_rows(spec: Spec) -> Rows:
     """Every row of the spec with its kind, fields and name; raises SpecError with all that is wrong."""
     problems: list[Problem] = []
-    rows, unrolled = _read_rows(spec, problems)
-    if problems:
-        raise SpecError(in_order(problems))
+    unread: list[Problem] = []
+    rows, unrolled = _read_rows(spec, problems, unread)
+    if problems or unread:
+        raise SpecError(in_order(problems or unread))
     return Rows(tuple(row for row in rows if row is not None), unrolled)
 
 
-def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | None], Unrolled]:
-    """The rows; None for one that cannot be read, or whose sources cannot."""
-    defaults = {id(given): read_defaults(given.defaults, given.place, problems) for given in _specs(spec)}
+def _read_rows(spec: Spec, problems: list[Problem], unread: list[Problem]) -> tuple[list[NamedRow | None], Unrolled]:
+    """The rows; None for one that cannot be read, or whose sources cannot.
+
+    What nothing reads is told apart, for a row that is wrong may have been meant to read it.
+    """
+    defaults = {
+        id(given): read_defaults(given.defaults, given.variables, given.place, problems) for given in _specs(spec)
+    }
     for name in spec.inputs:
         problem = name_problem(name) if name != "input" else None
         if problem is not None:
@@ -64,7 +76,7 @@ def _read_rows(spec: Spec, problems: list[Problem]) -> tuple[list[NamedRow | Non
         message = "every row is left out, so there is nothing to compute"
         problems.append(Problem(message, "a `when` that holds keeps its row", "layers", spec.place("layers")))
     if not problems:
-        unrolled = needed(spec, unrolled, problems)
+        unrolled = needed(spec, unrolled, unread)
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
         try:
@@ -91,13 +103,14 @@ def compile_spec(spec: Spec) -> Network:
     is sound but is not what `expect` says.
     """
     problems: list[Problem] = []
-    rows, unrolled = _read_rows(spec, problems)
+    unread: list[Problem] = []
+    rows, unrolled = _read_rows(spec, problems, unread)
     walk = _Walk(spec, problems, {row.name for row in rows if row})
     for row in rows:
         if row is not None:
             walk.add(row)
-    if problems:
-        raise SpecError(in_order(problems))
+    if problems or unread:
+        raise SpecError(in_order(problems or unread))
     network = Network(
         name=spec.name,
         inputs=spec.inputs,
@@ -160,7 +173,7 @@ def _check_sections(spec: Spec, network: Network) -> None:
             except SpecError as error:
                 problems.extend(error.problems)
     if problems:
-        raise SpecError(problem.at(spec.nearest(problem.path or "")) for problem in problems)
+        raise SpecError(problem.at(_place(spec, problem.path)) for problem in problems)
 
 
 def _class_problems(spec: Spec, network: Network) -> list[Problem]:
@@ -181,6 +194,12 @@ def _class_problems(spec: Spec, network: Network) -> list[Problem]:
             "classes",
         )
     ]
+
+
+def _place(spec: Spec, path: str | None) -> Position | None:
+    """Where a section is written; `preprocess` may be that of the base."""
+    inherited = spec.base is not None and path is not None and path.startswith("preprocess")
+    return spec.nearest(path) or (spec.place("base") if inherited else None)
 
 
 class _Walk:
@@ -207,7 +226,7 @@ class _Walk:
             types = tuple(self.types[value] for value in inputs)
             try:
                 if layer is written.layer:
-                    _check_arity(written, row.placed.sources)
+                    _check_arity(written, row.shown_sources)
                     _check_rank(written, types)
                 node = make_node(name, layer, inputs, types, row.name, frozen=row.placed.frozen)
             except LayerError as error:
@@ -230,7 +249,7 @@ class _Walk:
         written = row.written
         place = layer_place(written, error.field) if first else written.row.place("activation")
         message = error.message
-        for index, source in enumerate(row.placed.sources):
+        for index, source in enumerate(row.shown_sources):
             message = message.replace(f"{{{index}}}", source)
         problem = Problem(message, error.hint, f"{written.row.path}.{row.name}", place)
         self.problems.append(problem.used_at(row.placed.used))

@@ -41,14 +41,16 @@ def size_of(row: Row) -> int:
     return sum(parts(value, MAX_PARTS) for value in lists)
 
 
-def times_of(row: Row, scope: Scope) -> int | None:
-    """How often a row stands there, or None where it says nothing."""
+def times_of(row: Row, scope: Scope, *, kept: bool) -> int | None:
+    """How often a row stands there, or None where it says nothing; that of a row which is not kept is not judged."""
     if "repeat" not in row.options:
         return None
     times = row.options["repeat"]
     if isinstance(times, float) and times.is_integer():
         times = int(times)
     if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MAX_REPEAT:
+        if not kept:
+            return 1
         message = f"repeat must be a whole number from 1 to {MAX_REPEAT:,}, got {write_value(times)}"
         hint = "when=... leaves a row out" if times == 0 else scope.near(times)
         scope.report(row, "repeat", message, hint)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from netspec.compile.names import label_said
 from netspec.compile.placed import UNKNOWN
 from netspec.errors import Problem, Used, did_you_mean
 from netspec.notation import Value, write_value
@@ -21,7 +22,7 @@ class Scope:
     """By the name that rows of this body write, the full name."""
     values: Mapping[str, Value]
     above: tuple[str, ...]
-    """What a row reads that does not say it; empty where the spec has several inputs and no row stands above."""
+    """What a row reads that does not say it; nothing as long as there are only inputs, and several of them."""
     prefix: str = ""
     """What the full names of its rows begin with."""
     used: tuple[Used, ...] = ()
@@ -31,8 +32,12 @@ class Scope:
     """All rows of the body, to explain a name that is not above."""
     outside: Sequence[Row] = ()
     """The rows of the spec, to explain a name that is not in the block."""
-    nothing: set[str] = field(default_factory=set)
-    """Names of rows that were left out and would have read several, so that they stand for none of them."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """By the label that a table gives a row, the row's name."""
+    gaps: set[str] = field(default_factory=set)
+    """The rows that are left out and would have read several, so that they stand for none."""
+    lost: bool = False
+    """Whether a row cannot be read or named, so that a name which is not known may be its own."""
 
     def report(self, row: Row, cell: str, message: str, hint: str | None) -> None:
         """Something is wrong with a cell of a row."""
@@ -47,10 +52,18 @@ class Scope:
         return did_you_mean(value, self.values) if isinstance(value, str) else None
 
 
+MAX_SHOWN = 8
+"""How many rows a hint lists."""
+
+
 def sources_of(row: Row, scope: Scope) -> tuple[str, ...]:
     """The full names of what a row reads."""
     if "from" not in row.options:
-        return scope.above
+        if not scope.above:
+            inputs = [name for name in scope.rows if name not in scope.gaps]
+            message = f"the first row says which of the inputs it reads: {', '.join(inputs)}"
+            scope.report(row, "type", message, f"for example from={inputs[0]}")
+        return scope.above or (UNKNOWN,)
     written = row.options["from"]
     names = written if isinstance(written, (list, tuple)) else [written]
     if not names:
@@ -62,22 +75,39 @@ def _source(row: Row, name: Value, scope: Scope) -> str:
     if not isinstance(name, str):
         scope.report(row, "from", f"from holds names of rows, not {write_value(name)}", "from=[left, right]")
         return UNKNOWN
-    if name in scope.rows and name not in scope.nothing:
+    if name in scope.gaps:
+        scope.report(row, "from", *left_out(name))
+    elif name in scope.rows:
         return scope.rows[name]
-    if not _is_above(row, name, scope):
-        scope.report(row, "from", *_why_unknown(row, name, scope))
+    elif _is_above(row, name, scope):
+        pass  # which can be none, as has been said there
+    elif why := _why_unknown(row, name, scope):
+        scope.report(row, "from", *why)
+    elif not scope.lost:
+        scope.report(row, "from", f"there is no row {name!r}", rows_near(name, scope))
     return UNKNOWN
 
 
 def _is_above(row: Row, name: str, scope: Scope) -> bool:
-    """Whether a row above has this name, which can be none, as has been said there."""
+    """Whether a row above was given this name."""
     above = takewhile(lambda each: each.path != row.path, scope.body)
-    return name not in scope.nothing and any(each.name == name for each in above)
+    return any(each.name == name for each in above)
 
 
-def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
-    if name in scope.nothing:
-        return left_out(name), "leave this row out too, or read one of them"
+def left_out(name: str) -> tuple[str, str]:
+    """That a row which is not there cannot be read by its name, and what to do about it."""
+    message = f"the row {name!r} is left out, and reads several rows, so that it stands for none of them"
+    return message, "name one of those; the row below it, without from=, reads the row above it"
+
+
+def rows_near(name: str, scope: Scope) -> str | None:
+    """A hint with the row that a name may have meant, or those that there are."""
+    shown = [*["..."] * (len(scope.rows) > MAX_SHOWN), *list(scope.rows)[-MAX_SHOWN:]]
+    return did_you_mean(name, scope.rows) or (f"there are {', '.join(shown)}" if shown else None)
+
+
+def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None] | None:
+    """Why a name is not that of a row above, where there is more to say."""
     if name == row.name:
         return f"the row {name!r} reads itself", None
     below = next((each for each in scope.body if each.name == name), None)
@@ -94,12 +124,9 @@ def _why_unknown(row: Row, name: str, scope: Scope) -> tuple[str, str | None]:
     if scope.prefix and any(each.name == name for each in scope.outside):
         hint = "give the block another input: `inputs: [input, other]`, then from=[..., ...] where it is used"
         return f"{name!r} is a row outside of the block, whose rows read their inputs and each other", hint
-    return f"there is no row {name!r}", did_you_mean(name, scope.rows)
-
-
-def left_out(name: str) -> str:
-    """Why a row that is left out stands for nothing."""
-    return f"the row {name!r} is left out, and reads several rows, so that it stands for none of them"
+    if name in scope.labels:
+        return label_said(name, scope.labels[name])
+    return None
 
 
 def _circle(start: Row, end: Row, rows: Sequence[Row]) -> list[Row]:

@@ -31,7 +31,7 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("unitnormalization", "spectralnormalization", "spectralnorm", "weightnorm"), NORM),
     **dict.fromkeys(("input", "inputlayer", "inputs"), "the shape of the input stands above: `input: 32x32x3`"),
     **dict.fromkeys(("output", "outputlayer", "outputs"), "the last row is the output, such as FNN | 10 | Softmax"),
-    **dict.fromkeys(("identity", "none", "noop"), "leave the row out"),
+    **dict.fromkeys(("none", "noop"), "leave the row out"),
     **dict.fromkeys(("gaussiannoise", "gaussiandropout", "alphadropout", "featurealphadropout"), "Dropout"),
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
     **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),

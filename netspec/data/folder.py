@@ -312,8 +312,8 @@ def _required(written: str, near: Path, path: str) -> Path:
         return found
     root = os.environ.get("NETSPEC_DATA")
     places = [f"{near / written}", f"{Path(root) / written}" if root else "NETSPEC_DATA, which is not set"]
-    around = (near / written).parent
-    beside = [each.name for each in around.iterdir() if each.is_dir()] if around.is_dir() else []
+    around = [(near / written).parent, *([(Path(root) / written).parent] if root else [])]
+    beside = [each.name for folder in around if folder.is_dir() for each in folder.iterdir() if each.is_dir()]
     hint = did_you_mean(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
     message = f"there is no folder {written!r}: looked for as {places[0]} and in {places[1]}"
     raise SpecError([Problem(message, hint, path)])

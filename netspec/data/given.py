@@ -39,6 +39,8 @@ class Samples:
 
     count: int
     batches: Callable[[], Iterator[Batch]]
+    pictures: bool = False
+    """Whether they were pictures, of which preprocessing made numbers."""
 
 
 def read_samples(paths: Sequence[Path], network: Network, settings: Preprocess | None) -> Samples:
@@ -67,7 +69,7 @@ def read_samples(paths: Sequence[Path], network: Network, settings: Preprocess |
             images = [read_image(path, network.input_type, settings) for path in chosen]
             yield Batch(tuple(map(str, chosen)), {name: np.stack(images)})
 
-    return Samples(len(found), batches)
+    return Samples(len(found), batches, pictures=True)
 
 
 def array_samples(arrays: Mapping[str, Array], network: Network, source: str) -> Samples:

@@ -18,7 +18,7 @@ from netspec.layers.pool import (
     MaxPool,
     MaxUnpool,
 )
-from netspec.layers.shape import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers.shape import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 
 __all__ = [
     "ALIASES",
@@ -46,6 +46,7 @@ __all__ = [
     "GlobalMaxPool",
     "Grayscale",
     "GroupNorm",
+    "Identity",
     "Initializer",
     "InstanceNorm",
     "Layer",

@@ -1,4 +1,4 @@
-"""Layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, Split, Upsample, PixelShuffle."""
+"""Layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, Split, Upsample, PixelShuffle; and Identity."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from netspec.layers.base import (
     spatial_input,
 )
 from netspec.network import TensorType
+
+
+class Identity(Layer, kind="Identity"):
+    """What it reads, unchanged: a value under another name, such as a shortcut."""
 
 
 class Flatten(Layer, kind="Flatten"):

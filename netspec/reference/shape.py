@@ -1,4 +1,4 @@
-"""The values of layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, Split, Upsample, PixelShuffle."""
+"""The values of layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, ...; Identity leaves them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
 from netspec.reference.conv import pad_spatial
 from netspec.reference.image import resample_bilinear
 from netspec.reference.table import Function, Values, rules
+
+
+@rules(Identity)
+def identity(layer: Identity, node: Node) -> Function:
+    """The input."""
+    return lambda x: x
 
 
 @rules(Flatten)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.layers import Activation, Dropout, Flatten, Reshape
-from netspec.network import Network
+from netspec.network import Network, TensorType
 from netspec.report.columns import aligned
 from netspec.report.outcome import origin_text
 
 if TYPE_CHECKING:
     from netspec.backend import Array
+    from netspec.data.preprocess import Preprocess
     from netspec.predict import Known, Predicted
 
 MAX_SHOWN = 100
@@ -41,9 +42,15 @@ class Summary:
 
 
 def predicted_text(
-    predicted: Predicted, network: Network, classes: Sequence[str], top: int, backend: str, known: Known
+    predicted: Predicted,
+    network: Network,
+    classes: Sequence[str],
+    top: int,
+    backend: str,
+    known: Known,
+    read: str | None = None,
 ) -> str:
-    """The likeliest classes of every sample, then on what and from where."""
+    """The likeliest classes of every sample, then on what and from where, and how pictures were `read`."""
     parts = []
     for number, name in enumerate(predicted.names[:MAX_SHOWN]):
         for output, values in predicted.outputs.items():
@@ -54,6 +61,8 @@ def predicted_text(
         parts.append(f"and {count - MAX_SHOWN:,} more; --output FILE.npy writes them all")
     samples = f"{count:,} sample{'s' * (count != 1)}"
     parts.append(f"{samples} on {backend}, weights of {known.file}\n{_origin(known)}".rstrip())
+    if read is not None:
+        parts[-1] += f"\n{read}"
     return "\n\n".join(parts)
 
 
@@ -86,15 +95,51 @@ def written_text(path: Path, outputs: Mapping[str, Array]) -> str:
     return f"{path}: {', '.join(shapes)}"
 
 
-def activations_text(path: Path, row: str, values: Array) -> str:
-    """What a picture of a row's channels shows, in a line."""
+def pictures_text(settings: Preprocess | None, given: TensorType) -> str:
+    """How pictures became a network's input of the type `given`, in a line.
+
+    >>> pictures_text(None, TensorType((227, 227, 3)))
+    'pictures: resized to 227x227, bytes 0 to 255'
+    """
+    from netspec.data.preprocess import Preprocess
+
+    settings = settings or Preprocess()
+    size = "x".join(map(str, given.spatial))
+    said = []
+    if isinstance(settings.resize, int):
+        said.append(f"shorter side resized to {settings.resize}")
+    elif settings.resize is not None or settings.crop is None:
+        said.append(f"resized to {'x'.join(map(str, settings.resize or given.spatial))}")
+    if settings.crop is not None or (settings.resize is not None and settings.resize != given.spatial):
+        said.append(f"cropped to {size}")
+    if settings.channels == "bgr":
+        said.append("blue first")
+    said.append("bytes 0 to 255" if settings.scale == 1 else f"bytes times {_number(settings.scale)}")
+    if set(settings.mean) != {0.0}:
+        said.append(f"less {', '.join(f'{value:g}' for value in settings.mean)}")
+    if set(settings.std) != {1.0}:
+        said.append(f"over {', '.join(f'{value:g}' for value in settings.std)}")
+    return f"pictures: {', '.join(said)}"
+
+
+def _number(value: float) -> str:
+    """A factor as people write it.
+
+    >>> _number(1 / 255), _number(0.5)
+    ('1/255', '1/2')
+    """
+    return f"1/{1 / value:.6g}" if value < 1 else f"{value:g}"
+
+
+def activations_text(path: Path, row: str, values: Array, read: str | None = None) -> str:
+    """What a picture of a row's channels shows, in a line, and how the picture was `read`, in another."""
     import numpy as np
 
     flat = values.reshape(-1, values.shape[-1])
     dead = int((flat.max(axis=0) == flat.min(axis=0)).sum()) if len(flat) > 1 else 0
     said = f"{row} {'x'.join(map(str, values.shape))}, from {np.min(values):.4g} to {np.max(values):.4g}"
     same = f", {dead} of {values.shape[-1]} channels with one value everywhere" if dead else ""
-    return f"{path}: {said}{same}"
+    return f"{path}: {said}{same}" + (f"\n{read}" if read is not None else "")
 
 
 def is_probability(network: Network, output: str) -> bool:

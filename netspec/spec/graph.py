@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from netspec.errors import Position, Problem, SpecError, one_of
+from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
 from netspec.layers import ALIASES, fold
 from netspec.network import TensorType
 from netspec.notation import NotationError, Value, evaluate, parts, write_value
@@ -182,6 +182,11 @@ def _parameters(node: Node | None, path: str, variables: dict[str, Value]) -> di
             found[name] = Parameter(SYNONYMS.get(value.text, value.text), required=True)
             continue
         default = _value(value, here, variables)
+        if isinstance(default, str) and isinstance(value, Scalar) and not value.style and default == value.text:
+            near = did_you_mean(value.text, (*TYPES, *SYNONYMS))
+            if near is not None:
+                hint = f"{near} A word by default is written in quotes: '{value.text}'"
+                _refuse(f"there is no type {value.text!r} of parameters", hint, here, value.position)
         kind = type_of(default)
         if parts(default, MAX_SIZE) > MAX_SIZE:
             _refuse(f"a parameter has at most {MAX_SIZE} numbers", None, here, value.position)

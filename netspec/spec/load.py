@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Named
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netspec.errors import Position, Problem, SpecError
 from netspec.spec.model import Base, BaseSettings, Spec
 from netspec.spec.reader import MAX_BYTES, Mapping, Node, read
 from netspec.spec.rows import row_problems
 from netspec.spec.sections import SectionError, read_model, read_sections
+
+if TYPE_CHECKING:
+    from netspec.data.preprocess import Preprocess
+    from netspec.network import TensorType
 
 
 def load_spec(path: Path | str, overrides: Sequence[str] = (), variant: str | None = None) -> Spec:
@@ -28,11 +34,7 @@ def parse_spec(
 
     `within` are the specs whose base this is.
     """
-    root = read(text, file)
-    if "$include" in text:
-        from netspec.spec.include import with_includes
-
-        root = with_includes(root, Path(file))
+    root = _document(text, file)
     if not overrides and variant is None and not _has(root, "variants"):
         spec = read_sections(root, file, text)
     else:
@@ -40,6 +42,16 @@ def parse_spec(
     if spec.data is not None and not within:
         spec = _with_classes(spec)
     return spec if spec.root is None or not _has(spec.root, "base") else _with_base(spec, within)
+
+
+def _document(text: str, file: str) -> Node:
+    """The document of a text, with what it includes."""
+    root = read(text, file)
+    if "$include" in text:
+        from netspec.spec.include import with_includes
+
+        root = with_includes(root, Path(file))
+    return root
 
 
 def _has(root: Node, section: str) -> bool:
@@ -74,7 +86,7 @@ def _with_classes(spec: Spec) -> Spec:
     try:
         found = class_names(spec.data, Path(spec.file).parent)
     except SpecError as error:
-        raise SpecError(problem.at(spec.place(problem.path or "data")) for problem in error.problems) from None
+        raise error.placed(spec.nearest) from None
     if found is None:
         return spec
     if spec.classes is not None and (problems := name_problems(spec.data, found, spec.classes)):
@@ -101,16 +113,38 @@ def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:
         text = read_text(path)
     except SpecError as error:
         raise SpecError(problem.at(place, "base.spec") for problem in error.problems) from None
-    try:
-        base = parse_spec(text, str(path), variant=settings.variant, within=chain)
-    except SpecError as error:
-        # That it has no such variant has no place in it.
-        where = spec.place("base.variant") or place
-        problems = [each if each.position else replace(each, path="base").at(where) for each in error.problems]
-        raise SpecError(problems) from None
+    _check_variant(spec, settings.variant, text, path)
+    base = parse_spec(text, str(path), variant=settings.variant, within=chain)
     if broken := row_problems(base.rows):
         raise SpecError(broken)
-    return replace(spec, base=Base(settings, base), inputs=spec.inputs or base.inputs)
+    inputs = spec.inputs or base.inputs
+    return replace(spec, base=Base(settings, base), inputs=inputs, preprocess=_preprocess(spec, base, inputs))
+
+
+def _check_variant(spec: Spec, wanted: str | None, text: str, path: Path) -> None:
+    """Raise SpecError, at the place that names it, for a variant that the base does not have."""
+    if wanted is None:
+        return
+    from netspec.spec.override import no_variant, variant_names
+
+    known = variant_names(_document(text, str(path)))
+    if wanted not in known:
+        problem = no_variant(wanted, known, path.name)
+        raise SpecError([replace(problem, path="base.variant", position=spec.nearest("base.variant"))])
+
+
+def _preprocess(spec: Spec, base: Spec, inputs: Named[str, TensorType]) -> Preprocess | None:
+    """How pictures become the input: as the spec says, else as its base says, if the base reads that input.
+
+    What the base does about the size of pictures is meant for its own input's.
+    """
+    first = next(iter(spec.rows), None)
+    reads = first is None or first.type.casefold() == "base" or all(row.type.casefold() != "base" for row in spec.rows)
+    if spec.preprocess is not None or base.preprocess is None or not reads:
+        return spec.preprocess
+    if inputs == base.inputs:
+        return base.preprocess
+    return base.preprocess.model_copy(update={"resize": None, "crop": None})
 
 
 def read_text(path: Path) -> str:

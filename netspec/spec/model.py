@@ -204,8 +204,9 @@ class Spec:
         found = find(self.root, path) if self.root is not None else None
         return found[1].position if found else None
 
-    def nearest(self, path: str) -> Position | None:
+    def nearest(self, path: str | None) -> Position | None:
         """Where a path is written, or the nearest section around it: a default has no place of its own."""
+        path = path or ""
         while path:
             place = self.place(path)
             if place is not None:
@@ -219,4 +220,4 @@ class Spec:
         try:
             yield
         except SpecError as error:
-            raise SpecError(problem.at(self.nearest(problem.path or "")) for problem in error.problems) from None
+            raise SpecError(problem.at(self.nearest(problem.path)) for problem in error.problems) from None

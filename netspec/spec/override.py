@@ -8,15 +8,17 @@ from collections.abc import Mapping as Named
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 
-from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
+from netspec.errors import Position, Problem, SpecError, did_you_mean, nearest, one_of
 from netspec.layers import ALIASES, Alias, fold
 from netspec.layers.base import field_named
 from netspec.notation import Call, Value, write_value
+from netspec.spec.graph import read_variables
 from netspec.spec.model import Block, Spec
 from netspec.spec.names import row_names
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
 from netspec.spec.row import Row
 from netspec.spec.rows import RowError, read_row, read_value
+from netspec.spec.sections import SECTIONS
 
 FILE = "--set"
 # Sections that may be written as one word, and the key under which their long form has it.
@@ -81,8 +83,10 @@ class Overrides:
 
     def apply(self, root: Node, problems: list[Problem]) -> Node:
         """The document with these values; a section that is not there yet is made, so that its reader can judge it."""
+        before = _variables(root)
         for override in self.sections:
             try:
+                _check_variable(before, override)
                 root = _replaced(root, override, 0)
             except SpecError as error:
                 problems += error.problems
@@ -104,6 +108,12 @@ def variant_names(root: Node) -> tuple[str, ...]:
     """The names of the variants that a document has."""
     node = root.get("variants") if isinstance(root, Mapping) else None
     return tuple(node.entries) if isinstance(node, Mapping) else ()
+
+
+def no_variant(wanted: str, known: Several[str], file: str = "the spec") -> Problem:
+    """That a document has no variant of this name, with those that it has."""
+    hint = did_you_mean(wanted, known) or (one_of(known) if known else f"{file} has no section `variants`")
+    return Problem(f"there is no variant {wanted!r}", hint, "variants")
 
 
 def variant_overrides(root: Node, wanted: str | None, problems: list[Problem]) -> Overrides:
@@ -131,9 +141,45 @@ def variant_overrides(root: Node, wanted: str | None, problems: list[Problem]) -
     if wanted is None:
         return Overrides((), ())
     if wanted not in found:
-        hint = did_you_mean(wanted, found) or (one_of(list(found)) if found else "the spec has no section `variants`")
-        problems.append(Problem(f"there is no variant {wanted!r}", hint, "variants"))
+        problems.append(no_variant(wanted, list(found)))
     return Overrides.of(found.get(wanted, []))
+
+
+def _variables(root: Node) -> dict[str, Value] | None:
+    """The variables that a document has; None where they cannot be read, which is said when the section is."""
+    node = root.get("variables") if isinstance(root, Mapping) else None
+    try:
+        return read_variables(node) if node is not None else {}
+    except SpecError:
+        return None
+
+
+def _check_variable(known: Named[str, Value] | None, override: Override) -> None:
+    """Raise SpecError for a variable that the document does not have, which nothing would read, and for a word in the
+    place of a number.
+    """
+    if known is None:
+        return
+    first, name = override.parts[0], override.parts[-1]
+    near = nearest(first, known) if len(override.parts) == 1 and first not in SECTIONS else None
+    if near is not None:
+        raise override.refused(f"there is no section {first!r}", f"did you mean 'variables.{near}'?")
+    if first != "variables" or len(override.parts) != 2:
+        return
+    if name in known:
+        _check_kind(known[name], override, {each: value for each, value in known.items() if each != name})
+    else:
+        hint = did_you_mean(name, known) or (one_of(list(known)) if known else "the spec has no section `variables`")
+        raise override.refused(f"there is no variable {name!r}", hint)
+
+
+def _check_kind(old: Value, override: Override, known: Named[str, Value]) -> None:
+    """Raise SpecError for a variable that was a number and is a word now, which every row would stumble over."""
+    new = override.value.value if isinstance(override.value, Scalar) and not override.value.style else None
+    if isinstance(old, (int, float)) and isinstance(new, str) and new.isidentifier() and new not in known:
+        kind = "true or false" if isinstance(old, bool) else "a number"
+        message = f"{override.parts[-1]} is {kind}, {write_value(old)} in the spec, but {new!r} is a word"
+        raise override.refused(message, did_you_mean(new, known))
 
 
 def _read(text: str, number: int) -> Override:

@@ -40,6 +40,7 @@ MODELS: dict[str, tuple[str, str]] = {
 }
 OWN = ("name", "about", "inputs", "outputs", "variables", "blocks", "uses", "layers", "defaults", "classes")
 SECTIONS = ("name", "about", "input", *OWN[2:], "base", "variants", *MODELS)
+WRITTEN_BY_BUILDS = ("uses",)
 
 
 class SectionError(Exception):
@@ -68,7 +69,7 @@ def read_sections(root: Node, file: str, text: str) -> Spec:
     problems: list[Problem] = []
     for name, (key, _) in root.entries.items():
         if name not in SECTIONS:
-            hint = did_you_mean(name, SECTIONS) or one_of(SECTIONS)
+            hint = did_you_mean(name, SECTIONS) or one_of([each for each in SECTIONS if each not in WRITTEN_BY_BUILDS])
             problems.append(Problem(f"unknown key {_shown(name)}", hint, name, key.position))
     read: dict[str, Any] = {}
     for section in (*OWN, *MODELS):

@@ -32,6 +32,10 @@ def _metric(value: Any) -> Any:
     return METRIC_SYNONYMS.get(folded(value), value.casefold()) if isinstance(value, str) else value
 
 
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class Regularizer(BaseModel):
     """What weights add to the loss: l1 * sum(|w|) + l2 * sum(w^2)."""
 
@@ -103,7 +107,10 @@ class TrainSettings(BaseModel):
     augment: Augment | None = None
     """How the images that are trained on are changed: `{flip: horizontal, crop: 4, fill: reflect}`; none when not
     given. Those to validate and to test on are never changed."""
-    metrics: tuple[Annotated[MetricName, BeforeValidator(_metric)], ...] = ("accuracy",)
+    metrics: Annotated[
+        tuple[Annotated[MetricName, BeforeValidator(_metric)], ...],
+        BeforeValidator(_several, json_schema_input_type=MetricName | list[MetricName]),
+    ] = ("accuracy",)
     """What is measured on the test images, from the exported network's predictions: the accuracies always, `precision`,
     `recall`, `f1` and `auc` where they are named here (of class 1 of two, else the means over all classes)."""
     monitor: Monitor = "val_loss"

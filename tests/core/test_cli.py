@@ -440,7 +440,7 @@ def test_a_model_takes_the_weights_of_a_build_folder(spec: Path, tmp_path: Path)
     assert all(np.array_equal(loaded.weights[name], value) for name, value in trained.items())
     with pytest.raises(SpecError, match="is missing"):
         netspec.load(SPECS / "digits-cnn.yaml", weights=path)
-    with pytest.raises(SpecError, match="no such file"):
+    with pytest.raises(SpecError, match="there is no file"):
         netspec.load(spec, weights=tmp_path / "none.safetensors")
 
 

@@ -125,6 +125,24 @@ def test_where_the_file_is_looked_for(
     assert np.array_equal(start.weights(5)["conv_1.kernel"], place.weights["conv_1.kernel"])
 
 
+@pytest.mark.parametrize("folder", [".", "data", "data/weights"])
+def test_a_file_that_a_user_names_is_looked_for_in_the_same_places(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NETSPEC_DATA", str(tmp_path / "data"))
+    spec = load_spec(place.folder / "trunk.yaml")
+    network = compile_spec(spec)
+    with pytest.raises(SpecError) as refused:
+        _ = Start(spec, network, Path("mine.safetensors")).file
+    for where in ("mine.safetensors", tmp_path / "data/mine.safetensors", tmp_path / "data/weights/mine.safetensors"):
+        assert str(where) in str(refused.value)
+    place.save(tmp_path / folder / "mine.safetensors")
+    file = Start(spec, network, Path("mine.safetensors")).file
+    assert file is not None
+    assert file.resolve() == (tmp_path / folder / "mine.safetensors").resolve()
+
+
 def test_a_missing_file_is_said_with_every_place_where_it_was_looked_for(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -277,6 +277,61 @@ layers:
         assert found["b_1.add_1"] == ["input", "b_1.shortcut" if stride in kept else "input"]
 
 
+def test_how_often_a_row_stands_there_is_not_judged_where_it_is_left_out():
+    text = block("n: int", "first: CNN | 4, 1\n      - rest: CNN | 4, 1 | - | repeat=n-1, when=n>1", "tested | TIMES")
+    rows = {n: [row.name for row in compiled(text.replace("TIMES", str(n))).rows] for n in (1, 2, 3)}
+    assert rows[1] == ["tested_1.first"]
+    assert rows[3] == ["tested_1.first", "tested_1.rest_1", "tested_1.rest_2"]
+
+
+def test_a_merge_that_is_left_out_is_as_if_it_were_not_written():
+    text = """
+input: 8x8x4
+blocks:
+  unit:
+    parameters: {skip: false, again: false}
+    layers:
+      - inside: CNN | 4, 1
+      - sum: Add | from=[input, inside], when=skip
+      - after: ReLU | when=again
+layers:
+  - a: unit
+  - b: unit | true
+  - c: unit | again=true
+  - BatchNorm
+"""
+    found = edges(compiled(text))
+    assert found["b.inside"] == ["a.inside"]
+    assert found["c.inside"] == ["b.sum"]
+    assert found["c.after"] == ["c.inside"]
+    assert found["batch_norm_1"] == ["c.after"]
+
+
+def test_of_two_rows_with_opposite_conditions_one_is_there():
+    text = """
+input: 8x8x4
+blocks:
+  unit:
+    parameters: {project: false}
+    layers:
+      - pre: BatchNorm
+      - projected: CNN | 4, 1 | - | from=pre, when=project
+      - inside: CNN | 4, 3 | - | padding=1, from=pre
+      - changed: Add | from=[inside, projected], when=project
+      - same: Add | from=[inside, input], when=project==false
+layers:
+  - a: unit
+  - b: unit | true
+  - ReLU
+"""
+    found = edges(compiled(text))
+    assert found["a.same"] == ["a.inside", "input"]
+    assert found["b.pre"] == ["a.same"]
+    assert found["b.changed"] == ["b.inside", "b.projected"]
+    assert found["relu_1"] == ["b.changed"]
+    assert not {"a.changed", "a.projected", "b.same"} & set(found)
+
+
 def test_a_row_has_the_same_name_whether_those_above_are_left_out_or_not():
     text = block("norm: true", "BatchNorm | - | - | when=norm\n      - CNN | 3, 1\n      - CNN | 3, 1", "tested | NORM")
     with_it, without = ([row.name for row in compiled(text.replace("NORM", norm)).rows] for norm in ("true", "false"))

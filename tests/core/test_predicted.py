@@ -9,10 +9,20 @@ import numpy as np
 import pytest
 
 from netspec.compile import compile_spec
+from netspec.data.preprocess import Preprocess
 from netspec.errors import SpecError
+from netspec.network import TensorType
 from netspec.predict import Known, Predicted, up_to
 from netspec.report.montage import DEAD, Grid, draw_activations, normalised, tile
-from netspec.report.predicted import Ranked, Summary, activations_text, predicted_json, predicted_text, ranked
+from netspec.report.predicted import (
+    Ranked,
+    Summary,
+    activations_text,
+    pictures_text,
+    predicted_json,
+    predicted_text,
+    ranked,
+)
 from netspec.spec.load import parse_spec
 
 HEADS = {
@@ -198,6 +208,25 @@ def test_the_tiles_are_in_the_picture_where_the_grid_says(tmp_path):
         y, x = grid.corner(index)
         found = pixels[top + y : top + y + grid.height, 16 + x : 16 + x + grid.width]
         assert np.array_equal(found, tile(values[..., index], grid.height, grid.width)), index
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "resized to 227x227, bytes 0 to 255"),
+        (
+            {"resize": 256, "crop": 227, "scale": "1/255", "mean": [0.485, 0.456, 0.406], "std": 0.2},
+            "shorter side resized to 256, cropped to 227x227, bytes times 1/255, less 0.485, 0.456, 0.406, over 0.2",
+        ),
+        ({"crop": 227, "channels": "bgr", "mean": 127}, "cropped to 227x227, blue first, bytes 0 to 255, less 127"),
+        ({"resize": "240x300", "scale": "1/127.5"}, "resized to 240x300, cropped to 227x227, bytes times 1/127.5"),
+    ],
+)
+def test_how_pictures_were_read_is_the_last_line(settings, said):
+    read = pictures_text(Preprocess.model_validate(settings), TensorType((227, 227, 3)))
+    assert read == f"pictures: {said}"
+    text = predicted_text(predicted(0.25, 0.5, 0.125), network("softmax"), (), 1, "torch", KNOWN, read)
+    assert text.splitlines()[-1] == read
 
 
 def test_what_a_picture_shows_in_a_line():

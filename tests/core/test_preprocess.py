@@ -61,6 +61,49 @@ def test_a_resolved_spec_says_the_same():
     assert again.preprocess == spec.preprocess
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("", "{resize: 256, crop: 224, scale: 1/255}"),
+        ("input: 224x224x3\n", "{resize: 256, crop: 224, scale: 1/255}"),
+        ("input: 160x160x3\n", "{scale: 1/255}"),  # the base's sizes are meant for its own input
+        ("preprocess: {mean: 1}\n", "{mean: 1}"),
+        ("preprocess: {}\n", "{}"),
+    ],
+)
+def test_a_spec_has_the_preprocessing_of_its_base(tmp_path, written, found):
+    trunk = "input: 224x224x3\nlayers:\n  - CNN | 2, 3, stride=8\n  - GlobalAvgPool\n"
+    trunk += "variants:\n  own:\n    preprocess: {resize: 256, crop: 224, scale: 1/255}\n"
+    (tmp_path / "trunk.yaml").write_text(trunk, encoding="utf-8")
+    (tmp_path / "plain.yaml").write_text("base: {spec: trunk.yaml}\n", encoding="utf-8")
+    assert load_spec(tmp_path / "plain.yaml").preprocess is None
+    path = tmp_path / "x.yaml"
+    path.write_text(f"{written}base: {{spec: trunk.yaml, variant: own}}\nlayers: [FNN | 2]\n", encoding="utf-8")
+    spec = load_spec(path)
+    compile_spec(spec)
+    assert spec.preprocess == section(found)
+    assert parse_spec(write_yaml(resolved_spec(spec)), "x.yaml").preprocess == spec.preprocess
+
+
+def test_rows_before_those_of_the_base_read_pictures_otherwise(tmp_path):
+    trunk = "input: 32x32x3\nlayers:\n  - CNN | 2, 3\npreprocess: {scale: 1/255}\n"
+    (tmp_path / "trunk.yaml").write_text(trunk, encoding="utf-8")
+    path = tmp_path / "x.yaml"
+    path.write_text("input: 32x32x1\nbase: {spec: trunk.yaml}\nlayers: ['CNN | 3, 1', base]\n", encoding="utf-8")
+    assert load_spec(path).preprocess is None
+
+
+def test_preprocessing_of_a_base_that_does_not_fit_is_said_where_the_base_is(tmp_path):
+    trunk = "input: 32x32x3\nlayers:\n  - CNN | 2, 3\npreprocess: {mean: [1, 2, 3]}\n"
+    (tmp_path / "trunk.yaml").write_text(trunk, encoding="utf-8")
+    path = tmp_path / "x.yaml"
+    path.write_text("input: 32x32x1\nbase: {spec: trunk.yaml}\n", encoding="utf-8")
+    with pytest.raises(
+        SpecError, match=r"x.yaml:2:7: preprocess.mean: mean has 3 numbers, but the input 32x32x1 has 1"
+    ):
+        compile_spec(load_spec(path))
+
+
 def test_bytes_are_read_as_they_are(picture):
     read = read_image(picture, TensorType((20, 11, 3)), None)
     assert read.dtype == np.float32

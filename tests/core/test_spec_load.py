@@ -235,6 +235,52 @@ def test_an_override_that_fits_nothing_is_refused(override, message):
     assert message in problem
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "variables.widht=3",
+            "--set:1:1: variables.widht: there is no variable 'widht'\n  hint: did you mean 'width'?",
+        ),
+        ("variables.zzz=3", "variables.zzz: there is no variable 'zzz'\n  hint: one of 'width', 'deep', 'wide'"),
+        ("width=3", "--set:1:1: width: there is no section 'width'\n  hint: did you mean 'variables.width'?"),
+        ("widht=3", "--set:1:1: widht: there is no section 'widht'\n  hint: did you mean 'variables.width'?"),
+        ("variables.width=abc", "--set:1:1: variables.width: width is a number, 4 in the spec, but 'abc' is a word"),
+        ("variables.width=dep", "width is a number, 4 in the spec, but 'dep' is a word\n  hint: did you mean 'deep'?"),
+        (
+            "variables.deep=yes",
+            "--set:1:1: variables.deep: deep is true or false, true in the spec, but 'yes' is a word",
+        ),
+    ],
+)
+def test_a_variable_that_is_not_there_or_would_be_a_word_is_refused_once(override, message):
+    text = "input: 8x8x3\nvariables: {width: 4, deep: true, wide: 2*width}\nlayers:\n"
+    text += "  - CNN | 4*width, 3 | - | when=deep\n  - CNN | 2*width, 3\n  - CNN | wide, 1\n"
+    [problem] = problems(text, override)
+    assert message in problem
+
+
+def test_a_variable_needs_a_section_of_variables_and_a_variant_a_variable():
+    [problem] = problems(GOOD, "variables.width=3")
+    assert "there is no variable 'width'\n  hint: the spec has no section `variables`" in problem
+    text = f"{GOOD}variables: {{width: 1}}\nvariants: {{wide: {{variables.widht: 4}}}}\n"
+    with pytest.raises(SpecError, match="there is no variable 'widht'"):
+        parse_spec(text, "f.yaml", variant="wide")
+
+
+def test_no_hint_names_the_section_that_a_build_writes():
+    [problem] = problems(f"{GOOD}zzzzz: 3\n")
+    assert "'variables', 'blocks', 'layers'" in problem
+    assert "uses" not in problem
+
+
+def test_one_metric_needs_no_list():
+    for written, read in (("acc", ("accuracy",)), ("[f1, auc]", ("f1", "auc"))):
+        train = spec(GOOD, f"train.metrics={written}").train
+        assert train is not None
+        assert train.metrics == read
+
+
 def test_files_that_are_no_specs(tmp_path):
     (tmp_path / "net.yaml").write_text(GOOD)
     assert load_spec(tmp_path / "net.yaml").name == "small"

@@ -310,6 +310,10 @@ def grayscale(r: Random, given: TensorType) -> Fields | None:
     return {} if given.rank == 3 and given.channels == 3 else None
 
 
+def identity(r: Random, given: TensorType) -> Fields:
+    return {}
+
+
 def resize(r: Random, given: TensorType) -> Fields | None:
     if given.rank != 3:
         return None
@@ -326,6 +330,7 @@ ROWS: Mapping[str, Proposal] = {
     "GroupNorm": group_norm, "InstanceNorm": instance_norm, "RMSNorm": rms_norm, "LRN": lrn, "LayerScale": layer_scale,
     "Activation": activation, "PReLU": prelu, "Dropout": dropout, "SpatialDropout": spatial_dropout,
     "StochasticDepth": dropout, "Rescale": rescale, "Normalize": normalize, "Grayscale": grayscale, "Resize": resize,
+    "Identity": identity,
 }  # fmt: skip
 """The kinds of one input. Those of several are put together in `generate.py`."""
 WEIGHTS: Mapping[str, float] = {
@@ -336,6 +341,6 @@ WEIGHTS: Mapping[str, float] = {
 """How often a kind is drawn, where that is not once: what changes the rank ends most of what could follow."""
 KEEPING = (
     "BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "LRN", "LayerScale", "Activation", "PReLU",
-    "Dropout", "SpatialDropout", "StochasticDepth", "Rescale", "Normalize",
+    "Dropout", "SpatialDropout", "StochasticDepth", "Rescale", "Normalize", "Identity",
 )  # fmt: skip
 """The kinds whose result has the shape of their input."""

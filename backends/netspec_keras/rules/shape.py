@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_keras.steps import Apply, Compute, Realisation, border, literal, one, rules, written
+
+
+@rules(Identity)
+def identity(layer: Identity, node: Node) -> Realisation:
+    """A layer that does nothing, for its name."""
+    return one("Identity")
 
 
 @rules(Flatten)

@@ -6,9 +6,19 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
+
+
+@rules(Identity)
+def identity(layer: Identity, node: Node) -> Emission:
+    """Nothing: what reads it reads what it would."""
+
+    def build(scope: Scope, given: Value) -> Value:
+        return given
+
+    return Emission(build)
 
 
 @rules(Flatten)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netspec.backend import Order, channels_first, first_axis
-from netspec.layers import Crop, Flatten, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
 from netspec.source import alike, unless
 from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
 
 OTHER: Mapping[Order, Order] = {"first": "last", "last": "first"}
 AXES = {2: "length, channels", 3: "height, width, channels", 4: "depth, height, width, channels"}
+
+
+@rules(Identity)
+def identity(layer: Identity, node: Node) -> Line:
+    """Another name."""
+    return either("{x}")
 
 
 @rules(Flatten)

@@ -11,7 +11,7 @@ from netspec.compile.fields import FieldProblems, Written, layer_place, read_def
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
 from netspec.compile.placed import Placed, Unrolled
-from netspec.errors import ExpectationError, LayerError, Problem, SpecError, in_order
+from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
 from netspec.network import Network, Node, TensorType, Use

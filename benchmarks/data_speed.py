@@ -2,10 +2,9 @@
 
     NETSPEC_DATA=... python benchmarks/data_speed.py [--folder hymenoptera] [--pairs 5]
 
-Each pair measures either side once, alternating; the ratio is the median of the pairs' ratios. The folder is read as
-`data: {folder: ...}` for a 224x224 input; decoding each epoch is a loop over the same files with as many threads, the
-same resizing and no array kept; from the cache they come as the trainer takes them. For the small batches of the other
-pair torch has one thread on either side: they are no work for several.
+Each pair measures either side once, alternating, each in one thread; the ratio is the median of the pairs' ratios. The
+folder is read as `data: {folder: ...}` for a 224x224 input, and its batches are those that the trainer takes; decoding
+each epoch is a loop over the same files with the same resizing, no array kept.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,12 +71,9 @@ def folder_epochs(folder: str, pairs: int) -> None:
             samples.take(chosen)
 
     def decoding() -> None:
-        def read(start: int) -> None:
+        for start in range(0, len(paths), BATCH):
             chosen = paths[start : start + BATCH]
             np.stack([read_pixels(path, network.input_type, preprocess) for path in chosen]).astype(np.float32)
-
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            list(threads.map(read, range(0, len(paths), BATCH)))
 
     compared("cached epoch of a folder against decoding each epoch", cached, decoding, pairs, 0.10)
 
@@ -107,10 +102,8 @@ def main() -> None:
     parser.add_argument("--folder", default="hymenoptera")
     parser.add_argument("--pairs", type=int, default=5)
     options = parser.parse_args()
-    every = torch.get_num_threads()
     torch.set_num_threads(1)
     resident_batches(options.pairs)
-    torch.set_num_threads(every)
     with tempfile.TemporaryDirectory() as cache:
         os.environ["NETSPEC_CACHE"] = cache
         folder_epochs(options.folder, options.pairs)

@@ -113,15 +113,9 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
     verification is no error here: it stands in the outcome.
     """
-    try:
-        return _build(spec, options, progress)
-    except SpecError as error:
-        raise error.placed(spec.nearest) from None
-
-
-def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if spec.classes is None and spec.data is not None and spec.data.folder is not None:
-        split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
+        with spec.places():
+            split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
     if options.train_steps is not None:
@@ -387,12 +381,14 @@ class _Run(AbstractContextManager["_Run"]):
         if not isinstance(self.backends[trainer], Trainable):
             raise BackendError(f"the {trainer} backend cannot train\n  hint: --backend torch or --backend keras")
         seed = settings.seed if self.options.seed is None else self.options.seed
+        with self.spec.places():
+            known = fingerprint(data, self.near)
         facts = {
             "network": self.network.digest,
             "trained": True,
             "seed": seed,
             "train": settings.model_dump(mode="json"),
-            "data": data.model_dump(mode="json") | fingerprint(data, self.near),
+            "data": data.model_dump(mode="json") | known,
             "preprocess": self.spec.preprocess.model_dump(mode="json") if self.spec.preprocess else None,
             "trainer": trainer,
             **self._imported(),
@@ -409,8 +405,9 @@ class _Run(AbstractContextManager["_Run"]):
             from netspec.training.history import write_history
             from netspec.training.plot import plot_history
 
-            dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
-            check_batch_size(settings.batch_size, len(dataset.train))
+            with self.spec.places():
+                dataset = load_data(data, self.network, self.near, self.spec.preprocess, self.progress)
+                check_batch_size(settings.batch_size, len(dataset.train))
             network = trained_network(self.spec, self.network)
             self.training = worker = self.worker(trainer, {})
             weights, history = worker.call(

@@ -38,8 +38,8 @@ def read_data(spec: Spec, network: Network, progress: Progress) -> Dataset:
         raise SpecError([Problem("it has no `data` section", "add for example `data: digits`", spec.file)])
     from netspec.data import load
 
-    progress("part", what="reading the data", done=0, total=0)
-    return load(spec.data, network, Path(spec.file).parent, spec.preprocess)
+    with spec.places():
+        return load(spec.data, network, Path(spec.file).parent, spec.preprocess, progress)
 
 
 def first_batch(spec: Spec, network: Network, dataset: Dataset, epoch: int) -> Batch:

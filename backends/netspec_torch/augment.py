@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from netspec.data.augment import Augment, Fill
 from netspec.data.draw import draw
@@ -27,7 +26,7 @@ class Augmenter:
     given: TensorType
     outputs: int
     device: torch.device
-    drawn: Drawn = field(default_factory=dict)
+    drawn: dict[str, Tensor] = field(default_factory=dict)
 
     def begin(self, epoch: int) -> None:
         """Draw what is done in this epoch, counted from 1, to every image."""
@@ -121,7 +120,7 @@ def inside(boxes: Tensor, images: Tensor) -> Tensor:
 
 def mixed_targets(labels: Tensor, share: Tensor, outputs: int) -> Tensor:
     """As `netspec.data.draw.mixed_targets`."""
-    own = F.one_hot(labels, outputs).float()
+    own = (labels.unsqueeze(1) == torch.arange(outputs, device=labels.device)).float()
     return own * (1 - share).unsqueeze(1) + own.roll(1, 0) * share.unsqueeze(1)
 
 

@@ -261,7 +261,8 @@ def _overlaps(listed: Mapping[str, Images]) -> Iterator[Problem]:
     for (split, path), (other, same) in twice[:NAMED]:
         yield Problem(f"{path} of {split} and {same} of {other} are the same image", None, "data.folder")
     if twice:
-        message = f"the splits overlap: {len(twice):,} images are in two of them"
+        are = "image is" if len(twice) == 1 else "images are"
+        message = f"the splits overlap: {len(twice):,} {are} in two of them"
         yield Problem(message, "what is validated or tested on must not be trained on", "data.folder")
 
 

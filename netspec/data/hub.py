@@ -92,7 +92,7 @@ def read_hub(
             labels = np.array(rows[label])[kept]
         found[name] = Split(values, classes.numbers(np.asarray(labels), f"{settings.name}: {label}"))
     if broken and not settings.skip_broken:
-        message = f"{len(broken):,} images cannot be used"
+        message = f"{len(broken):,} image{'s' * (len(broken) > 1)} cannot be used"
         hint = "skip_broken: true leaves them out"
         raise SpecError([*(each.at(None, "data.hf") for each in broken[:NAMED]), Problem(message, hint, "data.hf")])
     return Decoded(classes.names, found, tuple(each.message for each in broken))

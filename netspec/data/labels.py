@@ -61,7 +61,7 @@ class Classes:
         known = {name: at for at, name in enumerate(self.names)}
         if strange := sorted({word for word in words if word not in known}):
             first = words.index(strange[0])
-            message = f"{where}: {sum(word not in known for word in words):,} labels are outside of the classes, "
+            message = f"{where}: {_labels(sum(word not in known for word in words))} outside of the classes, "
             message += f"the first {strange[0]!r} ({said(first)})"
             raise self._refused(message, did_you_mean(strange[0], known) or f"the classes are {_few(self.names)}")
         return np.array([known[word] for word in words], np.int64)
@@ -74,7 +74,7 @@ class Classes:
         wrong = np.flatnonzero(~inside)
         if len(wrong):
             first = int(wrong[0])
-            message = f"{where}: {len(wrong):,} labels are outside of the classes 0 to {self.count - 1}, "
+            message = f"{where}: {_labels(len(wrong))} outside of the classes 0 to {self.count - 1}, "
             message += f"the first {found[first]:g} ({said(first)})"
             raise self._refused(message, f"the network tells {self.count} classes apart")
         return found.astype(np.int64)
@@ -85,3 +85,7 @@ class Classes:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+
+
+def _labels(count: int) -> str:
+    return "1 label is" if count == 1 else f"{count:,} labels are"

@@ -125,7 +125,9 @@ def _wrong_cells(wrong: list[tuple[int, str, Any]], where: str) -> Iterator[Prob
         yield Problem(f"{where}, {place(row)}: {name} {said}", None, "data.file")
     more = f", of which {NAMED} are named above" if len(wrong) > NAMED else ""
     yield Problem(
-        f"{len(wrong):,} cells of {where} cannot be used{more}", "fill them, or remove their rows", "data.file"
+        f"{len(wrong):,} cell{'s' * (len(wrong) > 1)} of {where} cannot be used{more}",
+        "fill them, or remove their rows",
+        "data.file",
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from netspec.errors import Position
+from netspec.errors import Position, SpecError
 from netspec.network import TensorType
 from netspec.notation import NotationError, Value, parse_value
 from netspec.spec.reader import Node, find
@@ -212,3 +213,11 @@ class Spec:
                 return place
             path = path.rpartition(".")[0]
         return None
+
+    @contextmanager
+    def places(self) -> Iterator[None]:
+        """Inside, a SpecError that knows only a path is given the place of it."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(problem.at(self.nearest(problem.path)) for problem in error.problems) from None

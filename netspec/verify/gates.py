@@ -40,4 +40,5 @@ UPDATE_GATE = 1e-12
 """Largest relative L2 error of a single float64 update, or loss, by the reference's formula."""
 
 VANISHING = 1e-12
-"""A gradient whose numbers are this much smaller than those of the network's largest is rounding alone."""
+"""A gradient whose numbers are this much smaller than those of the network's largest is rounding alone, and so is a
+running mean that is this much smaller than the deviations around it."""

@@ -197,7 +197,7 @@ class _Run:
             values = measured(update) | moved(update.state)
             for key, expected in standard.items():
                 if name != self.first and key.weight not in self.vanishing:
-                    granted = LOCKSTEP_GATE * size_of(expected)
+                    granted = LOCKSTEP_GATE * size_of(expected) + VANISHING * _deviation(key, standard)
                     yield from self.tally.check(step, key, (name, values[key]), (self.first, expected), granted)
 
     def _synchronised(self, own: State, first: State) -> State:
@@ -207,6 +207,13 @@ class _Run:
         weights = {name: (first if name in self.vanishing else own).weights[name] for name in own.weights}
         slots = {name: (first if name in self.vanishing else own).slots[name] for name in own.slots}
         return State(weights, slots, own.update)
+
+
+def _deviation(key: Key, found: Mapping[Key, Array]) -> float:
+    """For a running mean the size of the deviations around it: what a mean of zero is made of, but for rounding."""
+    row, _, name = key.weight.rpartition(".")
+    variance = found.get(Key("statistic", f"{row}.var"))
+    return size_of(np.sqrt(variance)) if name == "mean" and variance is not None else 0.0
 
 
 def _mean_size(array: Array) -> float:

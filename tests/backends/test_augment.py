@@ -39,11 +39,17 @@ class Probe:
 
         return ops.convert_to_numpy(augmented(images, drawn, augment))
 
-    def targets(self, labels, share, outputs):
+    def places(self, augment):
+        """Where the numbers of two epochs lie in memory, and which of them are others."""
         import torch
-        from netspec_torch.augment import mixed_targets
+        from netspec_torch.augment import Augmenter
 
-        return mixed_targets(torch.from_numpy(labels), torch.from_numpy(share), outputs).numpy()
+        augmenter = Augmenter(augment, 1, 24, IMAGE, 3, torch.device("cpu"))
+        found = []
+        for epoch in (1, 2):
+            augmenter.begin(epoch)
+            found.append({name: (each.data_ptr(), each.numpy().copy()) for name, each in augmenter.drawn.items()})
+        return found
 
 
 probe = Probe()
@@ -88,6 +94,17 @@ def test_flips_crops_and_erased_boxes_are_equal_to_the_bit(augmenting, fill):
         wanted, found = augmented(images, drawn, augment), augmenting(images=images, drawn=drawn, augment=augment)
         np.testing.assert_array_equal(found, wanted)
         assert (wanted != images).any()
+
+
+def test_a_recorded_step_finds_the_numbers_of_every_epoch_at_their_places():
+    pytest.importorskip("torch")
+    augment = Augment(**AFFINE, brightness=0.2, contrast=0.2, erase=1.0, mixup=1.0, cutmix=1.0)
+    with Worker("tests.backends.test_augment:probe") as worker:
+        first, second = worker.call("places", augment=augment)
+    assert set(first) == {"maps", "brightness", "contrast", "erased", "blend", "cut", "share"}
+    for name, (place, values) in first.items():
+        assert second[name][0] == place
+        assert (second[name][1] != values).any()
 
 
 def test_cutmix_is_equal_to_the_bit(augmenting):

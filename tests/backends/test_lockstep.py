@@ -104,6 +104,15 @@ NARROW: dict[str, dict[str, int]] = {
 }
 
 
+def test_what_two_norms_in_a_row_leave_to_rounding_is_no_difference(learners: Any) -> None:
+    """The second takes off what the first adds, and sees a mean of zero."""
+    rows = "CNN | 3, 1 | - | bias=false", "BatchNorm", "CNN | 4, 1 | - | bias=false", "BatchNorm", "Flatten", "FNN | 3"
+    text = "name: two\ninput: 5x4x2\nlayers:\n" + "".join(f"  - {row}\n" for row in rows)
+    found = run(compile_spec(parse_spec(text, "two.yaml")), {"optimizer": "lion"}, 3, learners)
+    assert_together(found)
+    assert found.synchronised == ("batch_norm_1.beta",)
+
+
 class Faulty:
     """A backend that trains with other settings than it was asked for."""
 

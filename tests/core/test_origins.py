@@ -347,7 +347,7 @@ class TestHub:
         (photos / "photos/train/bee/3.png").write_bytes(b"no image")
         said = refused(photos, "{hf: photos}\nclasses: [ant, bee, fly]")
         assert "3.png is no image" in said
-        assert "1 images cannot be used" in said
+        assert "1 image cannot be used" in said
         dataset = read(photos, "{hf: photos, skip_broken: true}\nclasses: [ant, bee, fly]")
         assert len(dataset.train) + len(dataset.validation) == 59
         assert len(dataset.skipped) == 1
@@ -388,3 +388,16 @@ def test_batches_are_no_larger_than_the_data(tmp_path):
 def test_a_spec_says_the_classes_of_a_known_set():
     spec = parse_spec("input: 8x8x1\nlayers:\n  - Flatten\n  - FNN | 10 | Softmax\ndata: digits\n", "x.yaml")
     assert compile_spec(spec).classes == tuple("0123456789")
+
+
+def test_what_is_wrong_with_data_has_its_place_in_the_spec(tmp_path):
+    from netspec.build import Options, build
+
+    np.savez(tmp_path / "a.npz", x=images(), y=LABELS)
+    path = tmp_path / "x.yaml"
+    path.write_text(f"name: x\n{IMAGES}data: {{file: a.npz}}\ntrain: {{epochs: 1, batch_size: 40}}\n")
+    with pytest.raises(SpecError, match=r"x\.yaml:7:32: train\.batch_size: a batch of 40 images is larger than the 27"):
+        build(load_spec(path), Options(until="train", folder=tmp_path / "build"), lambda event, **values: None)
+    (tmp_path / "a.npz").unlink()
+    with pytest.raises(SpecError, match=r"x\.yaml:6:14: data\.file: there is no file 'a\.npz'"):
+        build(load_spec(path), Options(until="train", folder=tmp_path / "build"), lambda event, **values: None)

@@ -97,7 +97,8 @@ WeightsFile = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Take the initial weights from this file: neutral ones, or any that `import-weights` reads.",
+        help="Take the initial weights from this file, as `import-weights` reads it; looked for here and in "
+        "$NETSPEC_DATA and $NETSPEC_DATA/weights.",
     ),
 ]
 Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
@@ -106,7 +107,8 @@ Known = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Take the weights from this file, as `import-weights` reads it, not from the build folder.",
+        help="Take the weights from this file, as `import-weights` reads it, not from the build folder; looked for "
+        "here and in $NETSPEC_DATA and $NETSPEC_DATA/weights.",
     ),
 ]
 Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]

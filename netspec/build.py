@@ -32,7 +32,7 @@ from netspec.memory import check_memory, fits_together
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
-from netspec.stages import BuildFolder, Stage, key_of, read_stages
+from netspec.stages import BuildFolder, Stage, key_of, other_spec, read_stages
 from netspec.training.checkpoint import CheckpointFile
 from netspec.verify import lockstep, verify
 from netspec.verify.pieces import piece_samples
@@ -43,7 +43,7 @@ from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
-    from netspec.training.settings import TrainSettings
+    from netspec.training.settings import Monitor, TrainSettings
 
 BACKENDS = ("torch", "keras", "onnx")
 SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
@@ -83,6 +83,15 @@ class Options:
     """The last stage to run."""
 
 
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best epoch of a training: its row of the history, how many there were, and by what it is the best."""
+
+    epoch: Mapping[str, float]
+    epochs: int
+    monitor: str
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a build did."""
@@ -93,6 +102,8 @@ class Outcome:
     """The stages that ran; the others were current."""
     test: Mapping[str, float] | None = None
     """Metrics on the test split, when there was training."""
+    best: Best | None = None
+    """The epoch whose weights were kept, when there was training."""
 
 
 def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
@@ -102,15 +113,9 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
     verification is no error here: it stands in the outcome.
     """
-    try:
-        return _build(spec, options, progress)
-    except SpecError as error:
-        raise error.placed(spec.nearest) from None
-
-
-def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if spec.classes is None and spec.data is not None and spec.data.folder is not None:
-        split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
+        with spec.places():
+            split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from
     network = compile_spec(spec)
     settings = spec.verify or VerifySettings()
     if options.train_steps is not None:
@@ -129,7 +134,11 @@ def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     known = read_stages(options.folder / spec.name).get("weights")
     if trains or not _keeps(known, network, options):
         _check_start(start, known)
+    other = other_spec(options.folder / spec.name, spec.file)
     folder = BuildFolder(options.folder / spec.name)
+    if other is not None:
+        hint = "give one of the two another `name:`, or build elsewhere with --output"
+        progress("warning", text=f"{folder.path} was made of {other}, a spec of the same name", hint=hint)
     try:
         with _Run(start, options, settings, backends, folder, progress) as run:
             for last, stages in run.plan(trains):
@@ -226,6 +235,8 @@ class _Run(AbstractContextManager["_Run"]):
         for versions in self.libraries.values():
             self.versions |= versions
         folder.facts = {"name": spec.name, "network": network.digest, "versions": self.versions}
+        if Path(spec.file).is_file():
+            folder.facts["spec"] = os.path.relpath(Path(spec.file).resolve(), folder.path.resolve())
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -348,8 +359,18 @@ class _Run(AbstractContextManager["_Run"]):
         """What is to be known of the weights: their seed, and the score of trained ones on the test split."""
         known = self.folder.stages["weights"]
         self.folder.facts |= {name: known.facts.get(name) for name in ("seed", "trained")}
+        if HISTORY in known.files and HISTORY not in self.folder.changed("weights"):
+            self.outcome.best = self._best(known.facts["train"]["monitor"])
         if TEST in known.files and TEST not in self.folder.changed("weights"):
             self.outcome.test = json.loads((self.folder.path / TEST).read_text(encoding="utf-8"))
+
+    def _best(self, monitor: Monitor) -> Best:
+        """The best epoch of the history that lies in the folder."""
+        from netspec.training.history import best_epoch, read_history
+
+        history = read_history(self.folder.path / HISTORY)
+        number = best_epoch(history, monitor)
+        return Best(next(row for row in history if row["epoch"] == number), len(history), monitor)
 
     def train(self) -> None:
         """Trained weights, their history and their score on the test split."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -96,10 +96,6 @@ class SpecError(NetspecError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.problems))
-
-    def placed(self, place: Callable[[str | None], Position | None]) -> Self:
-        """The same error with the place of each path, where a problem has none yet."""
-        return type(self)(problem.at(place(problem.path)) for problem in self.problems)
 
     def used_at(self, used: Used) -> Self:
         """The same error of what was used there: a variant, of which each problem says so."""

@@ -66,6 +66,19 @@ def read_stages(folder: Path) -> dict[str, Stage]:
         return {}  # no manifest, or none of ours: every stage runs
 
 
+def other_spec(folder: Path, file: str) -> Path | None:
+    """The spec file that a build folder was made of, where that is another one, and is still there.
+
+    The manifest has its path from the folder, so that neither depends on where a command is run.
+    """
+    try:
+        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["spec"]
+        path = folder / known
+        return path.resolve() if path.is_file() and not path.samefile(file) else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # no manifest, none that says it, or a spec that is no file
+
+
 class BuildFolder:
     """A folder of artefacts with its manifest, locked while it is open.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.report.columns import aligned
+from netspec.report.progress import SHOWN
 
 if TYPE_CHECKING:
-    from netspec.build import Outcome, Until
+    from netspec.build import Best, Outcome, Until
 
 
 def outcome_text(outcome: Outcome, until: Until = "report") -> str:
@@ -18,6 +20,8 @@ def outcome_text(outcome: Outcome, until: Until = "report") -> str:
         from netspec.report.verdict import verify_text
 
         parts.append(verify_text(outcome.verdict))
+    if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
+        parts.append(best_text(outcome.best, outcome.folder))
     if outcome.test:
         parts.append(score_text(outcome.test))
     did = f"ran {', '.join(outcome.ran)}" if outcome.ran else "everything was up to date"
@@ -27,12 +31,31 @@ def outcome_text(outcome: Outcome, until: Until = "report") -> str:
     return "\n\n".join(parts)
 
 
+def best_text(best: Best, folder: Path) -> str:
+    """The epoch that was kept, and where its weights and the history of all epochs are.
+
+    >>> from netspec.build import Best
+    >>> print(best_text(Best({"epoch": 3, "loss": 0.25, "val_loss": 0.5}, 10, "val_loss"), Path("build/x")))
+    The best of 10 epochs by val_loss is epoch 3: loss 0.2500, val_loss 0.5000
+      its weights    build/x/weights.safetensors
+      every epoch    build/x/history.csv, drawn in build/x/history.png
+    """
+    said = ", ".join(f"{name} {best.epoch[name]:.4f}" for name in SHOWN if name in best.epoch)
+    number = int(best.epoch["epoch"])
+    return (
+        f"The best of {best.epochs} epochs by {best.monitor} is epoch {number}: {said}\n"
+        f"  its weights    {folder / 'weights.safetensors'}\n"
+        f"  every epoch    {folder / 'history.csv'}, drawn in {folder / 'history.png'}"
+    )
+
+
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome as plain data; `verify` is what verify.json holds, or null."""
     return {
         "folder": str(outcome.folder),
         "ran": outcome.ran,
         "test": outcome.test,
+        "best": {"monitor": outcome.best.monitor, **outcome.best.epoch} if outcome.best is not None else None,
         "verify": outcome.verdict.model_dump(mode="json") if outcome.verdict is not None else None,
     }
 

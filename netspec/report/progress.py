@@ -32,9 +32,9 @@ class Screen(Protocol):
 def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress]:
     """A place for the events of a build: live bars where the stream is a terminal, else a line for what is finished.
 
-    The events and their values are `stage`, `current` and `done` (stage), `step` (epoch, epochs; step of
-    total, over the whole training), `epoch` (epochs and the columns of a history) and `part` (what; done of total);
-    others are passed over.
+    The events and their values are `warning` (text, hint), `stage`, `current` and `done` (stage), `step` (epoch,
+    epochs; step of total, over the whole training), `epoch` (epochs and the columns of a history) and `part` (what;
+    done of total); others are passed over.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -61,6 +61,7 @@ class Events:
             "done": self._end,
             "current": self._current,
             "resumed": self._resumed,
+            "warning": self._warning,
             "epoch": self._epoch,
             "step": self._step,
             "part": self._part,
@@ -81,6 +82,9 @@ class Events:
 
     def _current(self, values: Mapping[str, Any]) -> None:
         self.screen.line(f"{self.name}: {values['stage']} is up to date")
+
+    def _warning(self, values: Mapping[str, Any]) -> None:
+        self.screen.line(f"{self.name}: warning: {values['text']}\n  hint: {values['hint']}")
 
     def _resumed(self, values: Mapping[str, Any]) -> None:
         epoch, step = int(values["epoch"]), int(values["step"])

@@ -23,9 +23,10 @@ UNSAID = {"init", "bias_init", "gamma_init", "beta_init", "alpha_init", "pointwi
 def show_text(network: Network, batch: int = 1) -> str:
     """The layer table: each row's layer, output, weights, MACs and memory of its output, then the totals.
 
-    Rows of a block stand below it. In a network that is no chain, `reads` names what a row reads, where that is not the
-    row above. MACs and the KB of a row are those of one sample; the sizes in MB are those of a batch, as torchsummary
-    gives them: float32, an MB is 1024^2 bytes, and each row's output counts twice, for the forward and backward pass.
+    Rows of a block stand below it; its own line has what it gives, and how many weights they have in all. In a network
+    that is no chain, `reads` names what a row reads, where that is not the row above. MACs and the KB of a row are
+    those of one sample; the sizes in MB are those of a batch, as torchsummary gives them: float32, an MB is 1024^2
+    bytes, and each row's output counts twice, for the forward and backward pass.
     """
     inputs = ", ".join(f"{name} {given}" for name, given in network.inputs.items())
     activations = sum(row.output.size for row in network.rows)
@@ -172,8 +173,11 @@ def _lines(network: Network, width: int) -> Iterator[list[str]]:
     for row in network.rows:
         head = row.name.partition(".")[0]
         if head in blocks:
-            text = block_text(blocks.pop(head)) + (", frozen" if head in frozen else "")
-            yield from _beside(head, _wrapped(read[head], width), [text, "", "", "", ""])
+            use = blocks.pop(head)
+            text = block_text(use) + (", frozen" if head in frozen else "")
+            inside = sum(each.parameters for each in network.named[head])
+            subtotals = [str(network.types[use.result]), f"{inside:,}" if inside else "-"]
+            yield from _beside(head, _wrapped(read[head], width), [text, *subtotals, "", ""])
         name = row.name if head == row.name else f"  {row.name.removeprefix(f'{head}.')}"
         text = _row_layers(row) if head in frozen else row_text(row)
         yield from _beside(name, _wrapped(read[row.name], width), [text, *_cells(row)])

@@ -264,7 +264,7 @@ def _is_heading(comment: str) -> bool:
 
 def _pipes(section: Section, indent: str) -> tuple[str, list[str]]:
     names = [f"{yaml_text(row.name)}:" if row.name is not None else "" for row in section.rows]
-    width = max(map(len, names)) if all(names) else 0
+    width = max(map(len, names))
     cells = []
     for row, name in zip(section.rows, names, strict=True):
         first, *others = to_pipes(row)

@@ -83,10 +83,8 @@ def _with_classes(spec: Spec) -> Spec:
     assert spec.data is not None
     if spec.classes is not None and spec.data.folder is None:
         return spec  # those of a known set, or words, are held against it with the data
-    try:
+    with spec.places():
         found = class_names(spec.data, Path(spec.file).parent)
-    except SpecError as error:
-        raise error.placed(spec.nearest) from None
     if found is None:
         return spec
     if spec.classes is not None and (problems := name_problems(spec.data, found, spec.classes)):

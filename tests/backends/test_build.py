@@ -374,3 +374,29 @@ def test_the_base_of_a_spec_gives_its_weights_in_every_command(available, tmp_pa
     network = compile_spec(load_spec(tmp_path / "stored.yaml"))
     save(stored, draw(network, 78), network)
     assert {"weights", "export onnx"} <= set(place.build(targets=QUICK, until="export").ran)
+
+
+def test_a_folder_that_was_made_of_another_spec_of_the_same_name_is_warned_of(tmp_path, monkeypatch):
+    said = []
+
+    def progress(event, **values):
+        if event == "warning":
+            said.append(values["text"])
+
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(SPEC.replace("a test", name), encoding="utf-8")
+
+    def built(path):
+        said.clear()
+        build(load_spec(path), Options(targets=QUICK, folder=tmp_path, until="train"), progress)
+        return list(said)
+
+    assert built(tmp_path / "one.yaml") == []
+    monkeypatch.chdir(tmp_path)
+    assert built("one.yaml") == [], "the same file, named from elsewhere"
+    [warning] = built("two.yaml")
+    assert str(tmp_path / "one.yaml") in warning
+    assert built("two.yaml") == []
+    # A spec that has been renamed is not there any more.
+    (tmp_path / "two.yaml").rename(tmp_path / "three.yaml")
+    assert built("three.yaml") == []

@@ -26,14 +26,14 @@ name: a    # its name
 input:   8x8x3
 
 layers:  # the rows
-  # type       | size       | activation
-  - CNN        | 32, (3,3)  # first
-  - conv2: CNN | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1))
+  # type         | size       | activation
+  - CNN          | 32, (3,3)  # first
+  - conv2: CNN   | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1))
 
   # second block
-  - Conv       | 32, 3      | ReLU            | padding=same, init=normal(0.02)
-  - x: Dense   | 10         | softmax
-  - Dropout    | rate = 0.5
+  - Conv         | 32, 3      | ReLU            | padding=same, init=normal(0.02)
+  - x:     Dense | 10         | softmax
+  - Dropout      | rate = 0.5
   # the end
 
 classes: [ a, b ]
@@ -44,7 +44,7 @@ name: a    # its name
 input:   8x8x3
 
 layers:  # the rows
-  # type       | size       | activation
+  # type         | size       | activation
   - {type: CNN, filters: 32, kernel: 3x3}  # first
   - conv2:
       type: CNN
@@ -70,7 +70,7 @@ input:   8x8x3
 layers: |  # the rows
   | layer | type    | size       | activation      | options                         |
   |-------|---------|------------|-----------------|---------------------------------|
-  # type       | size       | activation
+  # type         | size       | activation
   # first
   |       | CNN     | 32, (3,3)  | -               | -                               |
   | conv2 | CNN     | 64, (3,3)  | leaky_relu(0.2) | stride=2, padding=((0,1),(0,1)) |

@@ -12,7 +12,7 @@ from typing import ClassVar, get_args
 
 import pytest
 
-from netspec.build import Outcome
+from netspec.build import Best, Outcome
 from netspec.compile import compile_spec
 from netspec.errors import Position, Problem
 from netspec.network import Network
@@ -423,6 +423,25 @@ def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
     assert "On 359 test images\n  accuracy  99.16%" in text
     assert text.endswith("build/x/report.html: ran weights, verify")
     assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"
+
+
+def test_a_training_ends_with_its_best_epoch_and_where_its_files_are() -> None:
+    best = Best({"epoch": 3, "loss": 0.25, "val_loss": 0.5, "val_accuracy": 0.9}, 10, "val_loss")
+    ended = outcome_text(Outcome(Path("build/x"), ran=["weights"], best=best), until="train")
+    assert ended.splitlines()[0] == (
+        "The best of 10 epochs by val_loss is epoch 3: loss 0.2500, val_loss 0.5000, val_accuracy 0.9000"
+    )
+    for file in ("weights.safetensors", "history.csv", "history.png"):
+        assert f"build/x/{file}" in ended
+    # What a build did not train is no news of it.
+    assert "epoch" not in outcome_text(Outcome(Path("build/x"), ran=["report"], best=best))
+
+
+def test_a_warning_is_a_line_with_its_hint() -> None:
+    stream = io.StringIO()
+    with build_progress("tiny", stream) as progress:
+        progress("warning", text="it was", hint="do so")
+    assert stream.getvalue() == "tiny: warning: it was\n  hint: do so\n"
 
 
 # Where weights are from

@@ -74,7 +74,7 @@ def test_columns_of_the_table_add_up(path: Path) -> None:
     """Read the printed table back: nothing is computed from the network but what a reader could."""
     text, batch = show_text(compile_spec(load_spec(path)), batch=64), 64
     head, body, *_ = text.split("\n\n")
-    # The lines of a block, and of more names that a row reads, have no numbers.
+    # The lines of a block have subtotals, but no MACs; those of more names that a row reads have no numbers.
     rows = re.findall(r" ([\dx]+) +([\d,]+|-) +([\d,]+|-) +([\d,]+\.\d\d)$", body, re.MULTILINE)
     shapes = [[int(size) for size in row[0].split("x")] for row in rows]
     found = totals(text)
@@ -91,6 +91,22 @@ def test_columns_of_the_table_add_up(path: Path) -> None:
     assert found["Params size"] == pytest.approx(found["Total params"] * 4 / MB, abs=0.006)
     parts = found["Input size"] + found["Forward/backward pass"] + found["Params size"]
     assert found["Estimated total size"] == pytest.approx(parts, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "unet", "squeezenet-1.1"])
+def test_the_line_of_a_block_has_what_its_rows_have_in_all(name: str) -> None:
+    """Read back as printed: a line of a block ends behind its parameters, and its rows are indented."""
+    _, body, *_ = show_text(network(name)).split("\n\n")
+    blocks: list[tuple[str, int, list[tuple[str, int]]]] = []
+    for line in body.splitlines()[2:]:
+        if line[0] != " " and (found := re.search(r" ([\dx]+) +([\d,]+)$", line)):
+            blocks.append((found[1], number(found[2]), []))
+        elif line.startswith("  ") and (found := re.search(r" ([\dx]+) +([\d,]+|-) +([\d,]+|-) +[\d,]+\.\d\d$", line)):
+            blocks[-1][2].append((found[1], number(found[2])))
+    assert len(blocks) == len({use.name.partition(".")[0] for use in network(name).uses})
+    for output, parameters, rows in blocks:
+        assert sum(count for _, count in rows) == parameters
+        assert rows[-1][0] == output
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

@@ -45,25 +45,28 @@ def check(
     pieces = in_pieces(network, samples.inputs)
     weighty = not fits_together(network)
     turn: AbstractContextManager[Any] = nullcontext() if fits_together(network, pieces[0].count) else Lock()
+    # Its weights in double precision here, and in a backend, would be too many at one time.
+    here = turn if weighty else nullcontext()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
         about = {
             name: threads.submit(ask_artefacts, worker, network, weights, folder / name, samples.artefact_inputs, turn)
             for name, worker in workers.items()
         }
-        biting = biting_weights(network, settings.seed)
+        with here:
+            biting = biting_weights(network, settings.seed)
+            own = _outputs(network, weights, samples, settings.seed) if weighty else None
 
         def rows(name: str, piece: Piece, reference: Future[Reference]) -> Answers:
             answers = about[name].result()
             ask_rows(workers[name], answers, network, biting, piece, reference, turn)
             return answers
 
-        # Weights in float64, here and in a backend, would be too many at one time.
-        own = _outputs(network, weights, samples, settings.seed) if weighty else None
         for piece in pieces:
             reference: Future[Reference] = Future()
             if weighty:
-                reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
+                with here:
+                    reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:
                 if not weighty:

@@ -293,7 +293,7 @@ class _Parser:
         """Take the sign at this token and its right side."""
         sign, at = self.peek(), self.offset
         self.index += 1
-        self.operations += 1
+        self.operations += operand != self.atom  # a sign before a number is none
         if self.operations > MAX_OPERATIONS:
             raise NotationError(f"more than {MAX_OPERATIONS} operations stand in one cell", at)
         return _computed(sign, left, operand(depth), at)

@@ -36,6 +36,7 @@ from netspec.notation import Call, NotationError, evaluate, parse_cell, parse_va
         ("'a|b'", ("a|b",), {}),
         ("2*3+4", (10,), {}),
         ("7//2, -7//2, 7.5 // 2, 2+7//2*3", (3, -4, 3, 11), {}),
+        (f"mean=({','.join(['-1.5'] * 300)})", (), {"mean": (-1.5,) * 300}),
     ],
 )
 def test_cell(text, arguments, options):

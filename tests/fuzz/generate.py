@@ -448,13 +448,16 @@ def _use(body: Body, block: Block) -> bool:
                 return False
             others = [name for name, value in body.scope.items() if value.type == body.above.type]
             sources = (body.named(), r.choice(others) if others and r.random() < 0.5 else body.named())
+        name = body.name() if r.random() < 0.7 else None
+        repeat = r.choice([2, 3]) if r.random() < 0.15 and not sources else None
         row = Row(
             block.name,
-            body.name() if r.random() < 0.7 else None,
+            # conv_1, conv_2, ... are what rows are called that have no name.
+            f"{name}_of" if name and repeat else name,
             tuple(given[name] for name in positional),
             options={name: _expression(r, value, body.names) for name, value in options.items()},
             sources=sources,
-            repeat=r.choice([2, 3]) if r.random() < 0.15 and not sources else None,
+            repeat=repeat,
             when=_condition(r, body.names) if r.random() < 0.08 and not sources else None,
             frozen=r.random() < 0.05,
             form=r.choice(["pipes", "pipes", "flow", "mapping"]),

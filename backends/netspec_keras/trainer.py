@@ -29,6 +29,7 @@ from netspec_keras.exact import Layers
 from netspec_keras.losses import loss_of, read_labels
 from netspec_keras.model import build, canonical_weights, devices, precision, prepare, set_weights
 from netspec_keras.optimizers import OPTIMIZERS, TorchOptimizer
+from netspec_keras.precision import POLICIES, check, scaled, tensor_float_32
 from netspec_keras.realised import Rendering
 from netspec_keras.render import render
 
@@ -52,7 +53,7 @@ def train(
 
     The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
     last batch of a single image joins the batch before it, for BatchNorm cannot train on one value. A GPU computes in
-    float32 throughout: TensorFloat-32 is off.
+    float32 throughout, unless the settings ask for another precision: TensorFloat-32 is off.
     """
     prepare()
     check_batches(network, settings, len(dataset.train))
@@ -62,7 +63,12 @@ def train(
     record = Record(settings, len(batches), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
     best: Weights = under("best/", found.arrays) if found else {}
-    with precision("float32"), keras.device(device_named(device)):
+    with (
+        precision("float32", POLICIES[settings.precision]),
+        tensor_float_32(allowed=settings.tf32),
+        keras.device(device_named(device)),
+    ):
+        check(settings.precision)
         keras.utils.set_random_seed(settings.seed % 2**32)
         for number, (trained, phase) in enumerate(phases_of(network, settings)):
             if found and number < found.facts["phase"]:
@@ -83,7 +89,9 @@ def fit(
 ) -> None:
     """One phase, or what a checkpoint left of it, with Keras' own loop."""
     record = watch.record
-    current.objective.compile(optimizer=current.optimizer, metrics=[current.accuracy], jit_compile=False)
+    current.objective.compile(
+        optimizer=current.minimiser, metrics=[current.accuracy], jit_compile=False, auto_scale_loss=False
+    )
 
     def run(epochs: int) -> None:
         current.objective.fit(
@@ -120,8 +128,9 @@ class Objective(keras.Model):  # type: ignore[misc]
         sample_weight: Any = None,  # noqa: ARG002
         training: bool = True,  # noqa: ARG002
     ) -> Any:
-        """What is minimised."""
-        loss = self.loss_of_data(y, y_pred)
+        """What is minimised; outputs may be narrower than float32, in which the loss is computed at least."""
+        wide = keras.backend.result_type(y_pred.dtype, "float32")
+        loss = self.loss_of_data(y, ops.cast(y_pred, wide))
         return loss if self.penalty is None else loss + self.penalty()
 
 
@@ -134,6 +143,8 @@ class Training:
     objective: Objective
     optimizer: TorchOptimizer
     accuracy: Accuracy
+    minimiser: Any
+    """The optimiser, or in fp16 what scales the loss around it."""
 
     def state(self) -> dict[str, Array]:
         """The canonical weights as they are now."""
@@ -154,7 +165,7 @@ class Training:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Be, with the checkpoint's weights, where the snapshot was taken; sums of an epoch begin with the epoch."""
-        self.optimizer.build(self.objective.trainable_variables)
+        self.minimiser.build(self.objective.trainable_variables)
         for name in ("optimizer", "random"):
             self.assign(name, checkpoint)
 
@@ -166,7 +177,7 @@ class Training:
 
     def _variables(self) -> Mapping[str, Sequence[Any]]:
         return {
-            "optimizer": self.optimizer.variables,
+            "optimizer": self.minimiser.variables,
             "random": self.random_states(),
             "sums": [*self._loss_sums(), *self.accuracy.variables],
         }
@@ -201,7 +212,8 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
     )
     optimizer = OPTIMIZERS[settings.optimizer.name](settings, decayed, matrices)
     objective = objective_of(model, network, settings)
-    return Training(network, model, objective, optimizer, Accuracy(settings.loss.threshold))
+    minimiser = scaled(optimizer) if keras.config.dtype_policy().name == POLICIES["fp16"] else optimizer
+    return Training(network, model, objective, optimizer, Accuracy(settings.loss.threshold), minimiser)
 
 
 def objective_of(model: Any, network: Network, settings: TrainSettings) -> Objective:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from netspec.data.batches import batch_slices, epoch_order
 from netspec.errors import BackendError
@@ -26,6 +27,7 @@ from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_
 from netspec_torch.losses import loss_of
 from netspec_torch.model import canonical_weights, devices, full_float32, load, make, to_numpy
 from netspec_torch.optimizers import averages, optimizer_of
+from netspec_torch.precision import computing_in, scaler_of
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 KEPT = ("losses", "rights", "step")
 """What an epoch keeps on the device."""
+SCALED = ("scale", "_growth_tracker")
+"""What the scaling of losses changes as it goes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +98,20 @@ class Training:
     model: nn.Module
     objective: Objective
     optimizer: torch.optim.Optimizer
+    scaler: GradScaler | None = None
+    """What scales the loss, in fp16."""
+    recorded: bool = False
+    """Whether the learning rate and all counts lie on the device, where a recorded step reads them."""
+
+    def update(self) -> None:
+        """One update with the gradients that there are, which are gone then."""
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.unscale_(self.optimizer)  # before the optimiser's hooks, which clip
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.optimizer.zero_grad()
 
     def state(self) -> dict[str, Array]:
         """The canonical weights as they are now, which training on does not change."""
@@ -146,7 +164,7 @@ def train(
 
     The order of the images and the units that dropout drops follow from `settings.seed`, on one kind of device. A
     last batch of a single image joins the batch before it, for BatchNorm cannot train on one value. A GPU computes in
-    float32 throughout: TensorFloat-32 is off.
+    float32 throughout, unless the settings ask for another precision: TensorFloat-32 is off.
     """
     target = device_named(device)
     check_batches(network, settings, len(dataset.train))
@@ -158,7 +176,7 @@ def train(
     record = Record(settings, len(places), progress, checkpoint)
     found = checkpoint.load() if checkpoint else None
     best: Weights = under("best/", found.arrays) if found else {}
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32():
+    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32(tf32=settings.tf32):
         torch.manual_seed(settings.seed)
         for number, (trained, phase) in enumerate(phases_of(network, settings)):
             if found and number < found.facts["phase"]:
@@ -166,11 +184,11 @@ def train(
             record.begin_phase(phase, number)
             current = prepare(trained, under("weights/", found.arrays) if found else weights, settings, target)
             totals = Totals([each.stop - each.start for each in places], target)
-            recorded = recordable(settings, target, phase.epochs * record.steps)
-            if recorded:
+            if recordable(settings, target, phase.epochs * record.steps):
                 keep_on_device(current.optimizer, settings, target)
+                current = replace(current, recorded=True)
             step = step_of(current, training, totals, record)
-            if recorded:
+            if current.recorded:
                 step = Recorded(step, settings.batch_size, target)
             done = resumed(current, totals, found, record, target) if found else 0
             found = None
@@ -197,7 +215,10 @@ def prepare(network: Network, weights: Weights, settings: TrainSettings, device:
     model = load(make(rendering), rendering, weights).to(device)
     if network.input_type.rank == 3:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return training_of(network, rendering, model, settings)
+    training = training_of(network, rendering, model, settings)
+    forward = computing_in(settings.precision, training.objective.forward, device)
+    objective = replace(training.objective, forward=forward)
+    return replace(training, objective=objective, scaler=scaler_of(settings.precision, device))
 
 
 def training_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Training:
@@ -219,16 +240,16 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
 
 def step_of(training: Training, samples: Samples, totals: Totals, record: Record) -> Step:
     """What a step does with the images at some places; the learning rate is set already."""
-    objective, optimizer, every = training.objective, training.optimizer, record.settings.accumulate
+    objective, scaler, every = training.objective, training.scaler, record.settings.accumulate
 
     def step(chosen: Tensor) -> None:
         images, labels, targets = samples.take(chosen)
         outputs = objective.forward(images)
         loss = objective.loss(outputs, targets, labels)
-        (loss / every if every > 1 else loss).backward()  # type: ignore[no-untyped-call]
+        share = loss / every if every > 1 else loss
+        (share if scaler is None else scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
         if every == 1 or record.updates:
-            optimizer.step()
-            optimizer.zero_grad()
+            training.update()
         totals.add(loss.detach(), objective.right(outputs.detach(), labels))
 
     return step
@@ -248,7 +269,7 @@ def run_epoch(
     for number, chosen in enumerate(islice(order, done, None), start=done):
         rate = record.rate
         if record.rate_of(number) != rate or number == done:
-            set_rate(training.optimizer, record.rate)
+            set_rate(training.optimizer, record.rate, on_device=training.recorded)
         step(chosen)
         if record.due():
             record.report(number)
@@ -275,6 +296,9 @@ def snapshot(training: Training, totals: Totals, best: Weights) -> dict[str, Arr
         for name, value in training.optimizer.state[parameter].items():
             if value is not None:
                 arrays[f"optimizer/{index}/{name}"] = to_numpy(torch.as_tensor(value))
+    if training.scaler is not None:
+        known = training.scaler.state_dict()
+        arrays |= {f"scaler/{name}": np.array(known[name]) for name in SCALED}
     arrays |= {f"totals/{name}": to_numpy(getattr(totals, name)) for name in KEPT}
     arrays["random/cpu"] = torch.get_rng_state().numpy()
     if totals.losses.is_cuda:
@@ -289,7 +313,7 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
     """
     record.resume(checkpoint)
     arrays = checkpoint.arrays
-    kept = isinstance(training.optimizer.param_groups[0]["lr"], Tensor)
+    kept = training.recorded
     for index, parameter in enumerate(parameters_of(training)):
         gradient = arrays.get(f"gradient/{index}")
         parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
@@ -298,6 +322,9 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
             # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
             whole = array.ndim == 0 and array.dtype.kind == "i"
             slots[name] = int(array) if whole else torch.tensor(array, device=device if kept or array.ndim else "cpu")
+    if training.scaler is not None:
+        known = {name: array.item() for name, array in under("scaler/", arrays).items()}
+        training.scaler.load_state_dict(training.scaler.state_dict() | known)
     for name in KEPT:
         getattr(totals, name).copy_(torch.tensor(arrays[f"totals/{name}"]))
     torch.set_rng_state(torch.tensor(arrays["random/cpu"]))

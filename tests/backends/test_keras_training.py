@@ -313,13 +313,14 @@ def test_a_loss_is_read_only_for_a_report(probing):
     assert error.startswith("the loss was not finite at step 8 of 100 in epoch 1 (learning rate 0.001)")
 
 
-def test_gpus_train_in_full_float32(probing):
+@pytest.mark.parametrize("tf32", [False, True])
+def test_gpus_train_in_full_float32_unless_asked(probing, tf32):
     network = compiled(linear(3, "Softmax"))
-    settings = TrainSettings(epochs=2)
+    settings = TrainSettings(epochs=2, tf32=tf32)
     during = probing.call(
         "tensor_float_32", network=network, weights=draw(network, 0), dataset=toy(), settings=settings
     )
-    assert set(during) == {False}
+    assert set(during) == {tf32}
 
 
 def test_batch_norm_cannot_train_on_one_image(keras):

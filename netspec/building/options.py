@@ -63,3 +63,5 @@ class Outcome:
     """Metrics on the test split, when there was training."""
     best: Best | None = None
     """The epoch whose weights were kept, when there was training."""
+    joined: bool = False
+    """Whether this process took its part of a training of which rank 0 has everything else."""

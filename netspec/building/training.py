@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from netspec.data.source import fingerprint
 from netspec.errors import BackendError
 from netspec.layers import Activation
 from netspec.training.checkpoint import CheckpointFile
+from netspec.training.ranks import place_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ def train(run: Run) -> None:
     key = weights_key(facts, versions=run.libraries[trainer])
 
     if _trained_already(run, key, settings):
+        if place_of(os.environ) is not None:
+            run.worker(trainer, {}).call("dismiss")
+            run.workers.pop(trainer).close()
         return
     checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key)
 

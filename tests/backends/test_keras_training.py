@@ -12,7 +12,7 @@ from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError, SpecError
 from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
-from netspec.training.record import Record
+from netspec.training.record import Diverged, Record
 from netspec.weights import draw
 from netspec.worker import Worker
 from tests.backends.test_keras_render import compiled
@@ -78,8 +78,8 @@ class Probe:
         during, error = count, ""
         try:
             watch.refuse_divergence()
-        except DivergedError as diverged:
-            error = str(diverged)
+        except Diverged as diverged:
+            error = str(record.diverged(diverged))
         return during, error
 
     def tensor_float_32(self, **arguments):

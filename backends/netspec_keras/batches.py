@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Split
 
 
+RESIDENT_BYTES = 2**30
+"""The most that images may take to be copied to where TensorFlow reads them by itself."""
+PREFETCHED = 2
+"""How many batches are made while a step computes."""
+
+
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
@@ -25,12 +31,36 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self.split, self.seed, self.augmentation = split, seed, augmentation
         self.places, self.done = batch_slices(len(split), size), 0
         """Where each batch lies in the order, and how many are left out, for they were before a checkpoint."""
+        self._placed: Any = None
+        """The order where TensorFlow's own pipeline reads it."""
         self.begin(1)
+
+    def source(self) -> Any:
+        """What `fit` reads: these batches, as TensorFlow's own pipeline takes them from memory where that is possible."""
+        whole = self.augmentation is None and self.split.images.nbytes <= RESIDENT_BYTES
+        if keras.backend.backend() != "tensorflow" or not whole:
+            return self
+        import tensorflow as tf
+
+        with tf.device("cpu"):
+            images, labels = tf.constant(self.split.images), tf.constant(self.split.labels)
+            order = self._placed = tf.Variable(self.order, trainable=False)
+            starts, stops = (
+                tf.constant([getattr(place, end) for place in self.places], tf.int64) for end in ("start", "stop")
+            )
+
+            def batch(step: Any) -> tuple[Any, Any]:
+                chosen = order[starts[step] : stops[step]]
+                return tf.cast(tf.gather(images, chosen), tf.float32), tf.gather(labels, chosen)
+
+            return tf.data.Dataset.range(self.done, len(self.places)).map(batch).prefetch(PREFETCHED)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""
         count = len(self.split)
         self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
+        if self._placed is not None:
+            self._placed.assign(self.order)
         if self.augmentation is not None:
             self.augmentation.begin(count, epoch)
 

@@ -91,11 +91,11 @@ def fit(
 
     def run(epochs: int) -> None:
         current.objective.fit(
-            batches,
+            batches.source(),
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            validation_data=validation,
+            validation_data=validation.source(),
             callbacks=Callbacks([watch], add_history=True, model=current.objective),
         )
 

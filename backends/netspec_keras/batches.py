@@ -36,7 +36,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self.begin(1)
 
     def source(self) -> Any:
-        """What `fit` reads: these batches, as TensorFlow's own pipeline takes them from memory where that is possible."""
+        """What `fit` reads: these batches, which TensorFlow takes from memory by itself where that is possible."""
         whole = self.augmentation is None and self.split.images.nbytes <= RESIDENT_BYTES
         if keras.backend.backend() != "tensorflow" or not whole:
             return self

@@ -6,7 +6,8 @@ Importing this imports Keras.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -35,15 +36,21 @@ class Found(Exception):
 class Again(keras.callbacks.Callback):  # type: ignore[misc]
     """Takes the steps of `record` as another one, `lost`, took them, up to `last`, and looks at it and the one before.
 
-    With `weights` it only looks for the first step that leaves weights which are not finite.
+    With `search` it only looks for the first step whose loss is not finite, or that leaves weights which are not.
     """
 
     def __init__(
-        self, training: Training, batches: Batches, record: Record, lost: Record, last: int, *, weights: bool
+        self,
+        training: Training,
+        batches: Batches,
+        record: Record,
+        lost: Record,
+        last: int,
+        search: Literal["loss", "weights"] | None = None,
     ) -> None:
         super().__init__()
         self.training, self.batches, self.record, self.lost = training, batches, record, lost
-        self.last, self.weights = last, weights
+        self.last, self.search = last, search
         self.under_way = bool(batches.done)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
@@ -57,17 +64,20 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
         """The rate of the step; and at the last of them a look at what it will compute."""
         self.model.optimizer.learning_rate = self.record.rate_of(batch + self.batches.done)
         at = self._at(batch)
-        if not self.weights and at >= self.last - self.record.settings.accumulate:
+        if self.search is None and at >= self.last - self.record.settings.accumulate:
             images, labels = self.batches[batch]
             given = seen(self.training, self.record, images, labels)
             culprit = culprit_of(self.training.network, at, self.training.state(), given)
             if culprit is not None:
                 raise Found(culprit)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """What the step left."""
         at = self._at(batch)
-        if self.weights or at == self.last:
+        if self.search == "loss":
+            if not isfinite(float(logs["loss"])) or at == self.last:
+                raise Found(Culprit(at, "loss"))
+        elif self.search == "weights" or at == self.last:
             row = row_of_weights(self.training.network, self.training.state())
             if row is not None or at == self.last:
                 raise Found(Culprit(at, "weights", row) if row is not None else None)

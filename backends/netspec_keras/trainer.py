@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under, unpacked
 from netspec.training.culprit import Culprit
-from netspec.training.history import best_epoch
+from netspec.training.history import DivergedError, best_epoch
 from netspec.training.phases import phases_of
 from netspec.training.record import Diverged, Record, check_batches, evaluation_batch
 from netspec.training.settings import TrainSettings
@@ -28,6 +28,12 @@ from netspec_keras.training import Training, training_of
 if TYPE_CHECKING:
     from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset
+
+AT_ONCE_S = 0.05
+"""How long steps may take that go without a look at the clock and at Ctrl-C."""
+MOST_AT_ONCE = 32
+MACS_A_SECOND, GPU_FASTER = 2.5e9, 100
+"""What a slow core computes, and how much faster the least GPU is."""
 
 
 def train(
@@ -74,8 +80,7 @@ def train(
             except Diverged as diverged:
                 near = (checkpoint.load() if checkpoint else None) or found
                 near = near if near and near.facts["phase"] == number else None
-                culprit = find(trained, weights, random, near, batches, record, diverged)
-                raise record.diverged(diverged, culprit) from None
+                raise explained(trained, weights, random, near, batches, record, diverged) from None
             found = None
             best, weights = watch.best, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
@@ -87,7 +92,7 @@ def fit(
 ) -> None:
     """One phase, or what a checkpoint left of it, with Keras' own loop."""
     record = watch.record
-    current.compile()
+    current.compile(steps_at_once(current.network, record))
 
     def run(epochs: int) -> None:
         current.objective.fit(
@@ -111,7 +116,7 @@ def fit(
         run(record.phase.epochs - record.phase_epoch)
 
 
-def find(
+def explained(
     network: Network,
     start: Weights,
     random: Sequence[Array],
@@ -119,14 +124,15 @@ def find(
     batches: Batches,
     lost: Record,
     diverged: Diverged,
-) -> Culprit | None:
-    """What was not finite first, in the step of the epoch under way in `lost` that `diverged` names or before it.
+) -> DivergedError:
+    """What to raise: what was not finite first, in the step of the epoch under way in `lost` that `diverged` names or
+    before it.
 
     The phase goes again from its first weights and random states, or from a checkpoint in it. On a GPU, where sums may
     come out otherwise, there may be nothing to find.
     """
 
-    def again(last: int, *, weights: bool) -> Culprit | None:
+    def again(last: int, search: Literal["loss", "weights"] | None = None) -> Culprit | None:
         record, kept = lost.again(), unpacked(found.arrays) if found else {}
         current = training_of(network, lost.settings)
         set_weights(current.model, network, kept.get("weights", start))
@@ -138,7 +144,7 @@ def find(
         else:
             for variable, array in zip(current.random_states(), random, strict=True):
                 variable.assign(array)
-        watch = Again(current, batches, record, lost, last, weights=weights)
+        watch = Again(current, batches, record, lost, last, search)
 
         def run(epochs: int) -> None:
             callbacks = Callbacks([watch], add_history=True, model=current.objective)
@@ -153,11 +159,25 @@ def find(
             return seen.culprit
         return None
 
-    last = (lost.epoch - 1) * lost.steps + diverged.step
-    if diverged.what == "weights":  # which any step before may have done
-        culprit = again(last, weights=True)
-        last = culprit.step if culprit is not None else last
-    return again(last, weights=False)
+    before = (lost.epoch - 1) * lost.steps
+    last = before + diverged.step
+    if diverged.what == "weights" or diverged.among > 1:  # then it may have been a step before
+        first = again(last, diverged.what)
+        last = first.step if first is not None else last
+    step = last - before if diverged.what == "loss" else diverged.step
+    return lost.diverged(Diverged(step, diverged.what), again(last))
+
+
+def steps_at_once(network: Network, record: Record) -> int:
+    """How many steps of a small network go without Python between them: about a twentieth of a second of them.
+
+    One where the learning rate changes in between, or another runtime than TensorFlow's computes.
+    """
+    if keras.backend.backend() != "tensorflow" or not record.settings.schedule.steady:
+        return 1
+    speed = MACS_A_SECOND * (GPU_FASTER if len(devices()) > 1 else 1)
+    seconds = 3 * network.macs * record.settings.batch_size / speed
+    return max(1, min(MOST_AT_ONCE, int(AT_ONCE_S / max(seconds, 1e-9))))
 
 
 class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
@@ -178,7 +198,8 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.measuring = ExitStack()
         self.resumed: Mapping[str, Any] | None = None
         self.rate = 0.0
-        self.losses: list[Any] = []
+        self.losses: list[tuple[int, Any]] = []
+        """After which step of the epoch, and the mean until then."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Another order; or the one of the epoch that a checkpoint left, with its sums."""
@@ -199,11 +220,11 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the loss, the mean of the epoch so far, where it is; read it when a report is due."""
-        self.losses.append((logs or {})["loss"])
+        step = min(batch + self.batches.done + 1, self.record.steps)
+        self.losses.append((step, (logs or {})["loss"]))
         if self.record.due():
             self.refuse_divergence()
-            self.record.report(batch + self.batches.done)
-        step = batch + self.batches.done + 1
+            self.record.report(step - 1)
         if step < self.record.steps and self.record.pauses():
             self.pause(step)
 
@@ -216,9 +237,12 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def refuse_divergence(self) -> None:
         """Raise Diverged for the first loss of this epoch that is not finite: none after it is."""
-        if self.losses and not isfinite(float(self.losses[-1])):
-            steps = (step for step, loss in enumerate(self.losses) if not isfinite(float(loss)))
-            raise Diverged(next(steps) + self.batches.done)
+        if self.losses and not isfinite(float(self.losses[-1][1])):
+            before = self.batches.done
+            for step, loss in self.losses:
+                if not isfinite(float(loss)):
+                    raise Diverged(step - 1, among=step - before)
+                before = step
 
     def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
         """Validate the running means of the weights, where there are any."""

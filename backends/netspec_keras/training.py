@@ -18,7 +18,7 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import packed
 from netspec.training.loss import loss_input
-from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
+from netspec.training.optimizer import Roles, roles_of
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec.training.stepping import AVERAGE
 from netspec_keras.adapted import BatchNormalization
@@ -72,10 +72,14 @@ class Training:
         """The canonical weights as they are now."""
         return canonical_weights(self.model, self.network)
 
-    def compile(self) -> None:
-        """Bring the parts together, for `fit`."""
+    def compile(self, at_once: int = 1) -> None:
+        """Bring the parts together, for `fit` that takes so many steps before it looks up."""
         self.objective.compile(
-            optimizer=self.minimiser, metrics=[self.accuracy], jit_compile=False, auto_scale_loss=False
+            optimizer=self.minimiser,
+            metrics=[self.accuracy],
+            jit_compile=False,
+            auto_scale_loss=False,
+            steps_per_execution=at_once,
         )
 
     def random_states(self) -> list[Any]:
@@ -132,29 +136,24 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
     if not network.trainable:
         raise BackendError(f"{network.name} has no weights to train")
     model = build(render(network), layers or Layers(ADAPTED, {}))
-    placements = Rendering(network).placements
-    decayed, matrices = (
-        {placements[name].name for name in names}
-        for names in (decayed_weights(network, settings.optimizer), matrix_weights(network))
-    )
-    optimizer = OPTIMIZERS[settings.optimizer.name](settings, decayed, matrices)
-    objective = objective_of(model, network, settings)
+    roles = roles_of(network, settings, Rendering(network).placements)
+    optimizer = OPTIMIZERS[settings.optimizer.name](settings, roles.decayed, roles.matrices)
+    objective = objective_of(model, network, settings, roles)
     minimiser = scaled(optimizer) if keras.config.dtype_policy().name == POLICIES["fp16"] else optimizer
     return Training(network, model, objective, optimizer, Accuracy(settings.loss.threshold), minimiser)
 
 
-def objective_of(model: Any, network: Network, settings: TrainSettings) -> Objective:
+def objective_of(model: Any, network: Network, settings: TrainSettings, roles: Roles) -> Objective:
     """The loss on the value that it reads, without a final Softmax or Sigmoid where it is of that."""
     outputs = model.outputs[0]
     if loss_input(network, settings.loss) not in network.results:
         outputs = model.get_layer(Rendering(network).names[network.output]).input
     objective = Objective(model.inputs, outputs)
     objective.loss_of_data = loss_of(settings.loss)
-    own, variables = settings.regularizer, {variable.path: variable for variable in model.weights}
-    placements = Rendering(network).placements
-    penalised = tuple(variables[placements[name].name] for name in penalised_weights(network, own))
+    variables = {variable.path: variable for variable in model.weights}
+    penalised = tuple(variables[name] for name in roles.penalised)
     if penalised:
-        objective.penalty = lambda: penalty_of(penalised, own)
+        objective.penalty = lambda: penalty_of(penalised, settings.regularizer)
     return objective
 
 

@@ -15,7 +15,7 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, packed, unpacked
 from netspec.training.loss import loss_input
-from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
+from netspec.training.optimizer import Roles, roles_of
 from netspec.training.record import Record
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.graph import Step
@@ -179,12 +179,9 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
     parameters = {name: parameter for name, parameter in model.named_parameters() if name in trained}
     if not parameters:
         raise BackendError(f"{network.name} has no weights to train")
-    decayed, matrices = (
-        {rendering.placements[name].name for name in names}
-        for names in (decayed_weights(network, settings.optimizer), matrix_weights(network))
-    )
-    optimizer = optimizer_of(parameters, settings, decayed, matrices)
-    objective = objective_of(network, rendering, model, settings)
+    roles = roles_of(network, settings, rendering.placements)
+    optimizer = optimizer_of(parameters, settings, roles.decayed, roles.matrices)
+    objective = objective_of(network, model, settings, roles)
     return Training(network, rendering, model, objective, optimizer, objective.forward)
 
 
@@ -222,14 +219,13 @@ def step_of(training: Training, samples: Samples, totals: Totals, record: Record
     return step if ranks.alone else part_of_step
 
 
-def objective_of(network: Network, rendering: Rendering, model: nn.Module, settings: TrainSettings) -> Objective:
+def objective_of(network: Network, model: nn.Module, settings: TrainSettings, roles: Roles) -> Objective:
     """The loss on the value that it reads, and what the weights add to it."""
     fused = loss_input(network, settings.loss) not in network.results
     forward: Callable[..., Tensor] = getattr(model, "logits") if fused else model  # noqa: B009 - a rendered method
     parameters = dict(model.named_parameters())
-    own = settings.regularizer
-    penalised = [parameters[rendering.placements[name].name] for name in penalised_weights(network, own)]
-    penalty = (lambda: penalty_of(penalised, own)) if penalised else None
+    penalised = [parameters[name] for name in roles.penalised]
+    penalty = (lambda: penalty_of(penalised, settings.regularizer)) if penalised else None
     loss = settings.loss
     return Objective(forward, loss_of(loss), part_of(loss), loss.threshold, penalty)
 
@@ -274,6 +270,7 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
     record.resume(checkpoint)
     tree = unpacked(checkpoint.arrays)
     gradients, optimizer = tree.get("gradient", {}), tree.get("optimizer", {})
+    kept = training.recorded or training.optimizer.defaults.get("fused")  # which count on the device
     for index, parameter in enumerate(parameters_of(training)):
         gradient = gradients.get(str(index))
         parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
@@ -281,7 +278,7 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
         for name, array in optimizer.get(str(index), {}).items():
             # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
             whole = array.ndim == 0 and array.dtype.kind == "i"
-            place = device if training.recorded or array.ndim else "cpu"
+            place = device if kept or array.ndim else "cpu"
             slots[name] = int(array) if whole else torch.tensor(array, device=place)
     if training.scaler is not None:
         known = {name: array.item() for name, array in tree["scaler"].items()}

@@ -29,12 +29,12 @@ EVALUATION_BATCH = 1024
 class Diverged(Exception):
     """The loss of a step of the epoch under way was not finite, or the weights after it were not.
 
-    Trainers catch it, and raise what `Record.diverged` makes of it.
+    It may have been any of the last `among` steps. Trainers catch it, and raise what `Record.diverged` makes of it.
     """
 
-    def __init__(self, step: int, what: Literal["loss", "weights"] = "loss") -> None:
-        super().__init__(step, what)
-        self.step, self.what = step, what
+    def __init__(self, step: int, what: Literal["loss", "weights"] = "loss", among: int = 1) -> None:
+        super().__init__(step, what, among)
+        self.step, self.what, self.among = step, what, among
 
 
 class Record:

@@ -82,6 +82,19 @@ class Probe:
             error = str(record.diverged(diverged))
         return during, error
 
+    def trained_at_once(self, most, **arguments):
+        """How many steps go at once where `most` may, and the weights and losses of such a training."""
+        from netspec_keras import trainer
+
+        before, trainer.MOST_AT_ONCE = trainer.MOST_AT_ONCE, most
+        try:
+            record = Record(arguments["settings"], 5, lambda event, **values: None)
+            count = trainer.steps_at_once(arguments["network"], record)
+            weights, history = trainer.train(**arguments, device="cpu", progress=lambda event, **values: None)
+        finally:
+            trainer.MOST_AT_ONCE = before
+        return count, weights, [row["loss"] for row in history]
+
     def tensor_float_32(self, **arguments):
         """Whether TensorFloat-32 was allowed at the reports of a training."""
         import tensorflow as tf
@@ -311,6 +324,22 @@ def test_a_loss_is_read_only_for_a_report(probing):
     during, error = probing.call("reads", bad=7, steps=100)
     assert during == 0
     assert error.startswith("the loss was not finite at step 8 of 100 in epoch 1 (learning rate 0.001)")
+
+
+def test_steps_that_go_at_once_are_the_same_steps(probing):
+    """33 images in 4 batches, three at once and then one; a rate that changes lets none go at once."""
+    network = compiled(linear(3, "Softmax"))
+    settings = TrainSettings.model_validate({"epochs": 3, "batch_size": 8, "optimizer": "adam"})
+    arguments = {"network": network, "weights": draw(network, 0), "dataset": toy(), "settings": settings}
+    one, weights, losses = probing.call("trained_at_once", most=1, **arguments)
+    several, found, rows = probing.call("trained_at_once", most=3, **arguments)
+    assert (one, several) == (1, 3)
+    assert losses == rows
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: array.tobytes() for name, array in weights.items()
+    }
+    changing = settings.model_copy(update={"schedule": TrainSettings.model_validate({"schedule": "cosine"}).schedule})
+    assert probing.call("trained_at_once", most=3, **{**arguments, "settings": changing})[0] == 1
 
 
 @pytest.mark.parametrize("tf32", [False, True])

@@ -40,9 +40,9 @@ data: digits
 train: {optimizer: adam, batch_size: 256, epochs: 1, seed: 3}
 """
 FILES = {
-    "manifest.json", "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json", "verify.json",
-    "report.html", "torch/tiny_net.py", "torch/weights.safetensors", "keras/tiny_net.py", "keras/tiny-net.keras",
-    "onnx/tiny-net.onnx",
+    "manifest.json", "spec.yaml", "weights.safetensors", "history.csv", "history.png", "evaluation.json",
+    "confusion.png", "verify.json", "report.html", "torch/tiny_net.py", "torch/weights.safetensors",
+    "keras/tiny_net.py", "keras/tiny-net.keras", "onnx/tiny-net.onnx",
 }  # fmt: skip
 EXPORTS = {f"export {name}" for name in BACKENDS}
 # ONNX alone needs neither torch nor TensorFlow, which take seconds to load.
@@ -138,7 +138,10 @@ def test_a_build_writes_everything(finished):
     assert manifest["name"] == "tiny-net"
     assert re.fullmatch("[0-9a-f]{64}", manifest["network"])
     assert {"netspec", "torch", "keras", "onnx"} <= set(manifest["versions"])
-    assert 0 < outcome.test["accuracy"] <= 1
+    assert outcome.evaluation.split == "test"
+    assert 0 < outcome.evaluation.metrics["accuracy"] <= 1
+    assert list(outcome.evaluation.metrics) == ["loss", "accuracy", "worst_class_accuracy", "top_5_accuracy"]
+    assert outcome.evaluation.images == 359
 
 
 def test_the_resolved_spec_is_the_same_network(finished):
@@ -152,7 +155,7 @@ def test_a_second_build_runs_nothing(trained, no_workers):
     outcome = trained.build()
     assert outcome.ran == []
     assert outcome.verdict.passed
-    assert outcome.test
+    assert outcome.evaluation.document() == json.loads((trained.path / "evaluation.json").read_text(encoding="utf-8"))
     assert trained.files() == before
 
 

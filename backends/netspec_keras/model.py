@@ -5,7 +5,6 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 
+from netspec.atomic import replacing
 from netspec.backend import Precision, in_pieces
 from netspec.errors import BackendError
 from netspec.memory import fits_together
@@ -169,9 +169,8 @@ def export(network: Network, weights: Weights, folder: Path) -> list[str]:
         model = getattr(import_file(source), ENTRY)()
         set_weights(model, network, weights)
     archive = folder / archive_name(network)
-    partial = folder / f".{os.getpid()}.keras"
-    model.save(partial)
-    partial.replace(archive)
+    with replacing(archive) as partial:
+        model.save(partial)
     return [source.name, archive.name]
 
 

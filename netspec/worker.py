@@ -186,8 +186,8 @@ def serve(name: str, answers: IO[bytes]) -> None:
 
 def _let_go(arguments: dict[str, Any]) -> None:
     """Hold no weights, values or model of a large network until the next call: other processes need the memory."""
-    network, inputs = arguments.get("network"), arguments.get("inputs") or {}
-    samples = max(map(len, inputs.values()), default=0)
+    network, inputs = arguments.get("network"), arguments.get("inputs")
+    samples = max(map(len, inputs.values()), default=0) if isinstance(inputs, dict) else 0
     arguments.clear()
     if isinstance(network, Network) and (not fits_together(network) or values_bytes(network, samples) > LARGE_BYTES):
         gc.collect()  # frameworks' models refer to themselves in circles

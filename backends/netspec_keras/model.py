@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ from netspec.network import Network
 from netspec.source import import_file, module_name
 from netspec_keras.exact import Layers, Operations, exact_layers
 from netspec_keras.realised import Rendering
-from netspec_keras.render import ENTRY, archive_name, fed_rows, render, render_taps
+from netspec_keras.render import ENTRY, WEIGHTS, archive_name, fed_rows, render, render_taps
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
@@ -205,7 +206,9 @@ def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Ar
     archive = load_archive(folder, network)
     source = folder / f"{module_name(network.name)}.py"
     model = getattr(import_file(source), ENTRY)()
-    model.load_weights(folder / archive_name(network))
+    with tempfile.TemporaryDirectory() as taken, ZipFile(folder / archive_name(network)) as members:
+        # From inside of the archive Keras reads the same weights many times more slowly.
+        model.load_weights(members.extract(WEIGHTS, taken))
     given = arguments(network, inputs, "float32")
     found: dict[str, Arrays] = {
         name: outputs(network, loaded(given if len(given) > 1 else given[0], training=False))

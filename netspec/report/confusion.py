@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 MAX_NUMBERED, MAX_NAMED = 20, 60
 """Up to so many classes every cell has its number, and every row and column its name."""
-RIGHT, WRONG = ("#ffffff", "#bcd6ec", "#1f6fb2"), ("#ffffff", "#f3c9a8", "#c2571a")
+RIGHT, WRONG = ("#ffffff", "#bcd6ec", "#1f6fb2"), ("#ffffff", "#f0ad7a", "#c2571a")
 INK, QUIET, GRID = "#1f2328", "#6b7280", "#d0d7de"
 CELL, LEAST, MOST = 0.46, 3.2, 10.0
 """The side of a cell, and of the whole matrix at least and at most, in inches."""
+LETTERS = 10
+"""How many letters of a name have room beside each other in an inch."""
 
 
 def draw_confusion(found: Evaluation, path: Path, title: str) -> None:
@@ -85,7 +87,7 @@ def _names(axes: Any, names: list[str]) -> None:
         axes.set_yticks([])
         return
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
-    turned = max(map(len, short)) > 3
+    turned = max(map(len, short)) > LETTERS * max(CELL, LEAST / len(names))
     size = 9 if len(names) <= MAX_NUMBERED else 6
     style = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(names)), short, fontsize=size, color=INK, **style)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,48 @@ def test_a_second_build_runs_nothing(trained, no_workers):
     assert outcome.verdict.passed
     assert outcome.evaluation.document() == json.loads((trained.path / "evaluation.json").read_text(encoding="utf-8"))
     assert trained.files() == before
+
+
+def test_pictures_that_are_lost_are_drawn_again_without_training(trained, no_workers):
+    before = trained.files()
+    for name in ("history.png", "confusion.png"):
+        (trained.path / name).unlink()
+    assert trained.build().ran == []
+    assert trained.files() == before
+
+
+def logged(folder: Path) -> dict[str, int]:
+    """How many records the event file of each part has."""
+    found = {}
+    for path in folder.glob("*/events.out.tfevents.*"):
+        content, at, count = path.read_bytes(), 0, 0
+        while at < len(content):
+            [length] = struct.unpack_from("<Q", content, at)
+            at, count = at + 8 + 4 + length + 4, count + 1
+        assert at == len(content)
+        assert path.parent.name not in found
+        found[path.parent.name] = count
+    return found
+
+
+def test_a_training_that_ended_is_logged_from_its_history(trained, no_workers):
+    before = trained.files()
+    assert trained.build(tensorboard=True).ran == []
+    assert logged(trained.path / "tensorboard") == {"train": 2, "validation": 2}  # the version, and one epoch
+    shutil.rmtree(trained.path / "tensorboard")
+    assert trained.files() == before
+
+
+def test_a_training_is_logged_while_it_goes_on(trained):
+    trained.text = trained.text.replace("epochs: 1", "epochs: 3")
+    trained.build(tensorboard=True, until="train")
+    assert logged(trained.path / "tensorboard") == {"train": 4, "validation": 4}
+    trained.text = trained.text.replace("epochs: 3", "epochs: 2")
+    trained.build(tensorboard=True, until="train")
+    assert logged(trained.path / "tensorboard") == {"train": 3, "validation": 3}
+    trained.text = trained.text.replace("epochs: 2", "epochs: 1")
+    trained.build(until="train")
+    assert not (trained.path / "tensorboard").exists()
 
 
 def test_a_change_of_words_exports_anew_and_trains_not(trained):

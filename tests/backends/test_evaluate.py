@@ -211,3 +211,39 @@ def test_numbers_that_are_none_are_refused(place, run: Run):
     status, _, err = run("evaluate", "tiny.yaml", "--backend", "onnx", "--weights", "w.safetensors")
     assert status == 2
     assert "outputs are not numbers" in err
+
+
+TABLE = """
+name: table
+input: 2
+layers:
+  - FNN | 1 | Sigmoid
+classes: ["no", "yes"]
+data: {file: a.csv, labels: kind, standardise: true}
+"""
+
+
+def test_a_table_and_one_output_for_two_classes(tmp_path, monkeypatch, run: Run):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(4)
+    features, kinds = random.standard_normal((60, 2)) * (3, 5) + (1, 2), random.integers(0, 2, 60)
+    for name, rows in (("a.csv", range(40)), ("b.csv", range(40, 60))):
+        lines = (f"{features[row, 0]},{features[row, 1]},{('no', 'yes')[kinds[row]]}" for row in rows)
+        Path(name).write_text("\n".join(["one,two,kind", *lines]), encoding="utf-8")
+    Path("table.yaml").write_text(TABLE, encoding="utf-8")
+    spec = load_spec("table.yaml")
+    network = compile_spec(spec)
+    save(Path("w.safetensors"), draw(network, 5), network)
+    options = ("table.yaml", "--backend", "onnx", "--weights", "w.safetensors", "--data", "b.csv", "--format", "json")
+    status, out, err = run("evaluate", *options)
+    assert status == 0, err
+    found = json.loads(out)
+    own = load(spec.data, network)
+    mean, deviation = np.array(own.scale).T
+    given = ((features[40:].astype(np.float32) - mean) / deviation).astype(np.float32)
+    outputs = reference(network, draw(network, 5), {"input": given})["dense_1"]
+    wanted = evaluate(outputs, kinds[40:], Loss.model_validate("binary_cross_entropy"), "sigmoid")
+    assert found["metrics"] == pytest.approx(wanted.metrics, rel=1e-5)
+    assert found["confusion"] == [list(row) for row in wanted.confusion]
+    assert [each["name"] for each in found["classes"]] == ["no", "yes"]

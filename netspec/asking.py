@@ -196,7 +196,10 @@ def _artefact(
     weights: Path | None,
     built: Path,
 ) -> Artefact:
-    """What --backend, --artefact, --weights and --build mean together; `reads` is the network to be computed."""
+    """What --backend, --artefact, --weights and --build mean together; `reads` is the network to be computed, which
+    a file that is named decides by itself.
+    """
+    from netspec.compile.pixels import exported_network
     from netspec.running import find_artefact, given_artefact
 
     if file is None:
@@ -205,4 +208,4 @@ def _artefact(
     if weights is not None:
         message = f"--artefact {file} has its weights, but --weights {weights} names others"
         raise SpecError([Problem(message, "leave one of the two out")])
-    return given_artefact(file, spec, reads)
+    return given_artefact(file, spec, exported_network(spec, network))

@@ -42,7 +42,8 @@ def draw_confusion(found: Evaluation, path: Path, title: str) -> None:
     axes = figure.subplots()
     _cells(axes, found)
     _names(axes, [each.name for each in found.classes])
-    said = f"{found.images:,} {found.split} images of {found.data}, accuracy {_accuracy(found)}"
+    split = "" if found.split == "all" else f"{found.split} "
+    said = f"{found.images:,} {split}images of {found.data}, accuracy {_accuracy(found)}"
     axes.set_title(title, fontsize=12, color=INK, loc="left", pad=24)
     axes.annotate(said, (0, 1), (0, 9), xycoords="axes fraction", textcoords="offset points", fontsize=9, color=QUIET)
     with replacing(path) as partial:

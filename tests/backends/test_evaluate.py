@@ -186,6 +186,19 @@ def test_predict_runs_the_file_of_the_build_and_arrays_are_what_the_network_read
     np.testing.assert_array_equal(np.load("y.npy"), plain)
 
 
+def test_arrays_are_what_a_file_that_is_named_reads(place, run: Run):
+    """The file reads bytes, the network sixteenths of them; what the build exports of the network is something else."""
+    inside = ("--set", "export.preprocessing=true")
+    assert run("export", "tiny.yaml", "--targets", "onnx", *inside)[0] == 0
+    x = np.random.default_rng(1).integers(0, 17, (3, 8, 8, 1)).astype(np.float32)
+    np.save("x.npy", x)
+    np.save("sixteenths.npy", x / 16)
+    [file] = Path("build/tiny/onnx").glob("*.onnx")
+    for number, options in enumerate((("--input", "x.npy", "--artefact", file), ("--input", "sixteenths.npy"))):
+        asked(run, "--backend", "onnx", *options, *inside, "--output", f"y{number}.npy", command="predict")
+    np.testing.assert_allclose(np.load("y0.npy"), np.load("y1.npy"), rtol=1e-5, atol=1e-6)
+
+
 def test_a_file_is_loaded_once_and_again_when_it_was_touched(tmp_path):
     path, loads = tmp_path / "a", []
     path.write_text("1", encoding="utf-8")

@@ -23,6 +23,7 @@ class KerasBackend:
 
     name = "keras"
     requires: tuple[str, ...] = ("keras", "tensorflow")
+    runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
@@ -103,6 +104,11 @@ class KerasBackend:
         from netspec_keras.artefact import differences
 
         return list(differences(folder, network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_keras import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         """The outputs of the archive, and of the module with the archive's weights."""

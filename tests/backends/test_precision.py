@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netspec.compile import compile_spec
 from netspec.data.dataset import Dataset
 from netspec.data.digits import read
+from netspec.errors import BackendError
 from netspec.spec.load import parse_spec
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
@@ -83,6 +84,16 @@ class Probe:
             assert keras.config.dtype_policy().name == "float32"
         return found
 
+    def refuse(self) -> None:
+        """Ask for bf16 on a GPU that has no units for it."""
+        from unittest.mock import patch
+
+        import torch
+        from netspec_torch.precision import check
+
+        with patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation: False):
+            check("bf16", torch.device("cuda"))
+
     def _train(self, trainer: Any, precision: str) -> None:
         settings = TrainSettings(precision=precision, epochs=1, batch_size=600)
         trainer.train(NETWORK, draw(NETWORK, 0), digits(), settings, "cpu", lambda *_, **__: None)
@@ -147,6 +158,11 @@ def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_p
     narrow = settings.model_copy(update={"precision": precision})
     with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as probing:
         bit_equal_after_interruptions(probing, trainer, narrow, tmp_path / "checkpoint.safetensors")
+
+
+def test_a_device_without_units_is_refused(probing):
+    with pytest.raises(BackendError, match=r"torch cannot train in bf16 on cuda: it has no units for it\n  hint: prec"):
+        probing.call("refuse")
 
 
 def test_the_names_of_the_frameworks_are_known():

@@ -492,7 +492,7 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))
     else:
-        say(outcome_text(outcome, options.until))
+        say(outcome_text(outcome, options.until, spec.file))
     if format_ is Report.github and verdict is not None and not verdict.passed:
         from netspec.compile import compile_spec
         from netspec.report.github import verdict_github

@@ -38,6 +38,27 @@ class Failure(_Result):
     row: str | None = None
 
 
+class Cause(_Result):
+    """Why a row is wrong: what was done instead, found by computing that."""
+
+    row: str
+    """The row to blame."""
+    name: str
+    """The hypothesis, or the signature: `another epsilon`, `a constant factor`."""
+    says: str
+    """What was done instead, in a sentence."""
+    spec: str
+    """The formula that the spec means."""
+    found: str
+    """The formula that gives what was measured."""
+    known: bool
+    """Whether a known mistake gives the measured values; if not, the sentence says how they relate to right ones."""
+    ratio: float | None
+    """What is left of the error where that is computed, over what rounding may cost; null where it is not known."""
+    fields: dict[str, str]
+    """The row's fields that would mean it, as a spec writes them; empty where no spec can say it."""
+
+
 class RowVerdict(_Result):
     """One row of one backend."""
 
@@ -73,6 +94,8 @@ class BackendVerdict(_Result):
     """The first row that diverges."""
     alone: bool | None = None
     """Whether that row diverges even when given the reference's own input; if not, it carries on earlier errors."""
+    cause: Cause | None = None
+    """What that row does instead, where it diverges by itself and it could be found out."""
 
     @property
     def differs(self) -> bool:

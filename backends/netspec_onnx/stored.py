@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, numpy_helper
 
 from netspec.backend import Order
-from netspec.errors import Problem, SpecError
+from netspec.errors import Problem, UnreadableError
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 
 if TYPE_CHECKING:
@@ -173,5 +173,5 @@ def _float_types() -> set[int]:
     return {onnx.TensorProto.DataType.Value(name) for name in FLOATS}
 
 
-def _refused(path: Path, why: str) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}")])
+def _refused(path: Path, why: str) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}")])

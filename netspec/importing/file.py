@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.backend import Importable, Order, Placement, importers
-from netspec.errors import Problem, SpecError, did_you_mean, one_of
+from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
@@ -21,7 +21,7 @@ from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.weights import check_fit, load
-from netspec.worker import Worker, WorkerDied
+from netspec.worker import Worker, WorkerDied, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,12 +63,14 @@ def import_weights(
     mapping: Path | None = None,
     ignore: Sequence[str] = (),
     flattened: Order | None = None,
+    limit_s: float | None = None,
 ) -> Imported:
     """The canonical weights of a network from a file that others wrote, float32, in the network's order.
 
     `mapping` is a file that names layers or tensors for rows; `ignore` are patterns of names that are left out;
-    `flattened` says how the file's network flattens images where the file does not say. Raises SpecError for a file
-    that is missing, not whole, hostile, too large, or of another network, with the rows and shapes that do not fit.
+    `flattened` says how the file's network flattens images where the file does not say; reading that takes longer than
+    `limit_s` seconds is ended. Raises SpecError for a file that is missing, not whole, hostile, too large, or of
+    another network, with the rows and shapes that do not fit.
     """
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
@@ -76,7 +78,7 @@ def import_weights(
     if path.suffix == CANONICAL and mapping is None and not ignore and is_canonical(path, network):
         return _canonical(path, network)
     place, backend = known[path.suffix]
-    stored = _without(_read(path, place, backend, network), ignore, path)
+    stored = _without(_read(path, place, backend, network, limit_s), ignore, path)
     if path.suffix == CANONICAL and is_canonical(path, network):
         placements: Mapping[str, Placement] = {weight.name: Placement(weight.name) for weight in network.weights()}
         stored = replace(stored, flattens="last")
@@ -134,7 +136,7 @@ def limit_bytes(network: Network) -> int:
     return SLACK_BYTES + TIMES * 4 * network.parameters
 
 
-def _read(path: Path, place: str, backend: Importable, network: Network) -> StoredWeights:
+def _read(path: Path, place: str, backend: Importable, network: Network, limit_s: float | None) -> StoredWeights:
     """What the file holds, read by a process that may die of it."""
     module = backend.suffixes[path.suffix]
     if find_spec(module) is None:
@@ -144,7 +146,7 @@ def _read(path: Path, place: str, backend: Importable, network: Network) -> Stor
             f"reading {path} needs {module}, which is not installed\n  hint: pip install 'netspec[{backend.name}]'"
         )
     try:
-        with Worker(place) as worker:
+        with Worker(place) as worker, within(worker, limit_s):
             stored: StoredWeights = worker.call("read_stored", path=path, limit_bytes=limit_bytes(network))
             return stored
     except WorkerDied as error:
@@ -218,5 +220,5 @@ def _on_types(tensors: Iterable[StoredTensor]) -> Iterator[str]:
             yield f"{number} of the tensors {'was' if number == 1 else 'were'} {dtype}, {rounded} to float32"
 
 
-def _refused(path: Path, why: str, hint: str | None = None) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}", hint)])
+def _refused(path: Path, why: str, hint: str | None = None) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}", hint)])

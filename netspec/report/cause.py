@@ -33,3 +33,14 @@ def cause_lines(cause: Cause) -> Iterator[str]:
 def cause_text(cause: Cause) -> str:
     """The cause in one sentence."""
     return f"{cause.name}: {cause.says}"
+
+
+def set_lines(cause: Cause, spec: str, file: str) -> Iterator[str]:
+    """The command that shows that the file computes the spec once that says otherwise, where it can say it."""
+    if cause.fields and "." not in cause.row:  # a row inside of a block is every use's
+        sets = " ".join(f"--set '{_set(cause.row, name, value)}'" for name, value in cause.fields.items())
+        yield f"  the spec would mean it with: netspec verify {spec} --against {file} {sets}"
+
+
+def _set(row: str, field: str, value: str) -> str:
+    return f"layers.{row}.{field}={value}"

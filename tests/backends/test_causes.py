@@ -16,10 +16,10 @@ SETTINGS = VerifySettings(inputs=2)
 CAUSES = {
     "offset lost": ("another scale", {"offset": "0"}),
     "conv pads shifted": ("shifted padding", {"padding": "((2,0),(2,0))"}),
-    "slope": ("another slope", {"slope": "0.3"}),
+    "slope": ("another slope", {"activation": "leaky_relu(0.3)"}),
     "epsilon": ("another epsilon", {"epsilon": "0.0011"}),
     "epsilon of float32": ("another epsilon", {"epsilon": "0.0010000001"}),
-    "gelu by tanh": ("the other form of GELU", {"approximate": "tanh"}),
+    "gelu by tanh": ("the other form of GELU", {"activation": "gelu(tanh)"}),
     "pads counted": ("pads in the mean", {"count_include_pad": "true"}),
     "depthwise pads shifted": ("shifted padding", {"padding": "((2,0),(2,0))"}),
     "layer norm's epsilon": ("another epsilon", {"epsilon": "1e-05"}),
@@ -32,7 +32,7 @@ CAUSES = {
     "border pixels twice": ("another padding mode", {"mode": "symmetric"}),
     "max pads shifted": ("shifted padding", {"padding": "((1,0),(0,1))"}),
     "channels first": ("flattened in another order", {"order": "chw"}),
-    "alpha": ("another alpha", {"alpha": "0.71"}),
+    "alpha": ("another alpha", {"activation": "elu(0.71)"}),
 }
 
 

@@ -35,7 +35,9 @@ def _others(call: Call) -> Iterator[Alternative]:
         if function == call.layer.function:
             continue
         layer = made(function, call)
-        yield _instead_of(call, layer, f"it is {function}, not {call.layer.function}", {"function": function})
+        own = call.layer.fields()
+        changed = {name: value for name, value in layer.fields().items() if value != own[name]}
+        yield _instead_of(call, layer, f"it is {function}, not {call.layer.function}", changed)
 
 
 def _instead_of(call: Call, layer: Layer, says: str, changed: Fields) -> Alternative:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import NetspecError
-from netspec.network import Network, Node
+from netspec.network import Network, Node, Row
 from netspec.reference import evaluate_parts
 from netspec.reference.interpreter import node_weights
 from netspec.reference.table import Array, Values
@@ -17,7 +17,7 @@ from netspec.verify.budget import norms, predict
 from netspec.verify.causes.hypothesis import Alternative, Call
 from netspec.verify.causes.signature import signature
 from netspec.verify.causes.table import hypotheses
-from netspec.verify.causes.written import formula, number
+from netspec.verify.causes.written import formula, number, written_activation
 from netspec.verify.result import Cause
 
 OUTPUT = "output"
@@ -99,7 +99,7 @@ def explain(
     part = part_of(network, nodes)
     chosen = _samples(part, len(measured), worst)
     trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
-    rows = {node.name: node.row for node in nodes}
+    rows = {node.name: row for row in network.rows for node in row.nodes}
     with np.errstate(all="ignore"):
         values = trial.values()
         last = part.nodes[-1]
@@ -117,7 +117,7 @@ def explain(
     if seen is None:
         return None
     return Cause(
-        row=rows[last.name],
+        row=rows[last.name].name,
         name=seen.name,
         says=seen.says,
         spec=f"y = {formula(last.layer)}",
@@ -176,19 +176,22 @@ class _Explanation:
     alternative: Alternative
     number: tuple[float, ...]
 
-    def cause(self, rows: Mapping[str, str]) -> Cause:
+    def cause(self, rows: Mapping[str, Row]) -> Cause:
         """The explanation in words."""
-        says = self.alternative.says
-        fields: dict[str, Any] = dict(self.alternative.fields(*self.number))
+        says, row = self.alternative.says, rows[self.node.name]
+        changed: dict[str, Any] = dict(self.alternative.fields(*self.number))
+        fields = {name: number(value) for name, value in changed.items()}
+        if changed and self.node.name != row.nodes[0].name:  # a row says its activation in one cell
+            fields = {"activation": written_activation(self.node.layer.replace(**changed))}
         return Cause(
-            row=rows[self.node.name],
+            row=row.name,
             name=self.name,
             says=says.format(*(f"{value:.6g}" for value in self.number)) if self.number else says,
             spec=formula(self.node.layer),
             found=self.alternative.formula(*self.number),
             known=True,
             ratio=self.ratio,
-            fields={name: number(value) for name, value in fields.items()},
+            fields=fields,
         )
 
 

@@ -25,6 +25,7 @@ from netspec.layers import (
     Rescale,
     RMSNorm,
 )
+from netspec.layers.activation import ARGUMENTS
 from netspec.layers.initializer import Initializer
 
 POINTWISE: Mapping[str, str] = {
@@ -134,6 +135,18 @@ def formula(layer: Layer) -> str:
         return FORMULAS[type(layer)](layer)
     said = {name: value for name, value in layer.fields().items() if not isinstance(value, Initializer)}
     return f"{layer.kind}({', '.join(f'{name}={number(value)}' for name, value in said.items() if value is not None)})"
+
+
+def written_activation(layer: Layer) -> str:
+    """An activation as the cell of a row has it.
+
+    >>> written_activation(Activation(function="leaky_relu", slope=0.2))
+    'leaky_relu(0.2)'
+    """
+    assert isinstance(layer, Activation)
+    argument = getattr(layer, ARGUMENTS.get(layer.function, ""), None)
+    named = "axis=" if ARGUMENTS.get(layer.function) == "axis" else ""
+    return layer.function if argument is None else f"{layer.function}({named}{number(argument)})"
 
 
 def _plain(layer: Layer) -> dict[str, str]:

@@ -67,7 +67,7 @@ def import_weights(
     spec: SpecPath,
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .keras, .h5 or .onnx file."),
+        typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .pt2, .keras, .h5 or .onnx file."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
     mapping: MappingFile = None,

@@ -37,6 +37,10 @@ TIMES = 8
 """How often a file may hold each weight: in float64, or in float32 with an optimiser's two moments and averages."""
 
 
+class NotFiniteError(SpecError):
+    """Weights that hold what is no number."""
+
+
 @dataclass(frozen=True, slots=True)
 class Imported:
     """The canonical weights of a network, and where each came from."""
@@ -74,13 +78,18 @@ def import_weights(
     `limit_s` seconds is ended. Raises SpecError for a file that is missing, not whole, hostile, too large, or of
     another network, with the rows and shapes that do not fit.
     """
-    found = _imported(path, network, mapping, ignore, flattened)
+    found = _imported(path, network, mapping, ignore, flattened, limit_s)
     _check_finite(path, network, found)
     return found
 
 
 def _imported(
-    path: Path, network: Network, mapping: Path | None, ignore: Sequence[str], flattened: Order | None
+    path: Path,
+    network: Network,
+    mapping: Path | None,
+    ignore: Sequence[str],
+    flattened: Order | None,
+    limit_s: float | None,
 ) -> Imported:
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
@@ -221,7 +230,7 @@ def _check_finite(path: Path, network: Network, found: Imported) -> None:
                 message = f"{lost:,} of the {array.size:,} numbers of {where} are not finite in float32"
                 problems.append(Problem(f"{path}: row {row.name!r}: {message}", "a training that diverged leaves such"))
     if problems:
-        raise SpecError(problems[:MOST_SAID])
+        raise NotFiniteError(problems[:MOST_SAID])
 
 
 def _on_vectors(names: Sequence[str], order: Order, *, given: bool) -> str:

@@ -20,7 +20,7 @@ from netspec.errors import (
     UnsupportedError,
     VerificationError,
 )
-from netspec.importing import Imported, check_file, import_weights
+from netspec.importing import Imported, NotFiniteError, check_file, import_weights
 from netspec.network import Network
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
@@ -176,6 +176,8 @@ class _Check:
             )
         except UnreadableError as error:
             raise self._stop("build", "file", _reason(error, self.path)) from None
+        except NotFiniteError as error:
+            raise self._stop("build", "not finite", _reason(error, self.path)) from None
         except SpecError as error:
             if given is None:
                 message = f"its weights do not fit: {_reason(error, self.path)}"
@@ -191,8 +193,6 @@ class _Check:
         self.notes += found.notes
         if given is not None:
             self._compare_weights(given, found)
-        elif lost := finite_problem(found.weights):
-            raise self._stop("build", "not finite", f"its weight {lost} holds values that are not finite")
         return found
 
     def _compare_weights(self, given: Weights, found: Imported) -> None:
@@ -264,9 +264,8 @@ class _Check:
         self.names = best.names
         self._note(best, inputs, outputs)
         self._judge(best.trial, outputs, best.outputs)
-        if any(compared.symptom is not None for _, compared in best.outputs.values()):
-            ports = {plug.name: plug.port.name for plug in outputs}
-            self._locate(worker, best, inputs, ports, origins)
+        ports = {plug.name: plug.port.name for plug in outputs}
+        self._locate(worker, best, inputs, ports, origins)
 
     def _trials(self, weights: Mapping[str, Array], inputs: Sequence[Plug], described: Described) -> Iterator[_Trial]:
         """The network with samples that fit the file's types; where a spec says how, with pixels too."""
@@ -374,7 +373,12 @@ class _Check:
         ports: Mapping[str, str],
         origins: Mapping[str, StoredTensor],
     ) -> None:
-        """Run it once more with its values on the way, and find the first row that differs."""
+        """Run it once more with its values on the way, and find the first row that differs.
+
+        Outputs may hide what a row does, as a softmax that is certain does. Where they agree, a row is only blamed for
+        a known mistake: otherwise its value may be another than it was taken for.
+        """
+        hidden = all(compared.symptom is None for _, compared in best.outputs.values())
         worst = max(best.outputs.values(), key=lambda each: each[1].ratio)[1].sample
         count = len(next(iter(best.given.values())))
         chosen = sorted({worst, *[place for place in range(count) if place != worst][: SHOWN - 1]})
@@ -400,6 +404,15 @@ class _Check:
             first="first" in best.layouts,
         ).locate()
         self.names_looked = tuple(trial.names[place] for place in chosen)
+        first, cause = self.located.first, self.located.cause
+        if hidden and first is not None:
+            if cause is None or not cause.known:
+                right = {name: each for name, each in self.located.found.items() if each.compared.symptom is None}
+                self.located = Located(right)
+                return
+            message = f"its value {first.value} has the error {first.compared.error:.1e}, granted "
+            message += f"{first.compared.granted:.1e}; its outputs hide it"
+            self._fail("compare", "value", message)
         if row := self.located.row:
             self.failures = [
                 failure

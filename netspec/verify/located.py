@@ -86,20 +86,15 @@ class Search:
         )
         granted = {name: self.granted(value, predicted[name]) for name, value in reference.items()}
         found = dict(self._alike(reference, granted))
-        agreed = dict(found)
         for node, name, array in self._anchors():
-            compared = compare(reference[node.name], array, granted[node.name])
-            if node.name not in found or compared.symptom is not None:
-                found[node.name] = Found(node, name, array, compared)
+            found[node.name] = Found(node, name, array, compare(reference[node.name], array, granted[node.name]))
         place = {node.name: index for index, node in enumerate(self.network.nodes)}
         wrong = [each for each in found.values() if each.compared.symptom is not None]
         ordered = dict(sorted(found.items(), key=lambda each: place[each[0]]))
         if not wrong:
             return Located(ordered)
         first = min(wrong, key=lambda each: place[each.node.name])
-        agreed = {
-            name: each for name, each in agreed.items() if each.compared.symptom is None and name != first.node.name
-        }
+        agreed = {name: each for name, each in found.items() if each.compared.symptom is None}
         nodes, given = self._part(first.node, agreed)
         part = part_of(self.network, nodes)
         with np.errstate(all="ignore"):

@@ -341,6 +341,39 @@ def test_a_fault_in_our_own_file_is_found_and_named(ours, tmp_path, name):
     assert (file.cause.name, file.cause.fields) == (name, fields)
 
 
+def test_a_row_that_the_outputs_hide_is_found(tmp_path):
+    net = chain(
+        "hidden", (6, 5, 3), Conv(filters=4, kernel=3), BatchNorm(epsilon=1e-5), Flatten(), (Dense(units=3), SOFTMAX)
+    )
+    weights = biting_weights(net, 0)
+    weights["batch_norm_1.var"] = np.ones_like(weights["batch_norm_1.var"])
+    weights["dense_1.kernel"] = weights["dense_1.kernel"] * np.float32(1e4)  # so sure that nothing shows
+    with Worker("onnx") as worker:
+        worker.call("export", network=net, weights=weights, folder=tmp_path, settings=ExportSettings())
+    assert against(tmp_path / "hidden.onnx", net).passed
+    file = against(spoilt(tmp_path / "hidden.onnx", tmp_path / "bad.onnx", change_epsilon), net)
+    [output] = file.outputs
+    assert output.measure is not None
+    assert output.measure.ratio is not None
+    assert output.measure.ratio <= 1
+    [failure] = file.failures
+    assert (failure.symptom, failure.row) == ("value", "batch_norm_1")
+    assert failure.message.endswith("its outputs hide it")
+    assert file.cause is not None
+    assert file.cause.fields == {"epsilon": "0.001"}
+
+
+def test_weights_that_are_no_numbers_are_said(ours, tmp_path):
+    def lose(model: Any) -> None:
+        from onnx import numpy_helper
+
+        [bias] = [each for each in model.graph.initializer if each.name == "conv_1.bias"]
+        bias.CopyFrom(numpy_helper.from_array(np.full(8, np.nan, np.float32), bias.name))
+
+    [failure] = against(spoilt(ours[0], tmp_path / "net.onnx", lose)).failures
+    assert (failure.stage, failure.symptom) == ("build", "not finite")
+
+
 def test_other_weights_than_given_are_named(ours, tmp_path):
     path, weights = ours
     other = {**weights, "conv_2.bias": weights["conv_2.bias"] + np.float32(0.5)}

@@ -77,9 +77,18 @@ class _Graph:
         return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens())
 
     def _unread(self, used: set[str]) -> Iterator[str]:
-        """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads."""
+        """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads.
+
+        A slash marks what an operator needs beside weights: the bounds of a Clip, the axes of a sum.
+        """
         for name, tensor in self.constants.items():
-            if "." in name and name == tensor.name and name not in used and tensor.data_type in _float_types():
+            if (
+                "." in name
+                and "/" not in name
+                and name == tensor.name
+                and name not in used
+                and tensor.data_type in _float_types()
+            ):
                 yield name
 
     def _layer(self, node: Any) -> StoredLayer:

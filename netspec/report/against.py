@@ -46,7 +46,10 @@ def _file_lines(network: str, file: FileVerdict, spec: str) -> Iterator[str]:
             for each in file.outputs
         ]
         yield from (f"  {line}" for line in aligned([["output", "in the file", "error", "share"], *rows], right=(2, 3)))
-    if file.rows:
+    if file.rows and file.passed:
+        most = max(file.rows, key=lambda row: row.measure.ratio or 0.0).measure
+        yield f"  {len(file.rows)} rows whose values it shows agree too, at most {ratio_text(most)}"
+    elif file.rows:
         yield ""
         yield from _rows(file)
     if not file.passed:

@@ -242,6 +242,30 @@ def test_our_own_file_is_equal(ours):
     assert against(path, weights=weights).passed
 
 
+def test_constants_of_operators_are_no_weights(tmp_path):
+    """The bounds of a ReLU6 in a block have a dot in their names, as weights have."""
+    net = network()
+    named = {node.name: f"block.{node.name}" for node in net.nodes}
+    nodes = tuple(
+        replace(
+            node,
+            name=named[node.name],
+            row=f"block.{node.row}",
+            inputs=tuple(named.get(name, name) for name in node.inputs),
+            weights=tuple(replace(weight, name=f"block.{weight.name}") for weight in node.weights),
+            layer=Activation(function="relu6") if node.layer == RELU else node.layer,
+        )
+        for node in net.nodes
+    )
+    net = replace(net, nodes=nodes, outputs={"output": nodes[-1].name})
+    with Worker("onnx") as worker:
+        weights = biting_weights(net, 3)
+        worker.call("export", network=net, weights=weights, folder=tmp_path, settings=ExportSettings())
+    file = against(tmp_path / "net.onnx", net)
+    assert file.passed, file.failures
+    assert file.weights == "its own, matched by name"
+
+
 # What differs, where and why
 
 

@@ -154,3 +154,20 @@ def test_a_verdict_on_a_file_is_printed() -> None:
         "  the spec would mean it with: netspec verify net.yaml --against there/m.onnx --set 'layers.bn.epsilon=0.001'",
         "again: netspec verify net.yaml --against there/m.onnx",
     ]
+
+
+def test_rows_that_agree_are_counted() -> None:
+    rows = tuple(
+        FoundRow(row=name, whole=True, value=name, passed=True, measure=measure(ratio))
+        for name, ratio in (("a", 0.05), ("b", 0.11))
+    )
+    file = FileVerdict(
+        file="m.onnx", runtime="ONNX Runtime 1", passed=True, weights=None, samples=("ramp",), outputs=(), rows=rows,
+        notes=(), failures=(),
+    )  # fmt: skip
+    text = against_text(AgainstVerdict(network="net", passed=True, files=(file,)), "net.yaml")
+    assert text.splitlines() == [
+        "EQUAL. m.onnx computes net",
+        "  run by   ONNX Runtime 1",
+        "  2 rows whose values it shows agree too, at most 11%",
+    ]

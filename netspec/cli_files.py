@@ -20,6 +20,7 @@ from netspec.arguments import (
     SpecPath,
     Timeout,
     Variant,
+    load_chosen,
 )
 from netspec.console import complain, say, say_json
 from netspec.errors import BackendError
@@ -86,10 +87,9 @@ def import_weights(
     from netspec.compile import compile_spec
     from netspec.importing import import_weights as run_import
     from netspec.report.imported import imported_json, imported_text
-    from netspec.spec.load import load_spec
     from netspec.weights import save
 
-    network = compile_spec(load_spec(spec, set_ or [], variant))
+    network = compile_spec(load_chosen(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
     )

@@ -24,8 +24,9 @@ class KerasBackend:
 
     name = "keras"
     requires: tuple[str, ...] = ("keras", "tensorflow")
+    runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
-    runs: Mapping[str, str] = dict.fromkeys(suffixes, "keras")
+    opens: Mapping[str, str] = dict.fromkeys(suffixes, "keras")
 
     def describe_file(self, path: Path) -> Described | None:
         """What goes into a saved model; None for a file of weights."""
@@ -117,6 +118,11 @@ class KerasBackend:
         from netspec_keras.artefact import differences
 
         return list(differences(folder, network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_keras import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         """The outputs of the archive, and of the module with the archive's weights."""

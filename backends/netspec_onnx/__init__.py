@@ -26,8 +26,9 @@ class OnnxBackend:
 
     name = "onnx"
     requires: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+    runs: str = ".onnx"
     suffixes: Mapping[str, str] = {".onnx": "onnx"}
-    runs: Mapping[str, str] = {".onnx": "onnxruntime"}
+    opens: Mapping[str, str] = {".onnx": "onnxruntime"}
 
     def describe_file(self, path: Path) -> Described:
         from netspec_onnx import foreign
@@ -100,6 +101,11 @@ class OnnxBackend:
         from netspec_onnx import artefact
 
         return list(artefact.differences(Path(folder), network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_onnx import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_onnx import model

@@ -26,11 +26,12 @@ class TorchBackend:
 
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
+    runs: str = ".py"
     suffixes: Mapping[str, str] = {
         ".safetensors": "safetensors",
         **dict.fromkeys((".pt", ".pth", ".bin", ".pt2"), "torch"),
     }
-    runs: Mapping[str, str] = {".pt2": "torch"}
+    opens: Mapping[str, str] = {".pt2": "torch"}
 
     def describe_file(self, path: Path) -> Described:
         from netspec_torch import foreign
@@ -98,6 +99,11 @@ class TorchBackend:
         from netspec_torch import artefact
 
         return list(artefact.differences(Path(folder), network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_torch import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_torch import model

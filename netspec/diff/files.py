@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netspec.backend import importers, runners
+from netspec.backend import importers, openers
 from netspec.diff.result import FileDiff, OutputDiff, TensorDiff
 from netspec.errors import BackendError, NetspecError, Problem, SpecError, UnreadableError, did_you_mean, one_of
 from netspec.importing.file import SLACK_BYTES, TIMES
@@ -148,7 +148,7 @@ def _compared(name: str, left: StoredTensor | None, right: StoredTensor | None, 
 
 def _outputs(left: Path, right: Path, limit_s: float, notes: list[str]) -> tuple[OutputDiff, ...] | None:
     """The outputs of both for the same hard inputs; None and a note where one of them cannot be run."""
-    known = {suffix: place for place, backend in runners().items() for suffix in backend.runs}
+    known = {suffix: place for place, backend in openers().items() for suffix in backend.opens}
     if left.suffix not in known or right.suffix not in known:
         return None
     with Worker(known[left.suffix]) as one, Worker(known[right.suffix]) as other:

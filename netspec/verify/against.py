@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netspec.backend import Order, importers, runners
+from netspec.backend import Order, importers, openers
 from netspec.errors import (
     NetspecError,
     SpecError,
@@ -136,12 +136,12 @@ class _Check:
 
     def _ask(self) -> None:
         """First whether its runtime takes it, then its weights, then its values."""
-        known = {suffix: (place, backend) for place, backend in runners().items() for suffix in backend.runs}
+        known = {suffix: (place, backend) for place, backend in openers().items() for suffix in backend.opens}
         place, backend = known.get(self.path.suffix, ("", None))
         if backend is None:
             self._compare_weights_alone(self._known()[0])
             return
-        if find_spec(module := backend.runs[self.path.suffix]) is None:
+        if find_spec(module := backend.opens[self.path.suffix]) is None:
             raise self._stop("build", "unsupported", f"running it needs {module}, which is not installed")
         with Worker(place) as worker:
             described = self._asked(worker, "build", "describe_file", path=self.path)

@@ -1,9 +1,7 @@
-"""Files that others made, held against a spec: stock torch, Keras and ONNX wrote them, or somebody who means harm."""
+"""Files that others made, held against a spec: stock torch, Keras and ONNX wrote them."""
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,136 +11,17 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings, OnnxExport
-from netspec.errors import SpecError
-from netspec.layers import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from netspec.layers import BatchNorm, Conv, Dense, Flatten
 from netspec.layers.activation import Activation
 from netspec.network import Network
-from netspec.verify.against import Request, check_against
 from netspec.verify.inputs import biting_weights
-from netspec.verify.result import FileVerdict
-from netspec.verify.settings import VerifySettings
-from netspec.worker import Worker, WorkerDied, within
+from netspec.worker import Worker
 from tests.cases import chain
+from tests.stock_models import RELU, SOFTMAX, against, attribute, made_by, network, node_of, spoilt, write_ours
 
 pytest.importorskip("torch")
 pytest.importorskip("keras")
 pytest.importorskip("onnx")
-
-RELU, SOFTMAX = Activation(function="relu"), Activation(function="softmax")
-SETTINGS = VerifySettings(inputs=2)
-
-
-def network(epsilon: float = 1e-5) -> Network:
-    return chain(
-        "net",
-        (12, 10, 3),
-        Conv(filters=8, kernel=3, padding="same"),
-        (BatchNorm(epsilon=epsilon), RELU),
-        MaxPool(size=3, stride=2, padding=((1, 1), (1, 1))),
-        (Conv(filters=6, kernel=3), RELU),
-        Dropout(),
-        Flatten(),
-        (Dense(units=5), SOFTMAX),
-    )
-
-
-class StockTorch:
-    """A module as people write it, exported by stock PyTorch, in a process that knows it."""
-
-    def write(self, folder: Path, **changed: Any) -> None:
-        """Every way to save it: a state dict, a program, ONNX with BatchNorm as it is, and folded into Conv."""
-        import warnings
-
-        import torch
-
-        warnings.simplefilter("ignore")  # torch warns of its own exporter's age
-        module = self.module(**changed)
-        torch.save(module.state_dict(), folder / "model.pt")
-        dynamic = ({0: torch.export.Dim("batch")},)
-        program = torch.export.export(module, (torch.zeros(2, 3, 12, 10),), dynamic_shapes=dynamic)
-        torch.export.save(program, folder / "model.pt2")
-        for name, keep in (("model", True), ("folded", False)):
-            mode = torch.onnx.TrainingMode.PRESERVE if keep else torch.onnx.TrainingMode.EVAL
-            torch.onnx.export(
-                module, torch.zeros(1, 3, 12, 10), folder / f"{name}.onnx", dynamo=False, training=mode,
-                do_constant_folding=not keep, input_names=["image"], output_names=["chances"],
-                dynamic_axes={"image": {0: "n"}, "chances": {0: "n"}} if keep else None,
-            )  # fmt: skip
-        torch.export.save(
-            torch.export.export(module.double(), (torch.zeros(1, 3, 12, 10).double(),)), folder / "64.pt2"
-        )
-        torch.export.save(torch.export.export(module.half(), (torch.zeros(1, 3, 12, 10).half(),)), folder / "16.pt2")
-
-    def module(self, epsilon: float = 1e-5, slope: float = 0.0, soft: bool = True):
-        import torch
-        from torch import nn
-
-        torch.manual_seed(1)
-        made = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.BatchNorm2d(8, eps=epsilon),
-            nn.LeakyReLU(slope) if slope else nn.ReLU(),
-            nn.MaxPool2d(3, 2, 1),
-            nn.Conv2d(8, 6, 3),
-            nn.ReLU(),
-            nn.Dropout(),
-            nn.Flatten(),
-            nn.Linear(6 * 4 * 3, 5),
-            *([nn.Softmax(1)] if soft else []),
-        )
-        for name, tensor in made.state_dict().items():
-            if "running_var" in name:
-                tensor.uniform_(0.5, 1.5)
-            elif name.startswith("1.") and tensor.is_floating_point():
-                tensor.normal_()
-        return made.eval()
-
-
-class StockKeras:
-    """A model as people write it, saved by stock Keras, in a process that knows it."""
-
-    def write(self, folder: Path, **changed: Any) -> None:
-        import keras
-
-        model = self.model(**changed)
-        model.save(folder / "model.keras")
-        model.save_weights(folder / "model.weights.h5")
-        given = keras.Input((12, 10, 3))
-        keras.Model(given, keras.layers.Lambda(lambda x: x * 2)(given)).save(folder / "lambda.keras")
-
-    def model(self, epsilon: float = 1e-5, activation: str | None = "softmax"):
-        import keras
-        from keras import layers
-
-        given = keras.Input((12, 10, 3), name="picture")
-        x = layers.Conv2D(8, 3, padding="same")(given)
-        x = layers.BatchNormalization(epsilon=epsilon)(x)
-        x = layers.ReLU()(x)
-        x = layers.ZeroPadding2D(1)(x)
-        x = layers.MaxPooling2D(3, 2)(x)
-        x = layers.Conv2D(6, 3, activation="relu")(x)
-        x = layers.Flatten()(layers.Dropout(0.5)(x))
-        model = keras.Model(given, layers.Dense(5, activation=activation)(x))
-        random = np.random.default_rng(3)
-        for variable in (each for layer in model.layers for each in layer.weights):
-            values = random.normal(size=variable.shape) * 0.3
-            if "seed" not in variable.path:
-                variable.assign(np.abs(values) + 0.5 if "variance" in variable.path else values)
-        return model
-
-
-stock_torch, stock_keras = StockTorch(), StockKeras()
-
-
-def made_by(name: str) -> Iterator[Callable[..., Path]]:
-    with Worker(f"tests.backends.test_against:{name}") as worker:
-
-        def write(folder: Path, **changed: Any) -> Path:
-            folder.mkdir(exist_ok=True)
-            worker.call("write", folder=folder, **changed)
-            return folder
-
-        yield write
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +38,6 @@ def keras_files() -> Iterator[Callable[..., Path]]:
 def good(torch_files, tmp_path_factory) -> Path:
     """What torch wrote of the network that the spec means."""
     return torch_files(tmp_path_factory.mktemp("good"))
-
-
-def against(path: Path, net: Network | None = None, **asked: Any) -> FileVerdict:
-    [file] = check_against(net or network(), [path], Request(SETTINGS, **asked)).files
-    return file
 
 
 def imported(path: Path) -> Any:
@@ -210,30 +84,7 @@ def test_a_folded_file_needs_to_be_told_its_weights(good):
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory) -> tuple[Path, Any]:
-    """Our own ONNX file, and its weights."""
-    folder, net = tmp_path_factory.mktemp("ours"), network()
-    weights = biting_weights(net, 3)
-    with Worker("onnx") as worker:
-        settings = ExportSettings()
-        worker.call("export", network=net, weights=weights, folder=folder, settings=settings)
-    return folder / "net.onnx", weights
-
-
-def spoilt(path: Path, target: Path, change: Callable[[Any], None]) -> Path:
-    import onnx
-
-    model = onnx.load(path)
-    change(model)
-    onnx.save(model, target)
-    return target
-
-
-def node_of(model: Any, operator: str) -> Any:
-    return next(node for node in model.graph.node if node.op_type == operator)
-
-
-def attribute(node: Any, name: str) -> Any:
-    return next(each for each in node.attribute if each.name == name)
+    return write_ours(tmp_path_factory.mktemp("ours"))
 
 
 def test_our_own_file_is_equal(ours):
@@ -461,170 +312,3 @@ def test_an_input_of_another_shape_is_said(good):
     assert failure.message == (
         "its input x (float32 2x4x5x1) cannot be the spec's input, 12x10x1, in any order of axes"
     )
-
-
-# Harm
-
-
-def test_no_file_of_a_known_kind_is_a_wrong_argument(tmp_path):
-    (tmp_path / "model.tflite").write_bytes(b"TFL3")
-    for name in ("model.tflite", "missing.onnx"):
-        with pytest.raises(SpecError, match=name):
-            against(tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["model.pt", "model.pt2", "model.onnx"])
-def test_a_truncated_file_is_a_verdict_and_the_others_are_still_judged(good, tmp_path, name):
-    whole = (good / name).read_bytes()
-    broken = tmp_path / name
-    broken.write_bytes(whole[: len(whole) // 2])
-    verdict = check_against(network(), [broken, good / name], Request(SETTINGS))
-    first, second = verdict.files
-    assert [(each.stage, each.symptom) for each in first.failures] == [("build", "file")]
-    assert second.passed
-    assert (verdict.passed, verdict.differs) == (False, True)
-
-
-def test_a_missing_part_is_named(ours, tmp_path):
-    import onnx
-
-    path, weights = ours
-    model = onnx.load(path)
-    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
-    assert against(tmp_path / "net.onnx").passed
-    (tmp_path / "net.data").unlink()
-    for asked in ({}, {"weights": weights}):
-        [failure] = against(tmp_path / "net.onnx", **asked).failures
-        assert (failure.stage, failure.symptom) == ("build", "file")
-        assert "net.data" in failure.message
-
-
-def test_an_unknown_operator_is_named(ours, tmp_path):
-    def unknown(model: Any) -> None:
-        node_of(model, "Relu").op_type = "Novelty"
-
-    path, _ = ours
-    [failure] = against(spoilt(path, tmp_path / "net.onnx", unknown)).failures
-    assert (failure.stage, failure.symptom) == ("build", "unsupported")
-    assert "Novelty" in failure.message
-
-
-def test_a_lambda_is_not_run(keras_files, tmp_path):
-    net = chain("lambda", (12, 10, 3), Dropout())
-    [failure] = against(keras_files(tmp_path) / "lambda.keras", net).failures
-    assert (failure.stage, failure.symptom) == ("build", "file")
-    assert "lambda" in failure.message.casefold()
-
-
-def rewritten(source: Path, target: Path, change: Callable[[str, bytes], bytes]) -> Path:
-    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(target, "w") as archive:
-        for member in whole.infolist():
-            archive.writestr(member.filename, change(member.filename, whole.read(member)))
-    return target
-
-
-EVIL = "open('{}', 'w')"
-
-
-def evil_guard(model: Any, mark: Path) -> None:
-    model["guards_code"] = [EVIL.format(mark)]
-
-
-def evil_size(model: Any, mark: Path) -> None:
-    for value in model["graph_module"]["graph"]["tensor_values"].values():
-        for size in value["sizes"]:
-            if "as_expr" in size:
-                size["as_expr"]["expr_str"] = EVIL.format(mark)
-
-
-def evil_operator(model: Any, mark: Path) -> None:
-    model["graph_module"]["graph"]["nodes"][0]["target"] = "torch.os.system"
-
-
-@pytest.mark.parametrize(
-    ("plant", "symptom"), [(evil_guard, "file"), (evil_size, "file"), (evil_operator, "unsupported")]
-)
-def test_a_program_that_means_harm_is_not_run(good, tmp_path, plant, symptom):
-    mark = tmp_path / "was_run"
-
-    def change(name: str, content: bytes) -> bytes:
-        if not name.endswith("models/model.json"):
-            return content
-        model = json.loads(content)
-        plant(model, mark)
-        return json.dumps(model).encode()
-
-    path = rewritten(good / "model.pt2", tmp_path / "model.pt2", change)
-    [failure] = against(path).failures
-    assert (failure.stage, failure.symptom) == ("build", symptom)
-    assert not mark.exists()
-
-
-def test_pickled_weights_in_a_program_are_not_read(good, tmp_path):
-    def change(name: str, content: bytes) -> bytes:
-        return (
-            content.replace(b'"use_pickle": false', b'"use_pickle": true') if name.endswith("config.json") else content
-        )
-
-    [failure] = against(rewritten(good / "model.pt2", tmp_path / "model.pt2", change)).failures
-    assert (failure.stage, failure.symptom) == ("build", "file")
-    assert "pickles" in failure.message
-
-
-def endless(path: Path) -> Path:
-    """A graph whose loop has 2^62 turns."""
-    from onnx import TensorProto, helper, numpy_helper, save_model
-
-    turn = helper.make_graph(
-        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Tanh", ["a"], ["b"])],
-        "turn",
-        [
-            helper.make_tensor_value_info("i", TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("a", TensorProto.FLOAT, None),
-        ],
-        [
-            helper.make_tensor_value_info("on", TensorProto.BOOL, []),
-            helper.make_tensor_value_info("b", TensorProto.FLOAT, None),
-        ],
-    )
-    shape = ["n", 3]
-    graph = helper.make_graph(
-        [helper.make_node("Loop", ["turns", "yes", "x"], ["y"], body=turn)],
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
-        [numpy_helper.from_array(np.int64(2**62), "turns"), numpy_helper.from_array(np.bool_(True), "yes")],
-    )
-    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def test_a_file_that_hangs_is_ended(tmp_path):
-    net = chain("tanh", (3,), Activation(function="tanh"))
-    file = against(endless(tmp_path / "m.onnx"), net, limit_s=5.0)
-    [failure] = file.failures
-    assert (failure.stage, failure.symptom) == ("run", "crash")
-    assert failure.message == "it was not done after 5 seconds, and was ended"
-    assert not file.differs
-
-
-class Sleeper:
-    def nap(self, seconds: float) -> str:
-        import time
-
-        time.sleep(seconds)
-        return "awake"
-
-
-sleeper = Sleeper()
-
-
-def test_a_worker_has_a_time_to_answer():
-    with Worker("tests.backends.test_against:sleeper") as worker:
-        with within(worker, 60):
-            assert worker.call("nap", seconds=0.0) == "awake"
-        with within(worker, None):
-            assert worker.call("nap", seconds=0.0) == "awake"
-        with pytest.raises(WorkerDied, match=r"not done after 0\.5 seconds"), within(worker, 0.5):
-            worker.call("nap", seconds=60)

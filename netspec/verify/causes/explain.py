@@ -97,6 +97,8 @@ def explain(
     what can be seen in the numbers, and None where nothing can.
     """
     part = part_of(network, nodes)
+    if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
+        return None  # not even the batch is there
     chosen = _samples(part, len(measured), worst)
     trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
     rows = {node.name: row for row in network.rows for node in row.nodes}

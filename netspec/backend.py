@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
@@ -281,6 +281,27 @@ class Trainable(Protocol):
 
 
 @runtime_checkable
+class Differentiable(Protocol):
+    """A backend that derives what a network computes."""
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        """The derivatives of sum(outputs * cotangents) by every trained weight and every input, in float64.
+
+        With `training`, BatchNorm takes the batch's own statistics, unless it is frozen, and the network has no
+        dropout. With `rows`, by the result of every row too, which is given as well. It runs on the CPU.
+        """
+        ...
+
+
+@runtime_checkable
 class Importable(Protocol):
     """A backend that reads files of weights that others wrote with its framework."""
 
@@ -305,6 +326,11 @@ def importers() -> dict[str, Importable]:
     """The backends that read files of weights, installed or not, by where they are (`netspec_torch:backend`)."""
     found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
     return {place: backend for place, backend in found.items() if isinstance(backend, Importable)}
+
+
+def differentiable_backends() -> set[str]:
+    """The names of the backends that derive."""
+    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
 
 
 def installed_backends() -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
 
 class KerasBackend:
@@ -138,6 +138,20 @@ class KerasBackend:
         from netspec_keras import stepping
 
         return stepping.update(network, settings, state, batches, rate, precision)
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        """The derivatives of the model that gives every row, on any backend of Keras'."""
+        from netspec_keras.gradients import gradients
+
+        return gradients(network, weights, inputs, cotangents, training=training, rows=rows)
 
 
 backend = KerasBackend()

@@ -95,7 +95,8 @@ def _match(variables: Mapping[str, Any], wanted: set[str]) -> None:
 
 
 @lru_cache(maxsize=2)
-def _tapped(source: str, chosen: Precision) -> Any:
+def tapped(source: str, chosen: Precision) -> Any:
+    """The model of `render_taps`; those that were asked for last are kept, for each precision is asked twice."""
     exact = chosen == "float64"
     return build(source, exact_layers() if exact else None, Operations() if exact else None)
 
@@ -107,7 +108,7 @@ def run_rows(
     prepare()
     fed = fed_rows(network, tuple(feed))
     with precision(chosen):
-        model = _tapped(render_taps(network, fed), chosen)
+        model = tapped(render_taps(network, fed), chosen)
         set_weights(model, network, weights)
         given = [
             *arguments(network, inputs, chosen),
@@ -117,7 +118,7 @@ def run_rows(
     results = results if isinstance(results, Sequence) else [results]
     arrays = [keras.ops.convert_to_numpy(result) for result in results]
     if not fits_together(network):
-        _tapped.cache_clear()
+        tapped.cache_clear()
     for array in arrays:
         if array.dtype != np.dtype(chosen):
             raise BackendError(

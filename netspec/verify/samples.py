@@ -54,6 +54,9 @@ def samples_within(network: Network, settings: VerifySettings) -> int:
     """How many samples are compared."""
     if "inputs" in settings.model_fields_set:
         return settings.samples
-    values = sum(node.output.size for node in network.nodes)
-    work = network.macs + WORK_OF_A_VALUE * values
-    return max(LEAST, min(settings.samples, int(WORK // max(work, 1))))
+    return max(LEAST, min(settings.samples, int(WORK // work_of_a_sample(network))))
+
+
+def work_of_a_sample(network: Network) -> int:
+    """What computing a sample and comparing it takes, in products; at least one."""
+    return max(1, network.macs + WORK_OF_A_VALUE * sum(node.output.size for node in network.nodes))

@@ -18,7 +18,7 @@ ADVICE = {
     "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
     "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
     "file": "an exported file was changed, is damaged or is missing: `netspec build` writes it anew",
-    "gradient": "what this row computes or derives in training is wrong: a value taken for a constant, a batch's statistics",
+    "gradient": "what this row derives, or computes in training, is wrong: is a value taken for a constant?",
     "not finite": "a value overflowed: are the inputs scaled, and the weights finite?",
 }
 LEGEND = (

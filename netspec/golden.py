@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.atomic import replacing
 from netspec.errors import ExpectationError, Problem, SpecError
 
 if TYPE_CHECKING:
@@ -87,14 +88,11 @@ def write(path: Path, bundle: Bundle, network: Network) -> None:
     arrays = {f"{prefix}{name}": array for prefix, entries in parts.items() for name, array in entries.items()}
     # One entry, for safetensors writes several in an order that changes from run to run.
     about = f'{{"netspec": "{__version__}", "spec": "{network.name}", "network": "{network.digest}"}}'
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(_bytes(arrays, {"golden": about}))
-        partial.replace(path)
+        with replacing(path) as partial:
+            partial.write_bytes(_bytes(arrays, {"golden": about}))
     except OSError as error:
         raise FolderError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _bytes(arrays: Mapping[str, Array], metadata: dict[str, str]) -> bytes:

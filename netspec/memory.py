@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from math import prod
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from netspec.errors import Problem, SpecError
 from netspec.network import Network
 
 TOGETHER_BYTES = 2**30
-"""What one backend may need for weights and values where all of them work side by side."""
+"""What one backend may need for weights where all of them work side by side."""
 
 
 def weights_bytes(network: Network) -> int:
@@ -32,13 +34,20 @@ def values_bytes(network: Network, samples: int) -> int:
     return 8 * samples * (3 * values + max(windows, default=0))
 
 
-def fits_together(network: Network, samples: int = 0) -> bool:
+def fits_together(network: Network) -> bool:
     """Whether all backends may work side by side; otherwise one waits for the other, and each has the memory alone.
 
-    A backend holds the weights four times as it starts (given, placed, in its framework, in its file), and the values
-    of so many samples.
+    A backend holds the weights four times as it starts (given, placed, in its framework, in its file). What the values
+    take is let go between two calls.
     """
-    return 4 * weights_bytes(network) + values_bytes(network, samples) <= TOGETHER_BYTES
+    return 4 * weights_bytes(network) <= TOGETHER_BYTES
+
+
+def give_back() -> None:
+    """Return to the system what was freed, which glibc keeps for later: gigabytes after a large network's run."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:  # other C libraries have none
+        trim(0)
 
 
 def memory_available() -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netspec.atomic import replacing
 from netspec.backend import Progress, find_backend
 from netspec.data.given import Samples
 from netspec.errors import Problem, SpecError, did_you_mean
@@ -137,17 +137,12 @@ def _check_folder(path: Path) -> None:
 
 def write_outputs(path: Path, outputs: Arrays) -> None:
     """Write the only output as `.npy`, or each by its name as `.npz`; the file appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            if path.suffix == ".npz":
-                np.savez(file, **outputs)  # type: ignore[arg-type]  # its other parameters are no arrays
-            else:
-                [array] = outputs.values()
-                np.save(file, array)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        if path.suffix == ".npz":
+            np.savez(partial, **outputs)  # type: ignore[arg-type]  # its other parameters are no arrays
+        else:
+            [array] = outputs.values()
+            np.save(partial, array)
 
 
 def up_to(network: Network, name: str) -> Network:

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from netspec.atomic import PARTIAL, replacing
 from netspec.errors import FolderError
 
 MANIFEST = "manifest.json"
@@ -93,8 +94,11 @@ class BuildFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-            for left_over in path.glob(".partial-*"):
-                shutil.rmtree(left_over)
+            for left_over in path.glob(f"{PARTIAL}*"):
+                if left_over.is_dir():
+                    shutil.rmtree(left_over)
+                else:
+                    left_over.unlink()
         except Timeout as error:
             raise FolderError(
                 f"another netspec is at work in {path}\n  hint: wait for it, or build elsewhere with --output"
@@ -126,7 +130,7 @@ class BuildFolder:
     def stage(self, stage: str, key: str | Callable[[], str], facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
         """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well."""
         try:
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.path))
+            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.path))
             try:
                 yield partial
                 with self._writing:
@@ -171,9 +175,5 @@ class BuildFolder:
         """Write the manifest, whole or not at all."""
         stages = {name: asdict(stage) for name, stage in self.stages.items()}
         manifest = {**self.facts, "artefacts": dict(sorted(self.files().items())), "stages": stages}
-        partial = self.path / f".{MANIFEST}.{os.getpid()}"
-        try:
+        with replacing(self.path / MANIFEST) as partial:
             partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            partial.replace(self.path / MANIFEST)
-        finally:
-            partial.unlink(missing_ok=True)

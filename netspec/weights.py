@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from math import prod, sqrt
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netspec.atomic import replacing
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.layers.initializer import Initializer
 from netspec.memory import check_memory
@@ -139,15 +139,11 @@ def save(path: Path, weights: Mapping[str, Float32], network: Network) -> None:
     from safetensors.numpy import save as serialise
 
     check_fit(weights, network, str(path))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     tensors = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
     # One entry, for safetensors writes several in an order that changes from run to run.
     metadata = {"netspec": json.dumps({"network": network.name, "digest": network.digest})}
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(serialise(tensors, metadata))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(path: Path, network: Network) -> dict[str, Float32]:

@@ -24,7 +24,7 @@ from typing import IO, Any, Self
 from netspec.backend import Progress, find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
 from netspec.interrupt import listen
-from netspec.memory import fits_together
+from netspec.memory import fits_together, give_back, values_bytes
 from netspec.network import Network
 
 ENVIRONMENT = {
@@ -34,6 +34,8 @@ ENVIRONMENT = {
 }
 
 
+LARGE_BYTES = 2**28
+"""Values that took more are given back to the system; for less it is not worth the milliseconds."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -183,11 +185,13 @@ def serve(name: str, answers: IO[bytes]) -> None:
 
 
 def _let_go(arguments: dict[str, Any]) -> None:
-    """Hold no weights and no model of a large network until the next call, while other processes need the memory."""
-    network = arguments.get("network")
+    """Hold no weights, values or model of a large network until the next call: other processes need the memory."""
+    network, inputs = arguments.get("network"), arguments.get("inputs")
+    samples = max(map(len, inputs.values()), default=0) if isinstance(inputs, dict) else 0
     arguments.clear()
-    if isinstance(network, Network) and not fits_together(network):
+    if isinstance(network, Network) and (not fits_together(network) or values_bytes(network, samples) > LARGE_BYTES):
         gc.collect()  # frameworks' models refer to themselves in circles
+        give_back()
 
 
 def _load(name: str) -> Any:

@@ -15,10 +15,7 @@ from netspec.exported import changed_text, changed_values, existing
 from netspec.network import Network
 from netspec.source import module_name
 from netspec_keras.model import build, precision, prepare
-from netspec_keras.render import archive_name, render
-
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-"""Members of the archive."""
+from netspec_keras.render import CONFIG, WEIGHTS, archive_name, render
 
 
 def differences(folder: Path, network: Network) -> Iterator[str]:

@@ -26,6 +26,10 @@ The archive is the whole model too:
     model = keras.saving.load_model("{archive}")"""
 
 
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+"""Members of a .keras archive."""
+
+
 def archive_name(network: Network) -> str:
     """The name of the .keras file."""
     return f"{network.name}.keras"

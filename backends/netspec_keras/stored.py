@@ -21,6 +21,7 @@ import h5py
 from netspec.errors import Problem, SpecError
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec_keras.config import Entry, entries, numbered, roles
+from netspec_keras.render import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from netspec.backend import Array
@@ -61,8 +62,8 @@ def read(path: Path, limit_bytes: int) -> StoredWeights:
 def _archive(path: Path, limit_bytes: int) -> StoredWeights:
     """The weights of an archive, in the order and with the connections that its configuration has."""
     with ZipFile(path) as archive:
-        config = json.loads(_member(archive, "config.json", CONFIG_BYTES))
-        content = _member(archive, "model.weights.h5", limit_bytes)
+        config = json.loads(_member(archive, CONFIG, CONFIG_BYTES))
+        content = _member(archive, WEIGHTS, limit_bytes)
     with h5py.File(io.BytesIO(content), "r") as file:
         return _Hdf5(file, limit_bytes).stored(config)
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.atomic import PARTIAL, replacing
 from netspec.data.dataset import Split
 from netspec.stages import key_of, sha256
 
@@ -61,7 +62,7 @@ def cached(request: Mapping[str, Any], decode: Callable[[Empty], Decoded]) -> De
     try:
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         index.parent.mkdir(exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder / "arrays"))
+        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder / "arrays"))
     except OSError:
         return decode(np.empty)  # a home that cannot be written is no reason not to train
     try:
@@ -103,9 +104,8 @@ def _kept(found: Decoded, folder: Path, partial: Path, index: Path) -> Decoded:
             "skipped": list(found.skipped),
             "scale": [list(pair) for pair in found.scale],
         }
-        temporary = partial / index.name
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(index)
+        with replacing(index) as temporary:
+            temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     except OSError:
         return found
     return replace(found, splits={name: _opened(each, folder) for name, each in written.items()})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from netspec.atomic import replacing
 from netspec.backend import Progress
 
 PIECE = 2**18
@@ -25,28 +25,25 @@ def download(address: str, path: Path, sha256: str, progress: Progress) -> None:
     Reports `part` events in bytes. Raises DownloadError where there is no way there, the answer breaks off, the
     bytes are others, or they cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     digest, done = hashlib.sha256(), 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         request = urllib.request.Request(address, headers={"User-Agent": "netspec"})  # noqa: S310 - our own addresses
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, temporary.open("wb") as file:  # noqa: S310
-            total = int(answer.headers.get("Content-Length") or 0)
-            while piece := answer.read(PIECE):
-                file.write(piece)
-                digest.update(piece)
-                done += len(piece)
-                progress("part", what=f"downloading {path.name}", done=done, total=total)
-        if total and done != total:
-            raise DownloadError(f"{address} broke off after {done:,} of {total:,} bytes")
-        if digest.hexdigest() != sha256:
-            raise DownloadError(f"{address} gave other bytes: sha256 {digest.hexdigest()}, not {sha256}")
-        temporary.replace(path)
+        with replacing(path) as partial:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer, partial.open("wb") as file:  # noqa: S310
+                total = int(answer.headers.get("Content-Length") or 0)
+                while piece := answer.read(PIECE):
+                    file.write(piece)
+                    digest.update(piece)
+                    done += len(piece)
+                    progress("part", what=f"downloading {path.name}", done=done, total=total)
+            if total and done != total:
+                raise DownloadError(f"{address} broke off after {done:,} of {total:,} bytes")
+            if digest.hexdigest() != sha256:
+                raise DownloadError(f"{address} gave other bytes: sha256 {digest.hexdigest()}, not {sha256}")
     except urllib.error.HTTPError as error:
         raise DownloadError(f"{address} answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise DownloadError(f"{address} cannot be reached: {error.reason}") from None
     except (OSError, HTTPException) as error:
         raise DownloadError(f"{address} cannot be downloaded to {path}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)

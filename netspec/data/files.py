@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netspec.atomic import replacing
 from netspec.backend import Progress
 from netspec.data.cache import cache_folder
 from netspec.data.dataset import Split
@@ -196,9 +197,8 @@ def _unpack(archive: Path, folder: Path, names: list[str]) -> None:
             name = Path(member.name).name
             content = tar.extractfile(member) if name in names and member.isfile() else None
             if content is not None:
-                partial = folder / f".{name}.{os.getpid()}"
-                partial.write_bytes(content.read())
-                partial.replace(folder / name)
+                with replacing(folder / name) as partial:
+                    partial.write_bytes(content.read())
     archive.unlink()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.atomic import replacing
 from netspec.errors import BackendError
 
 if TYPE_CHECKING:
@@ -70,13 +70,9 @@ def draw_sheet(
     figure.figimage(canvas, MARGIN, MARGIN, origin="upper")
     figure.text(MARGIN / page[0], 1 - 24 / page[1], title, size=12, color=INK, va="center")
     figure.text(MARGIN / page[0], 1 - 48 / page[1], about, size=8.5, color=QUIET, va="center")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         # A PNG without the time of its making: the same images give the same bytes.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.atomic import replacing
 from netspec.errors import BackendError
 
 if TYPE_CHECKING:
@@ -96,13 +96,9 @@ def draw_activations(values: Array, path: Path, title: str, about: str) -> None:
     else:
         _lines(figure, values)
     _head(figure, title, f"{about}; {EACH}" if spatial else about)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         # A PNG without the time of its making: the same values give the same bytes.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def normalised(values: Array) -> Array | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from netspec.atomic import replacing
 from netspec.errors import Problem, SpecError
 
 
@@ -23,12 +22,6 @@ def rewrite(path: Path, text: str) -> None:
 def _replace(path: Path, content: bytes) -> None:
     with path.open("r+b"):
         pass  # a file that may not be written is not replaced either, though its folder would allow it
-    descriptor, name = tempfile.mkstemp(prefix=".netspec-", suffix=".partial", dir=path.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
         partial.chmod(path.stat().st_mode & 0o7777)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

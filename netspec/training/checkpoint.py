@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from netspec.atomic import replacing
 from netspec.errors import FolderError, Problem, SpecError
 
 if TYPE_CHECKING:
@@ -59,20 +59,13 @@ class CheckpointFile:
 
         content = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch, "step": checkpoint.step}
         content["facts"] = dict(checkpoint.facts)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(save(dict(checkpoint.arrays), {"netspec": json.dumps(content)}))
-                file.flush()
-                # A power cut after the rename must not leave a name without its bytes.
-                os.fsync(file.fileno())
-            partial.replace(self.path)
+            with replacing(self.path, durable=True) as partial:
+                partial.write_bytes(save(dict(checkpoint.arrays), {"netspec": json.dumps(content)}))
         except OSError as error:
             before = "; the checkpoint before it is whole" if self.path.exists() else ""
             raise FolderError(f"{self.path} cannot be written: {error.strerror or error}{before}") from error
-        finally:
-            partial.unlink(missing_ok=True)
         self._written = monotonic()
 
     def load(self) -> Checkpoint | None:

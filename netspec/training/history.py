@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
+from netspec.atomic import replacing
 from netspec.errors import NetspecError
 from netspec.training.settings import Monitor
 
@@ -63,15 +63,10 @@ def write_history(path: Path, history: Sequence[Row]) -> None:
     """Write the rows as CSV; the file is there whole or not at all."""
     names = [name for name in COLUMNS if any(name in row for row in history)]
     names += sorted({name for row in history for name in row} - set(names))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(names)
-            writer.writerows([_written(row[name]) if name in row else "" for name in names] for row in history)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_written(row[name]) if name in row else "" for name in names] for row in history)
 
 
 def _written(value: float) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from netspec.atomic import replacing
 from netspec.errors import BackendError
 from netspec.training.history import Row, best_epoch
 from netspec.training.settings import Monitor
@@ -34,13 +34,9 @@ def plot_history(history: Sequence[Row], path: Path, monitor: Monitor = "val_los
         _curves(axes, history, metric, best)
     if title:
         figure.suptitle(f"{title}: epoch {best} of {len(history)} is best by {monitor}", fontsize=11)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as partial:
         # A PNG without the time of its making: the same history gives the same bytes.
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        figure.savefig(partial, format="png", metadata={"Software": None})
 
 
 def _curves(axes: Any, history: Sequence[Row], metric: str, best: int) -> None:

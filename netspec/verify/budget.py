@@ -1,10 +1,12 @@
 """How large an error float32 rounding causes: the float64 reference is run with noise of that size after every step.
 
-The model: a sum of products rounds like 2u * m * N(0, 1), where m is the mean magnitude of the
-sample's results, or the random-walk magnitude sqrt(sum of squared terms) where few results may all have cancelled;
-everything else that a node does rounds its values by a factor 1 + 2u * N(0, 1). Libraries evaluate exp(x) - 1,
-log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays behind when the result is small, and some
-clamp their sigmoid at 1e-8: 2u * N(0, 1) is added, and 2u * |x| * N(0, 1) where x is multiplied by such a share.
+The model, with R a random number of mean 0 and variance 1, drawn anew each time: a sum of products rounds like
+2u * m * R, where m is the mean magnitude of the sample's results, or the random-walk magnitude sqrt(sum of squared
+terms) where few results may all have cancelled; everything else that a node does rounds its values by a factor
+1 + 2u * R. R is uniform, which is drawn five times as fast as a normal number, and what is predicted is a root mean
+square. Libraries evaluate exp(x) - 1, log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays
+behind when the result is small, and some clamp their sigmoid at 1e-8: 2u * R is added, and 2u * |x| * R where x is
+multiplied by such a share.
 A mean that is taken off rounds as the numbers do that it is the mean of. A library may add the n numbers of a mean
 one after the other; where they are alike, as on a constant image, every step rounds to the same side, and the error
 grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. The sum of a
@@ -13,7 +15,7 @@ bilinear resampling computes in float32 where each result lies in its input: the
 step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
-Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * N(0, 1) is added everywhere.
+Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * R is added everywhere.
 What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
 constant image): there a run with float64's own noise shows it.
 """
@@ -21,7 +23,8 @@ constant image): there a run with float64's own noise shows it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from itertools import product
+from math import prod, sqrt
 
 import numpy as np
 
@@ -62,6 +65,8 @@ DECIDED = (MaxUnpool,)
 """Layers whose values jump where two numbers change places."""
 NORMS = (BatchNorm, RMSNorm, *CENTRED)
 MANY = 64
+AT_ONCE = 2**15
+"""How many values are disturbed at a time."""
 THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
 ROUNDINGS_OF_A_SUM = 1 / 16
 """How many steps of 2u a mean of one number more may be off by."""
@@ -74,30 +79,40 @@ class Rounding:
     def __init__(self, seed: int, unit: float = UNIT) -> None:
         self.random, self.unit = np.random.Generator(np.random.SFC64(seed)), unit
 
-    def _noise(self, values: Values, size: Values) -> Values:
-        """The values with normal errors of 2u * size added."""
-        noise = self.random.standard_normal(values.shape, np.float32).astype(np.float64)
-        noise *= size
-        noise *= 2 * self.unit
-        noise += values
-        return noise
+    def _noise(self, values: Values, summed: Values | float = 0.0) -> Values:
+        """Values [batch, ...] with an error added to each of 2u times its size, or that of the sum it is of.
+
+        A few numbers at a time, which stay in the processor's cache: that is five times as fast as whole arrays.
+        """
+        noisy = np.empty(values.shape)
+        sums = np.broadcast_to(summed, values.shape)
+        step = max(1, AT_ONCE // max(1, values[0, :1].size))
+        for sample, start in product(range(len(values)), range(0, values.shape[1], step)):
+            few = sample, slice(start, start + step)
+            size = np.square(values[few])
+            size += np.square(sums[few])
+            np.sqrt(size, out=size)
+            size += SMALLEST / UNIT
+            drawn = self.random.random(size.shape, np.float32)
+            drawn -= np.float32(0.5)
+            size *= drawn
+            size *= 2 * self.unit * sqrt(12)
+            np.add(values[few], size, out=noisy[few])
+        return noisy
 
     def input(self, values: Values) -> Values:
         """Inputs, rounded."""
-        return self._noise(values, values)
+        return self._noise(values)
 
     def weights(self, node: Node, weights: Mapping[str, Values]) -> Mapping[str, Values]:
         """The weights of a normalisation, rounded."""
         if not isinstance(node.layer, NORMS):
             return weights
-        return {name: self._noise(values, values) for name, values in weights.items()}
+        return {name: self._noise(values[None])[0] for name, values in weights.items()}
 
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
-        summed = intermediate(node, values, inputs, weights)
-        size = np.abs(values) if isinstance(summed, float) and not summed else np.hypot(values, summed)
-        size += SMALLEST / UNIT
-        return self._noise(values, size)
+        return self._noise(values, intermediate(node, values, inputs, weights))
 
 
 def intermediate(

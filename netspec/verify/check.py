@@ -46,16 +46,15 @@ def check(
     deriving = [name for name in workers if name in differentiable_backends()]
     pieces = in_pieces(network, samples.inputs)
     weighty = not fits_together(network)
-    turn: AbstractContextManager[Any] = nullcontext() if fits_together(network, pieces[0].count) else Lock()
     # Its weights in double precision here, and in a backend, would be too many at one time.
-    here = turn if weighty else nullcontext()
+    turn: AbstractContextManager[Any] = Lock() if weighty else nullcontext()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
         about = {
             name: threads.submit(ask_artefacts, worker, network, weights, folder / name, samples.artefact_inputs, turn)
             for name, worker in workers.items()
         }
-        with here:
+        with turn:
             biting = biting_weights(network, settings.seed)
             own = _outputs(network, weights, samples, settings.seed) if weighty else None
 
@@ -72,7 +71,7 @@ def check(
         for piece in pieces:
             reference: Future[Reference] = Future()
             if weighty:
-                with here:
+                with turn:
                     reference.set_result(_reference(network, biting, piece.inputs, settings.seed, samples.draws))
             asked = {name: threads.submit(rows, name, piece, reference) for name in workers}
             try:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import netspec.build
+import netspec.building.run
 from netspec.backend import find_backend
 from netspec.build import BACKENDS, Options, build
 from netspec.compile import compile_spec
@@ -111,7 +111,7 @@ def no_workers(monkeypatch):
     def refuse(*_):
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr(netspec.build, "Worker", refuse)
+    monkeypatch.setattr(netspec.building.run, "Worker", refuse)
 
 
 def doom(monkeypatch, name: str, method: str) -> None:
@@ -123,7 +123,7 @@ def doom(monkeypatch, name: str, method: str) -> None:
                 os.kill(self.pid, signal.SIGKILL)
             return super().call(asked, progress, **arguments)
 
-    monkeypatch.setattr(netspec.build, "Worker", Doomed)
+    monkeypatch.setattr(netspec.building.run, "Worker", Doomed)
 
 
 def test_a_build_writes_everything(finished):

@@ -92,7 +92,7 @@ def test_one_after_the_other_comes_to_the_same_verdict(monkeypatch):
 
 
 def test_networks_that_take_the_memory_work_alone():
-    assert fits_together(NETWORK, 10)
+    assert fits_together(NETWORK)
     wide = chain("wide", (4096,), (Dense(units=40_000), Activation(function="relu")))
     assert 4 * 4 * wide.parameters > TOGETHER_BYTES
     assert not fits_together(wide)

@@ -1,0 +1,81 @@
+"""The stages of the artefacts: one a backend, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from netspec import __version__
+from netspec.backend import ExportSettings
+from netspec.building.run import Run
+from netspec.errors import VerificationError
+from netspec.memory import fits_together
+from netspec.stages import key_of
+
+
+def drop_outdated(run: Run) -> None:
+    """Remove what earlier builds exported, for backends not asked for now, from other weights than these."""
+    for name, stage in list(run.folder.stages.items()):
+        if name.startswith("export ") and stage.facts.get("weights") != run.weights_digest:
+            run.folder.drop(name)
+
+
+def export(run: Run) -> None:
+    """The artefacts of every target, side by side."""
+    with exporting(run) as exports:
+        for done in exports.values():
+            done.result()
+
+
+@contextmanager
+def exporting(run: Run) -> Iterator[Mapping[str, Future[None]]]:
+    """The export of every target that is not current, under way."""
+    settings = run.spec.export or ExportSettings()
+    keys = {name: _export_key(run, name, settings) for name in run.options.targets}
+    _check_exported(run, keys)
+    weights = run.weights
+
+    def one(name: str) -> None:
+        def write(folder: Path) -> None:
+            (folder / name).mkdir()
+            run.worker(name).call(
+                "export", network=run.exported, weights=weights, folder=folder / name, settings=settings
+            )
+
+        run.stage(f"export {name}", keys[name], write, facts={"weights": run.weights_digest})
+
+    with ThreadPoolExecutor(len(run.options.targets) if fits_together(run.network) else 1) as threads:
+        exports = {}
+        for name, key in keys.items():
+            if run.folder.current(f"export {name}", key):
+                run.progress("current", stage=f"export {name}")
+            else:
+                exports[name] = threads.submit(one, name)
+        yield exports
+
+
+def _check_exported(run: Run, keys: Mapping[str, str]) -> None:
+    """Raise VerificationError where `netspec verify` would have to replace what it is asked to judge."""
+    if not run.options.judge:
+        return
+    for name, key in keys.items():
+        known = run.folder.stages.get(f"export {name}")
+        if known is not None and known.key == key:
+            for file in run.folder.changed(f"export {name}"):
+                raise VerificationError(
+                    f"{run.folder.path / file} is not the file that was exported: it is missing or was changed\n"
+                    f"  hint: `netspec build {run.spec.file}` writes it anew"
+                )
+
+
+def _export_key(run: Run, name: str, settings: ExportSettings) -> str:
+    return key_of(
+        spec=run.exported.digest,
+        about=run.exported.about,
+        weights=run.weights_digest,
+        settings=settings.model_dump(mode="json"),
+        versions=run.libraries[name],
+        netspec=__version__,
+    )

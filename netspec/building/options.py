@@ -1,0 +1,65 @@
+"""What a build is asked for, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from netspec.verify.result import Verdict
+
+BACKENDS = ("torch", "keras", "onnx")
+SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
+CHECKPOINT = "checkpoint.safetensors"
+VERIFY, REPORT = "verify.json", "report.html"
+Until = Literal["train", "export", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a build is asked for beside the spec."""
+
+    targets: tuple[str, ...] = BACKENDS
+    """The backends to compile for."""
+    trainer: str = "torch"
+    """The backend that trains."""
+    train: bool = True
+    """Whether to train when the spec has a `train` section."""
+    judge: bool = False
+    """Whether files that were changed since they were exported are a failed verification, not something to replace."""
+    device: str = "auto"
+    """Where to train: `auto` (a GPU where there is one), `cpu`, `cuda:0`, ..."""
+    folder: Path = Path("build")
+    """The parent of the build folder."""
+    seed: int | None = None
+    """The seed of the initial weights; when not given that of the weights that are there, the spec's, or 0."""
+    train_steps: int | None = None
+    """How many updates the backends train in lock-step; the spec's `verify.train_steps` when not given."""
+    weights: Path | None = None
+    """A file to take the initial weights from, all of them, instead of drawing them."""
+    until: Until = "report"
+    """The last stage to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best epoch of a training: its row of the history, how many there were, and by what it is the best."""
+
+    epoch: Mapping[str, float]
+    epochs: int
+    monitor: str
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a build did."""
+
+    folder: Path
+    verdict: Verdict | None = None
+    ran: list[str] = field(default_factory=list)
+    """The stages that ran; the others were current."""
+    test: Mapping[str, float] | None = None
+    """Metrics on the test split, when there was training."""
+    best: Best | None = None
+    """The epoch whose weights were kept, when there was training."""

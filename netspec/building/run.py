@@ -1,0 +1,125 @@
+"""One build under way: what its stages share, and its way to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from netspec import __version__
+from netspec.backend import Backend, Progress
+from netspec.building.options import BACKENDS, WEIGHTS, Options, Outcome
+from netspec.compile.pixels import exported_network
+from netspec.initial import Start
+from netspec.memory import fits_together
+from netspec.stages import BuildFolder
+from netspec.verify.settings import VerifySettings
+from netspec.weights import load
+from netspec.worker import Worker
+
+if TYPE_CHECKING:
+    from netspec.backend import Weights
+
+# Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits). Each of
+# the backends and the reference has its share of the cores: threads that wait for others in turns take them away.
+SHARE = str(max(1, (os.cpu_count() or 1) // (len(BACKENDS) + 1)))
+ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": SHARE, "OPENBLAS_NUM_THREADS": SHARE}
+# TensorFlow's allocator for oneDNN keeps whatever memory it once had (4 GiB for VGG-16, 1.2 GiB without it).
+SPARING = {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "0")}
+
+
+class Run(AbstractContextManager["Run"]):
+    """One build under way: its stages share the network, the folder and the workers."""
+
+    def __init__(
+        self,
+        start: Start,
+        options: Options,
+        settings: VerifySettings,
+        backends: Mapping[str, Backend],
+        folder: BuildFolder,
+        progress: Progress,
+    ) -> None:
+        self.start, self.options, self.verified, self.backends = start, options, settings, backends
+        spec, network = self.spec, self.network = start.spec, start.network
+        self.exported = exported_network(spec, network)
+        self.folder, self.progress = folder, progress
+        self.outcome = Outcome(folder.path)
+        self.workers: dict[str, Worker] = {}
+        self.training: Worker | None = None
+        """The worker that trains, while it does."""
+        self._closing = ExitStack()
+        self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
+        self.versions = {"netspec": __version__}
+        for versions in self.libraries.values():
+            self.versions |= versions
+        folder.facts = {"name": spec.name, "network": network.digest, "versions": self.versions}
+        if Path(spec.file).is_file():
+            folder.facts["spec"] = os.path.relpath(Path(spec.file).resolve(), folder.path.resolve())
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, self._interrupt)
+            self._closing.callback(signal.signal, signal.SIGINT, before)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def _interrupt(self, *_: object) -> None:
+        if self.training is not None:
+            # Once: it ends after the step under way, with a checkpoint. Who asks again does not want to wait.
+            worker, self.training = self.training, None
+            worker.interrupt()
+            return
+        # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
+        for worker in list(self.workers.values()):
+            worker.kill()
+        raise KeyboardInterrupt
+
+    def worker(self, name: str, environment: dict[str, str] = ON_CPU) -> Worker:
+        """The process of a backend, started when it is first asked for."""
+        if name not in self.workers:
+            if environment is ON_CPU and not fits_together(self.network):
+                environment = {**SPARING, **ON_CPU}
+            self.workers[name] = self._closing.enter_context(Worker(name, environment))
+        return self.workers[name]
+
+    def stage(
+        self,
+        name: str,
+        key: str | Callable[[], str],
+        work: Callable[[Path], None],
+        *,
+        facts: Mapping[str, Any] | None = None,
+        stale: bool = False,
+    ) -> None:
+        """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end."""
+        if not stale and self.folder.current(name, key if isinstance(key, str) else key()):
+            self.progress("current", stage=name)
+            return
+        self.progress("stage", stage=name)
+        with self.folder.stage(name, key, facts) as partial:
+            work(partial)
+        self.outcome.ran.append(name)
+        self.progress("done", stage=name)
+
+    @property
+    def near(self) -> Path:
+        """The folder that the spec lies in."""
+        return Path(self.spec.file).parent
+
+    @cached_property
+    def weights(self) -> Weights:
+        """The weights of the folder, once their stage has run."""
+        return load(self.folder.path / WEIGHTS, self.network)
+
+    @property
+    def weights_digest(self) -> str:
+        """The sha256 of the weights' file, which their stage has just written or looked at."""
+        return self.folder.stages["weights"].files[WEIGHTS]

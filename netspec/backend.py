@@ -183,8 +183,11 @@ class Backend(Protocol):
 
     name: str
     """Its name in commands and folders: `torch`."""
-    requires: tuple[str, ...]
-    """The modules that must be importable."""
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The modules that must be importable."""
+        ...
 
     def versions(self) -> Mapping[str, str]:
         """The versions of its libraries, by distribution name."""

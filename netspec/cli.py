@@ -24,6 +24,7 @@ from netspec.arguments import (  # noqa: E402
     Flattened,
     Folder,
     Format,
+    KerasOn,
     Known,
     Notation,
     Output,
@@ -120,6 +121,7 @@ def build(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -144,6 +146,7 @@ def train(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -190,6 +193,7 @@ def verify(
     train_steps: Annotated[
         int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
     ] = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,

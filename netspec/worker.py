@@ -30,6 +30,7 @@ from netspec.network import Network
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
     "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+    "JAX_ENABLE_X64": os.environ.get("JAX_ENABLE_X64", "1"),  # without which JAX has no float64 at all
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,12 @@ class KerasBackend:
     """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
 
     name = "keras"
-    requires: tuple[str, ...] = ("keras", "tensorflow")
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keras, and what it runs on."""
+        return ("keras", os.environ.get("KERAS_BACKEND") or "tensorflow")
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         """What a file of weights holds, read without Keras."""
@@ -38,7 +43,7 @@ class KerasBackend:
         return Rendering(network).placements
 
     def versions(self) -> Mapping[str, str]:
-        """The versions of Keras and TensorFlow, read without importing them."""
+        """The versions of Keras and of what it runs on, read without importing them."""
         from importlib.metadata import version
 
         return {name: version(name) for name in self.requires}

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 Total = Callable[[Sequence[Any]], Any]
 """The number that is derived, of the results of all rows."""
 Derived = tuple[Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any]]
-"""The results of all rows, and the gradients of the trained variables, the inputs, and the rows' results."""
+"""The results of all rows, and the gradients by the trained variables, the inputs, and the rows' results.
+
+None is zero, but for a row: there it means that nothing could be told.
+"""
 
 
 def gradients(
@@ -38,7 +41,7 @@ def gradients(
     with precision("float64"):
         model = tapped(render_taps(network), "float64")
         set_weights(model, network, weights)
-        variables = {variable.path: variable for variable in model.trainable_variables}
+        variables = {variable.path: variable for variable in model.weights}
         trained = [variables[place.name] for place, _ in own.values()]
         along = {name: keras.ops.convert_to_tensor(cotangents[name], "float64") for name in ends}
 
@@ -49,7 +52,7 @@ def gradients(
         results, by_weight, by_input, by_row = derive(
             model, trained, arguments(network, inputs, "float64"), total, training, rows
         )
-    names = [row.name for row in network.rows]
+    found = [keras.ops.convert_to_numpy(result) for result in results] if rows else []
     return Gradients(
         outputs={name: keras.ops.convert_to_numpy(results[at]) for name, at in ends.items()},
         weights={
@@ -57,13 +60,11 @@ def gradients(
             for (name, (place, shape)), found in zip(own.items(), by_weight, strict=True)
         },
         inputs={name: _numbers(found, inputs[name]) for name, found in zip(network.inputs, by_input, strict=True)},
-        values={name: keras.ops.convert_to_numpy(value) for name, value in zip(names, results, strict=True)}
-        if rows
-        else {},
+        values={row.name: value for row, value in zip(network.rows, found, strict=rows)},
         rows={
-            name: keras.ops.convert_to_numpy(found)
-            for name, found in zip(names, by_row, strict=bool(by_row))
-            if found is not None
+            row.name: keras.ops.convert_to_numpy(each)
+            for row, each in zip(network.rows, by_row, strict=rows and bool(by_row))
+            if each is not None
         },
     )
 
@@ -86,14 +87,21 @@ def _by_tensorflow(
 ) -> Derived:
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=rows) as tape:
         for value in given:
             tape.watch(value)
         results = _call(model, given, training)
         number = total(results)
-    sources = [*(variable.value for variable in trained), *given, *(results if rows else ())]
-    found = [None if each is None else tf.convert_to_tensor(each) for each in tape.gradient(number, sources)]
-    return results, found[: len(trained)], found[len(trained) :][: len(given)], found[len(trained) + len(given) :]
+    weights = [variable.value for variable in trained]
+    by_row = []
+    for result, found in zip(results, tape.gradient(number, results) if rows else (), strict=rows):
+        # What depends on nothing that is watched, the tape knows nothing of.
+        known = found is not None or any(each is not None for each in tape.gradient(result, [*weights, *given]))
+        by_row.append(found if found is not None else tf.zeros_like(result) if known else None)
+    by_source = [
+        None if each is None else tf.convert_to_tensor(each) for each in tape.gradient(number, weights + given)
+    ]
+    return results, by_source[: len(trained)], by_source[len(trained) :], by_row
 
 
 def _by_torch(
@@ -103,9 +111,19 @@ def _by_torch(
 
     given = [value.requires_grad_() for value in given]
     results = _call(model, given, training)
-    sources = [*(variable.value for variable in trained), *given, *(results if rows else ())]
-    found = torch.autograd.grad(total(results), sources, allow_unused=True)
-    return results, found[: len(trained)], found[len(trained) :][: len(given)], found[len(trained) + len(given) :]
+    weights = [variable.value for variable in trained]
+    sources = [each for each in (*weights, *given, *(results if rows else ())) if each.requires_grad]
+    by_source = torch.autograd.grad(total(results), sources, allow_unused=True)
+    found = {id(source): each for source, each in zip(sources, by_source, strict=True)}
+    by_row = [
+        None
+        if id(result) not in found
+        else torch.zeros_like(result)
+        if found[id(result)] is None
+        else found[id(result)]
+        for result in (results if rows else ())
+    ]
+    return results, [found.get(id(each)) for each in weights], [found.get(id(each)) for each in given], by_row
 
 
 def _by_jax(
@@ -128,7 +146,7 @@ def _by_jax(
     derived = jax.grad(function, argnums=(0, 1), has_aux=True)
     (by_variable, by_input), results = derived([variable.value for variable in variables], list(given))
     found = {variable.path: each for variable, each in zip(variables, by_variable, strict=True)}
-    return results, [found[variable.path] for variable in trained], by_input, ()
+    return results, [found.get(variable.path) for variable in trained], by_input, ()
 
 
 DERIVE: dict[str, Callable[..., Derived]] = {

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from zipfile import ZipFile
 
 import keras
@@ -49,10 +50,24 @@ def precision(chosen: Precision) -> Iterator[None]:
     keras.config.set_floatx(chosen)
     keras.config.set_dtype_policy(chosen)
     try:
-        yield
+        with wide_results() if chosen == "float64" else nullcontext():
+            yield
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def wide_results() -> Iterator[None]:
+    """Operations on float64 give float64 inside.
+
+    On torch, and on JAX whatever JAX_ENABLE_X64 says, Keras gives them the type float32, by a table of its own
+    (keras 3.15); on TensorFlow it does not.
+    """
+    from keras.src.backend.common import dtypes
+
+    with patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, {"float64": "float64"}):
+        yield
 
 
 def build(source: str, layers: Layers | None = None, operations: Operations | None = None) -> Any:

@@ -36,6 +36,7 @@ def _gradients(
 
     def tap(row: str, value: Tensor) -> Tensor:
         if rows:
+            value = value if value.requires_grad else value.detach().requires_grad_()
             value.retain_grad()
             results[row] = value
         return value
@@ -56,11 +57,7 @@ def _gradients(
         },
         inputs={name: to_canonical(_gradient(value)) for name, value in zip(network.inputs, given, strict=True)},
         values={row: to_canonical(value, rendering.orders[row]) for row, value in results.items()},
-        rows={
-            row: to_canonical(_gradient(value), rendering.orders[row])
-            for row, value in results.items()
-            if value.grad is not None
-        },
+        rows={row: to_canonical(_gradient(value), rendering.orders[row]) for row, value in results.items()},
     )
 
 

@@ -58,7 +58,7 @@ class Gradients:
     """What a backend derives of sum(outputs * cotangents), in float64 and in the canonical layouts.
 
     `outputs` is what it computed on the way, `weights` has every trained weight and `inputs` every input. Where they
-    were asked for, `values` has the result of every row, and `rows` the derivative by it, if the outputs depend on it.
+    were asked for, `values` has the result of every row, and `rows` the derivative by it.
     """
 
     outputs: Arrays

@@ -93,7 +93,7 @@ def check(
 
     assert own is not None, "there is a piece"
     standard = Standard(network, samples.names, *own, alone)
-    found = {name: Derivation(workers[name], each.gradients) for name, each in answers.items() if each.gradients}
+    found = {name: Derivation(workers[name], each.gradients) for name, each in answers.items() if each.derives}
     gradients, wrong = judge_gradients(derived, slopes, biting, found)
     for name, failures in wrong.items():
         answers[name].gradient_failures = failures

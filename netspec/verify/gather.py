@@ -50,6 +50,12 @@ class Answers:
     gradient_failures: Sequence[Failure] = ()
     """What is wrong with that."""
 
+    @property
+    def derives(self) -> bool:
+        """Whether it derived, and computes what it should: what differs already is derived differently."""
+        exact = self.rows.get("float64", {}).values()
+        return bool(self.gradients) and all(found.symptom is None for found in exact)
+
     def ask(self, stage: Stage, question: Callable[[], T]) -> T | None:
         """The answer to a question, or None and a failure; a dead backend is asked no more."""
         if not self.alive:

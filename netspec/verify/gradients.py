@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,9 @@ SMALL = 1e-4
 """Whose part in the derived number is this much smaller than the largest is compared with that share of the largest."""
 NOTHING = 1e-9
 """A part this much smaller is rounding of zero; errors are stated relative to the largest."""
+
+READINGS = 6
+"""Directions by which the readers of a value are told apart."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +198,31 @@ class Slopes:
                 share = shared(abs(float((gradient * along).sum()) - slope.value), slope.doubt, part, part)
                 if share.exceeds:
                     wrong = row.result
-        if wrong is None:
-            return None
-        reader = network.consumers[wrong][0]
-        return next(node.row for node in network.nodes if node.name == reader)
+        return self._reader(wrong, derived.rows[self.rows[wrong]]) if wrong else None
+
+    @cached_property
+    def rows(self) -> Mapping[str, str]:
+        """The row of every node."""
+        return {node.name: node.row for node in self.problem.network.nodes}
+
+    def _reader(self, value: str, gradient: Array) -> str:
+        """The row that reads a value and derives it wrongly: what it adds to the slope is what is missing there."""
+        readers = self.problem.network.consumers[value]
+        if len(readers) == 1:
+            return self.rows[readers[0]]
+        random = stream(self.seed, f"readers {value}")
+        directions = [self.surface.direction(value, random) for _ in range(READINGS)]
+        shares = np.array(
+            [[self.surface.slope({f"{value}>{reader}": along}).value for along in directions] for reader in readers]
+        )
+        missing = shares.sum(0) - np.array([float((gradient * along).sum()) for along in directions])
+        alike = np.abs(shares @ missing) / np.maximum(np.linalg.norm(shares, axis=1), np.finfo(np.float64).tiny)
+        return self.rows[readers[int(np.argmax(alike))]]
 
 
 def shared(error: float, doubt: float, part: float, largest: float) -> Share:
     """The error of a slope, relative to the gradient's part; without a ratio where nothing can be said."""
-    granted = SLOPE_GATE * part + BUDGET_FACTOR * doubt
+    granted = SLOPE_GATE * part + VANISHING * largest + BUDGET_FACTOR * doubt
     scale = (part if part > NOTHING * largest else largest) or 1.0
     unclear = granted > UNCLEAR * max(part, SMALL * largest) and error <= granted
     return Share(error=error / scale, granted=granted / scale, ratio=None if unclear else ratio_of(error, granted))

@@ -27,6 +27,8 @@ STEPS = (1e-6, 1e-7, 1e-5, 1e-8)
 """Sizes of the steps, relative to the size of what is moved, in the order in which they are tried."""
 CLEAR = SLOPE_GATE / BUDGET_FACTOR
 """Two steps whose slopes differ by no more than this share are trusted."""
+KINK = 1e-2
+"""Slopes to both sides that differ by this share are those of a kink, not of a curve."""
 
 
 @dataclass(frozen=True)
@@ -81,31 +83,50 @@ class Surface:
         return size_of(array) / float(np.sqrt(max(array.size, 1))) or 1.0
 
     def direction(self, name: str, random: np.random.Generator) -> Values:
-        """A random direction of a weight, an input or a node's result, of its own size."""
-        drawn: Values = random.standard_normal(self._array(name).shape) * self.size(name)
-        return drawn
+        """A random direction of a weight, an input or a node's result, of its own size.
+
+        Numbers of a result that are equal move together, for a pool between them has no slope where they part.
+        """
+        array = self._array(name)
+        if name in self.own:
+            distinct, places = np.unique(array, return_inverse=True)
+            drawn: Values = random.standard_normal(len(distinct))[places.reshape(array.shape)]
+        else:
+            drawn = random.standard_normal(array.shape)
+        return drawn * self.size(name)
 
     def _array(self, name: str) -> Array:
         return self.weights[name] if name in self.weights else self.values[name]
 
     def slope(self, directions: Mapping[str, Values]) -> Slope:
-        """Along these directions together, by names of weights, inputs and nodes; from the two clearest steps."""
+        """Along these directions together, by names of weights, inputs and nodes; from the two clearest steps.
+
+        `a>b` names what node b reads of a value a: it moves for that reader alone.
+        """
         found: list[float] = []
         best = Slope(0.0, np.inf)
         for step in STEPS:
-            found.append(self._difference(directions, step))
-            pairs = (Slope((found[-1] + before) / 2, abs(found[-1] - before)) for before in found[:-1])
+            after, before = self._differences(directions, step)
+            found.append((after + before) / 2)
+            # On a kink the slopes to both sides stay apart, however small the step.
+            apart = abs(after - before)
+            kink = apart if apart > KINK * (abs(after) + abs(before)) else 0.0
+            pairs = (Slope((found[-1] + other) / 2, max(abs(found[-1] - other), kink)) for other in found[:-1])
             best = min([best, *pairs], key=lambda each: each.doubt)
             if best.doubt <= CLEAR * abs(best.value):
                 break
         return best
 
-    def _difference(self, directions: Mapping[str, Values], step: float) -> float:
-        after, before = (
-            self._moved({name: sign * step * along for name, along in directions.items()}) for sign in (1, -1)
-        )
-        cotangents = self.problem.cotangents
-        return sum(float(((after[name] - before[name]) * cotangents[name]).sum()) for name in after) / (2 * step)
+    def _differences(self, directions: Mapping[str, Values], step: float) -> tuple[float, float]:
+        """The slopes of a step forward and of a step back."""
+        here, cotangents = self.outputs, self.problem.cotangents
+        sides = []
+        for sign in (1, -1):
+            there = self._moved({name: sign * step * along for name, along in directions.items()})
+            sides.append(
+                sum(float(((there[name] - here[name]) * cotangents[name]).sum()) for name in there) / (sign * step)
+            )
+        return sides[0], sides[1]
 
     def _moved(self, moves: Mapping[str, Values]) -> Mapping[str, Values]:
         """The outputs, after weights, inputs and nodes' results moved."""
@@ -116,9 +137,11 @@ class Surface:
                     short: value + moves[name] if (name := f"{node.name}.{short}") in moves else value
                     for short, value in self.own[node.name].items()
                 }
+                edges = {name: moves[edge] for name in node.inputs if (edge := f"{name}>{node.name}") in moves}
                 moved = any(weight.name in moves for weight in node.weights)
-                if moved or any(name in changed for name in node.inputs):
+                if moved or edges or any(name in changed for name in node.inputs):
                     read = {name: changed.get(name, self.values[name]) for name in node.inputs}
+                    read |= {name: read[name] + move for name, move in edges.items()}
                     changed[node.name] = self._value(node, read, own)
                 if node.name in moves:
                     changed[node.name] = changed.get(node.name, self.values[node.name]) + moves[node.name]

@@ -24,7 +24,7 @@ def values_bytes(network: Network, samples: int) -> int:
     """What the float64 reference needs at most for this many samples: every row's value three times (itself, its
     prediction, a backend's answer), and once the windows that its largest convolution multiplies with its kernel.
     """
-    values = network.input_type.size + sum(node.output.size for node in network.nodes)
+    values = sum(given.size for given in [*network.inputs.values(), *(node.output for node in network.nodes)])
     windows = [
         prod(node.output.spatial) * weight.size // node.output.channels
         for node in network.nodes

@@ -192,6 +192,23 @@ class _Known:
             if _same([_one(value) for value in column], meant):
                 yield name, {name: literals}
         yield from self._computed(meant)
+        yield from self._by_number(meant)
+
+    def _by_number(self, meant: Sequence[Any]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+        """A tuple whose numbers are each alike everywhere or a named value: `(96,)` is `(channels,)`."""
+        if not all(isinstance(value, tuple) for value in meant) or len(set(map(len, meant))) > 1:
+            return
+        parts, needed = [], {}
+        for numbers in zip(*meant, strict=True):
+            names = [name for name, column in self.columns.items() if _same(column, numbers) and min(numbers) >= SIZE]
+            if len(set(numbers)) == 1:
+                parts.append(repr(numbers[0]))
+            elif names:
+                parts.append(names[0])
+                needed[names[0]] = list(map(repr, numbers))
+            else:
+                return
+        yield f"({', '.join(parts)}{',' * (len(parts) == 1)})", needed
 
     def _computed(self, meant: Sequence[Any]) -> Iterator[tuple[str, dict[str, list[str]]]]:
         """Products, quotients and sums of the named values."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -39,9 +39,7 @@ def cut(spec: Spec, found: Unrolled, names: Mapping[str, str], problems: list[Pr
 
 def frozen_rows(spec: Spec, rows: Sequence[Placed], problems: list[Problem]) -> list[Placed]:
     """The rows of the base, frozen as the section says."""
-    assert spec.base is not None
-    freeze = spec.base.settings.freeze
-    patterns = ("*",) if freeze is True else (freeze,) if isinstance(freeze, str) else freeze or ()
+    patterns = _patterns(spec)
     for pattern in patterns:
         if not any(_matches(placed.name, pattern) for placed in rows):
             names = dict.fromkeys(placed.name.partition(".")[0] for placed in rows)
@@ -50,6 +48,24 @@ def frozen_rows(spec: Spec, rows: Sequence[Placed], problems: list[Problem]) -> 
             problems.append(Problem(f"no row of the base matches {pattern!r}", hint, "base.freeze", place))
     chosen = [any(_matches(placed.name, pattern) for pattern in patterns) for placed in rows]
     return [replace(placed, frozen=placed.frozen or own) for placed, own in zip(rows, chosen, strict=True)]
+
+
+def frozen_beyond(spec: Spec, rows: Sequence[Placed], kept: frozenset[str]) -> Iterator[Problem]:
+    """A problem for every pattern that names rows of the base, but none of those that are left of it."""
+    for pattern in _patterns(spec):
+        named = [placed.name for placed in rows if placed.spec is not spec and _matches(placed.name, pattern)]
+        if named and not kept & set(named):
+            message = f"the rows that {pattern!r} names lie beyond the cut, such as {named[0]!r}, so none is frozen"
+            hint = "a pattern for rows before it, or another `output`"
+            yield Problem(message, hint, "base.freeze", spec.place("base.freeze"))
+
+
+def _patterns(spec: Spec) -> Sequence[str]:
+    """The names of the rows of the base that are frozen."""
+    if spec.base is None:
+        return ()
+    freeze = spec.base.settings.freeze
+    return ("*",) if freeze is True else (freeze,) if isinstance(freeze, str) else freeze or ()
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from netspec.compile.base import frozen_beyond
 from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import Problem
 from netspec.spec.model import Grouped, Spec
@@ -31,6 +32,7 @@ def needed(spec: Spec, unrolled: Unrolled, problems: list[Problem]) -> Unrolled:
             place = spec.place(f"inputs.{name}") or spec.place(name)
             problems.append(Problem(f"nothing reads the input {name!r}", hint, "inputs", place))
     kept.reverse()
+    problems.extend(frozen_beyond(spec, unrolled.rows, frozenset(placed.name for placed in kept)))
     return replace(unrolled, rows=tuple(kept), uses=_uses(spec, unrolled, kept, problems))
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CANONICAL = ".safetensors"
 SLACK_BYTES = 2**26
 """What a file may hold beside its numbers: names, a configuration, metadata."""
+MOST_SAID = 5
+"""How many weights with numbers that are not finite are named."""
 TIMES = 8
 """How often a file may hold each weight: in float64, or in float32 with an optimiser's two moments and averages."""
 
@@ -64,12 +66,20 @@ def import_weights(
     ignore: Sequence[str] = (),
     flattened: Order | None = None,
 ) -> Imported:
-    """The canonical weights of a network from a file that others wrote, float32, in the network's order.
+    """The canonical weights of a network from a file that others wrote, float32 and finite, in the network's order.
 
     `mapping` is a file that names layers or tensors for rows; `ignore` are patterns of names that are left out;
     `flattened` says how the file's network flattens images where the file does not say. Raises SpecError for a file
     that is missing, not whole, hostile, too large, or of another network, with the rows and shapes that do not fit.
     """
+    found = _imported(path, network, mapping, ignore, flattened)
+    _check_finite(path, network, found)
+    return found
+
+
+def _imported(
+    path: Path, network: Network, mapping: Path | None, ignore: Sequence[str], flattened: Order | None
+) -> Imported:
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
     check_file(path, network)
@@ -194,6 +204,22 @@ def _turned(
     notes += _on_types(matched.pairs.values())
     check_fit(weights, network, "the import")
     return Imported(weights, matched.pairs, matched.how, tuple(notes))
+
+
+def _check_finite(path: Path, network: Network, found: Imported) -> None:
+    """Raise SpecError for weights that hold what is no number, as float32."""
+    problems = []
+    for row in network.rows:
+        for weight in (weight for node in row.nodes for weight in node.weights):
+            array = found.weights[weight.name]
+            lost = array.size - np.count_nonzero(np.isfinite(array))
+            if lost:
+                tensor = found.origins[weight.name]
+                where = f"{tensor.name} ({tensor.dtype})" if tensor.name != weight.name else weight.name
+                message = f"{lost:,} of the {array.size:,} numbers of {where} are not finite in float32"
+                problems.append(Problem(f"{path}: row {row.name!r}: {message}", "a training that diverged leaves such"))
+    if problems:
+        raise SpecError(problems[:MOST_SAID])
 
 
 def _on_vectors(names: Sequence[str], order: Order, *, given: bool) -> str:

@@ -59,9 +59,11 @@ class Initializer(BaseModel):
 
 
 def read_initializer(value: Any) -> Any:
-    """Turn what a spec writes (a name, a call such as `normal(0.02)`, a mapping) into the model's fields."""
+    """Turn what a spec writes (a name, a call such as `normal(0.02)`, a number, a mapping) into the model's fields."""
     if isinstance(value, str):
         value = parse_value(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return {"scheme": "constant", "value": value}
     name, options = value, {}
     arguments: tuple[Value, ...] = ()
     if isinstance(value, Call):

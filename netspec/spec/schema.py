@@ -65,10 +65,12 @@ DEFINITIONS: dict[str, Schema] = {
         "anyOf": [{"enum": [*FUNCTIONS, *FUNCTION_SYNONYMS, "prelu", "none"]}, {"type": ["string", "null"]}, CALL],
     },
     "initializer": {
-        "description": "The distribution of initial values, with its argument in brackets: normal(0.02).",
+        "description": "The distribution of initial values, with its argument in brackets: normal(0.02). A number is "
+        "the value of all.",
         "anyOf": [
             {"enum": [*get_args(Scheme), *SCHEME_SYNONYMS]},
             {"type": "string", "pattern": r"^\w+\s*\(.*\)$"},
+            {"type": "number"},
             CALL,
         ],
     },

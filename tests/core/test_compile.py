@@ -223,6 +223,11 @@ def test_read_rows_keeps_what_was_written_beside_the_final_name() -> None:
     assert row.written.row.text == "CNN | 4, 3 | ReLU"
 
 
+def test_a_number_initialises_as_a_constant():
+    written = ("LayerScale | init=constant(1e-6)", "LayerScale | init=1e-6", "{type: LayerScale, init: 1e-6}")
+    assert len({network_of(row).digest for row in written}) == 1
+
+
 def test_digest_tells_initial_values_apart_however_near_they_are() -> None:
     digests = {network_of(f"c: Conv | 4, 3 | - | init=normal({std})").digest for std in ("0.02", "0.0200000001")}
     assert len(digests) == 2

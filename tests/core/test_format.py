@@ -236,6 +236,13 @@ def test_the_zoo_in_every_notation_is_the_same_network(path, style):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("path", ZOO, ids=lambda path: path.stem)
+def test_the_zoo_is_written_as_the_formatter_writes_it(path):
+    text = path.read_text(encoding="utf-8")
+    styles = [style for style in STYLES if format_spec(text, str(path), style) == text]
+    assert styles, f"netspec fmt {path.name} would change it"
+
+
 def test_names_in_every_row_align_their_types():
     text = "input: 3\nlayers:\n- a: CNN | 1, 1 | ReLU\n- long: Flatten\n"
     assert format_spec(text, "f", "pipes") == "input: 3\nlayers:\n- a:    CNN     | 1, 1 | ReLU\n- long: Flatten\n"

@@ -97,6 +97,21 @@ def test_a_canonical_file_with_other_rows_is_mapped(tmp_path):
     assert not found.notes
 
 
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, lost):
+    network = small()
+    ours, theirs = draw(network, 3), state()
+    ours["conv_1.kernel"].flat[5] = theirs["0.weight"].flat[5] = lost
+    theirs["5.bias"] = np.full(5, 1e300)  # which float32 cannot hold
+    save_file(ours, tmp_path / "ours.safetensors")
+    save_file(theirs, tmp_path / "theirs.safetensors")
+    said = refusal(tmp_path / "ours.safetensors")
+    assert "row 'conv_1': 1 of the 108 numbers of conv_1.kernel are not finite in float32" in said
+    said = refusal(tmp_path / "theirs.safetensors")
+    assert "row 'conv_1': 1 of the 108 numbers of 0.weight (float32) are not finite in float32" in said
+    assert "row 'dense_1': 5 of the 5 numbers of 5.bias (float64) are not finite in float32" in said
+
+
 def test_a_state_dict_is_imported(file):
     found = import_weights(file, small())
     theirs = state()

@@ -26,7 +26,7 @@ def call_of(values: list[Any], step: int) -> str:
     return f'f({first}, g({second!r}, {optional(stride) if step == 1 else stride}), k={third!r}, name="{first}")'
 
 
-LITERAL = st.one_of(st.integers(0, 60), st.tuples(st.integers(1, 5), st.integers(1, 5)), st.booleans())
+LITERAL = st.one_of(st.integers(0, 60), st.tuples(st.integers(1, 5), st.integers(1, 60)), st.booleans())
 
 
 @given(
@@ -54,6 +54,15 @@ def test_a_literal_is_explained_by_the_simplest_that_gives_it():
 def test_sizes_that_are_alike_are_the_one_number_of_a_call():
     made = generalise(["f(3)", "f(1)"], [{"kernel": (3, 3)}, {"kernel": 1}])
     assert (made.text, [dict(given) for given in made.arguments]) == ("f(kernel)", [{"kernel": "3"}, {"kernel": "1"}])
+
+
+def test_the_numbers_of_a_tuple_are_explained_one_by_one():
+    made = generalise(["f((1, 96))", "f((1, 192))"], [{"channels": 96}, {"channels": 192}])
+    assert (made.text, made.parameters) == ("f((1, channels))", {"channels": "int"})
+    made = generalise(["f((96,))", "f((192,))"], [{"channels": 96}, {"channels": 192}])
+    assert made.text == "f((channels,))"
+    made = generalise(["f(size=(2, 96))", "f(size=(1, 192))"], [{"channels": 96}, {"channels": 192}])
+    assert (made.text, made.parameters) == ("f(size=size)", {"size": "tuple[int, ...]"})
 
 
 def test_a_parameter_that_means_something_else_gives_only_its_name():

@@ -99,7 +99,7 @@ def _by_tensorflow(
         known = found is not None or any(each is not None for each in tape.gradient(result, [*weights, *given]))
         by_row.append(found if found is not None else tf.zeros_like(result) if known else None)
     by_source = [
-        None if each is None else tf.convert_to_tensor(each) for each in tape.gradient(number, weights + given)
+        None if each is None else tf.convert_to_tensor(each) for each in tape.gradient(number, [*weights, *given])
     ]
     return results, by_source[: len(trained)], by_source[len(trained) :], by_row
 

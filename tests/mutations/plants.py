@@ -160,24 +160,21 @@ class Swapped:
                 return replace(
                     sound, build=lambda scope, first, second, *rest: sound.build(scope, second, first, *rest)
                 )
-            return replace(sound, steps=(_Turned(sound.steps[0]), *sound.steps[1:]))
+            return replace(sound, steps=(_turned(sound.steps[0]), *sound.steps[1:]))
 
         return rule
 
 
-class _Turned:
-    """A step of Keras' that reads the second value first."""
+def _turned(step: Any) -> Any:
+    """A layer of Keras' that reads the second value first."""
+    from netspec_keras.steps import Apply
 
-    def __init__(self, step: Any) -> None:
-        self.step = step
+    class Turned(Apply):
+        def source(self, given: Any, name: str) -> str:
+            first, second, *rest = given
+            return Apply.source(self, [second, first, *rest], name)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.step, name)
-
-    def source(self, given: Any, name: str) -> str:
-        first, second, *rest = given
-        source: str = self.step.source([second, first, *rest], name)
-        return source
+    return Turned(step.layer, step.arguments, step.suffix, step.fuses, step.why)
 
 
 def _each(text: str, turn: Mapping[str, str]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -355,8 +356,14 @@ def find_backend(name: str) -> Backend:
     missing = [module for module in backend.requires if find_spec(module) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
+        install = " ".join([f"'netspec[{name}]'", *_not_in_extras(missing)])
         raise BackendError(
-            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n"
-            f"  hint: pip install 'netspec[{name}]'"
+            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n  hint: pip install {install}"
         )
     return backend
+
+
+def _not_in_extras(modules: Sequence[str]) -> list[str]:
+    """Those that no extra of netspec brings: what Keras may run on instead of TensorFlow."""
+    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("netspec") or ()}
+    return [module for module in modules if module not in brought]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
 import pytest
+from typer.testing import CliRunner
 
+from netspec.backend import find_backend
+from netspec.cli import app
+from netspec.errors import BackendError
 from netspec.reference import evaluate
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare
@@ -72,3 +77,34 @@ def test_gradients(runtime, case):
     derived = [derive(worker, problem, weights, rows=False) for problem in planned.problems]
     _, failures = judge_gradients(planned, slopes, weights, {"keras": Derivation(worker, derived)})
     assert failures == {"keras": []}
+
+
+SPEC = """
+name: tiny
+input: 6x5x2
+layers:
+  - CNN | 3, 3 | ReLU | padding=same
+  - BatchNorm
+  - Flatten
+  - FNN | 2 | Softmax
+"""
+
+
+def test_the_command_line_chooses_the_runtime(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    (tmp_path / "tiny.yaml").write_text(SPEC)
+    asked = ["verify", str(tmp_path / "tiny.yaml"), "--targets", "keras", "--output", str(tmp_path)]
+    result = CliRunner().invoke(app, [*asked, "--keras-backend", "torch"])
+    assert result.exit_code == 0, result.output
+    versions = json.loads((tmp_path / "tiny" / "manifest.json").read_text())["versions"]
+    assert {"keras", "torch"} <= set(versions)
+    assert "tensorflow" not in versions
+
+
+@pytest.mark.skipif(find_spec("jax") is not None, reason="jax is installed")
+def test_what_keras_is_to_run_on_must_be_installed(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(
+        BackendError, match=r"needs jax, which is not installed\n  hint: pip install 'netspec\[keras\]' jax"
+    ):
+        find_backend("keras")

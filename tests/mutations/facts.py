@@ -289,11 +289,11 @@ RULEWISE: dict[str, Rulewise] = {
         "2.4 RMSNorm", "norms", "rms", Told(RMSNorm, fields(epsilon=2.0**-23))
     ),
     "RMSNorm's epsilon is 1e-5": Rulewise("2.4 RMSNorm", "norms", "rms", Told(RMSNorm, fields(epsilon=1e-5))),
-    "LayerScale lost": Rulewise(
+    "half of LayerScale": Rulewise(
         "2.4 LayerScale",
         "norms",
         "scale",
-        Written(LayerScale, {"torch": [("{x} * {self}", "{x} * 1e-5 + 0 * {self}")]}),
+        After(LayerScale, {"torch": "{x} * 0.5", "keras": "{x} * 0.5", "onnx": times(0.5)}),
     ),
     # 2.5: shapes, dense, dropout, merges
     "flat values channels first": Rulewise("2.5 Flatten", "images", "flat", Told(Flatten, fields(order="chw"))),

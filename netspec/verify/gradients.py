@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from netspec.reference.table import Array, Values
     from netspec.verify.gather import Answers, Caller
 
-SAMPLES = ((4e7, 4), (1e9, 2))
+SAMPLES = ((4e7, 4), (3e8, 2))
 """How many samples are derived of a network whose sample takes no more than so many products; of others one."""
 LEAST = 2
 """Samples without which a batch has no statistics."""
@@ -42,7 +42,7 @@ SLOPE_LIMIT = 2e9
 """The most that a sample may take, in products, of a network whose slopes are taken."""
 UNCLEAR = 1e-3
 """A slope that is doubtful by more than this share of the gradient shows nothing."""
-SMALL = 1e-4
+SMALL = 1e-2
 """Whose part in the derived number is this much smaller than the largest is compared with that share of the largest."""
 NOTHING = 1e-9
 """A part this much smaller is rounding of zero; errors are stated relative to the largest."""

@@ -16,15 +16,15 @@ from netspec.layers import BatchNorm
 from netspec.network import Node
 from netspec.reference import evaluate_parts
 from netspec.reference.interpreter import node_weights
-from netspec.verify.gates import BUDGET_FACTOR, SLOPE_GATE
+from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_UNIT, SLOPE_GATE
 from netspec.verify.tally import size_of
 
 if TYPE_CHECKING:
     from netspec.network import Network
     from netspec.reference.table import Array, Values
 
-STEPS = (1e-6, 1e-7, 1e-5, 1e-8)
-"""Sizes of the steps, relative to the size of what is moved, in the order in which they are tried."""
+STEPS = (1e-6, 1e-7, 1e-8, 1e-9)
+"""Sizes of the steps, relative to the size of what is moved; the next is tried where two before do not agree."""
 CLEAR = SLOPE_GATE / BUDGET_FACTOR
 """Two steps whose slopes differ by no more than this share are trusted."""
 KINK = 1e-2
@@ -105,13 +105,17 @@ class Surface:
         """
         found: list[float] = []
         best = Slope(0.0, np.inf)
+        cotangents = self.problem.cotangents
+        size = sum(size_of(value * cotangents[name]) ** 2 for name, value in self.outputs.items()) ** 0.5
         for step in STEPS:
             after, before = self._differences(directions, step)
+            rounding = FLOAT64_UNIT * size / step
             found.append((after + before) / 2)
             # On a kink the slopes to both sides stay apart, however small the step.
             apart = abs(after - before)
             kink = apart if apart > KINK * (abs(after) + abs(before)) else 0.0
-            pairs = (Slope((found[-1] + other) / 2, max(abs(found[-1] - other), kink)) for other in found[:-1])
+            doubts = [max(abs(found[-1] - other), kink, rounding) for other in found[:-1]]
+            pairs = (Slope((found[-1] + other) / 2, doubt) for other, doubt in zip(found[:-1], doubts, strict=True))
             best = min([best, *pairs], key=lambda each: each.doubt)
             if best.doubt <= CLEAR * abs(best.value):
                 break

@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from netspec.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from netspec.spec.model import Spec
 
 
 class Format(StrEnum):
@@ -57,6 +62,15 @@ def _run_keras_on(runtime: Runtime | None) -> Runtime | None:
     if runtime is not None:
         os.environ["KERAS_BACKEND"] = runtime.value  # which Keras reads, in the processes that are started from here
     return runtime
+
+
+class SplitName(StrEnum):
+    """The parts of a data set."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+    all = "all"
 
 
 class Notation(StrEnum):
@@ -113,6 +127,10 @@ KerasOn = Annotated[
     ),
 ]
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Log every epoch for TensorBoard too, in build/<name>/tensorboard/."),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
 
 WeightsFile = Annotated[
@@ -134,4 +152,48 @@ Known = Annotated[
         "here and in $NETSPEC_DATA and $NETSPEC_DATA/weights.",
     ),
 ]
+DataSource = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="Other data than the spec's: mnist, a folder of images, an .npz, a .csv, hf:NAME, or as the section "
+        "`data` says it: '{file: x.csv, labels: species}'.",
+    ),
+]
+SplitOption = Annotated[
+    SplitName | None,
+    typer.Option("--split", help="Which part of the data; the test images where there are some, when not given."),
+]
+ArtefactFile = Annotated[
+    Path | None,
+    typer.Option("--artefact", metavar="FILE", help="Run this exported .py, .keras or .onnx file; it has its weights."),
+]
 Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+
+
+def chosen_backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
+    """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
+    from netspec.backend import installed_backends
+    from netspec.errors import did_you_mean, one_of
+
+    names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
+    known = installed_backends()
+    problems = [
+        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
+        for name in names
+        if name not in known
+    ]
+    if not names or (most is not None and len(names) > most):
+        named = "no backend" if not names else f"{len(names)} backends, of which one can be chosen"
+        problems = [Problem(f"{written!r} names {named}", one_of(known), option)]
+    if problems:
+        raise SpecError(problems)
+    return names
+
+
+def load_chosen(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
+    """The spec in a file, with what the command line says in the place of what it says."""
+    from netspec.spec.load import load_spec
+
+    return load_spec(path, sets or [], variant)

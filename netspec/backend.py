@@ -95,6 +95,16 @@ class Placement:
         array = canonical if self.axes is None else canonical.transpose(self.axes)
         return np.ascontiguousarray(array if self.shape is None else array.reshape(self.shape))
 
+    def placed_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The shape of a canonical array of this shape as the backend keeps it.
+
+        >>> Placement("conv.weight", axes=(3, 2, 0, 1)).placed_shape((5, 4, 3, 8))
+        (8, 3, 5, 4)
+        """
+        if self.shape is not None:
+            return self.shape
+        return tuple(shape if self.axes is None else (shape[axis] for axis in self.axes))
+
     def recover(self, placed: Array, canonical_shape: Sequence[int]) -> Array:
         """The backend's array in the canonical layout."""
         import numpy as np
@@ -184,6 +194,8 @@ class Backend(Protocol):
 
     name: str
     """Its name in commands and folders: `torch`."""
+    runs: str
+    """The ending of the exported file that `predict_artefact` takes."""
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -238,6 +250,14 @@ class Backend(Protocol):
 
         Outputs cannot show all of it: names, metadata, what only training reads. Raises VerificationError for a file
         that is missing or cannot be read.
+        """
+        ...
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        """The network's outputs in float32 for a batch of any size, from an exported file that ends in `runs`.
+
+        The stock library loads it, once: the next batch finds it in memory. Raises SpecError for a file that is
+        missing, that cannot be loaded, or that holds another network.
         """
         ...
 
@@ -335,6 +355,12 @@ def importers() -> dict[str, Importable]:
 def differentiable_backends() -> set[str]:
     """The names of the backends that derive."""
     return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
+
+
+def runners() -> dict[str, str]:
+    """By the ending of the exported file that it runs, the name of each backend, installed or not."""
+    found = {entry.name: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {backend.runs: name for name, backend in found.items()}
 
 
 def installed_backends() -> list[str]:

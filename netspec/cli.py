@@ -16,7 +16,6 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer  # noqa: E402
 
 from netspec.arguments import (  # noqa: E402
-    Built,
     Device,
     Drawing,
     Drawn,
@@ -25,21 +24,23 @@ from netspec.arguments import (  # noqa: E402
     Folder,
     Format,
     KerasOn,
-    Known,
     Notation,
     Output,
     Report,
-    Runner,
     Seed,
     Sets,
     SpecPath,
     SpecPaths,
     Targets,
+    TensorBoard,
     Trainer,
     TrainerOption,
     Variant,
     WeightsFile,
+    chosen_backends,
+    load_chosen,
 )
+from netspec.asking import activations, evaluate, predict  # noqa: E402
 from netspec.console import complain, hush, say, say_json  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
@@ -98,7 +99,7 @@ def show(
     from netspec.compile import compile_spec
     from netspec.report.table import show_json, show_text
 
-    network = compile_spec(_load(spec, set_, variant))
+    network = compile_spec(load_chosen(spec, set_, variant))
     if format_ is Drawing.json:
         say_json(show_json(network))
     elif format_ is Drawing.mermaid:
@@ -122,6 +123,7 @@ def build(
     seed: Seed = None,
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -133,9 +135,18 @@ def build(
     """
     from netspec.build import Options
 
-    names = _backends(targets)
-    options = Options(names, backend.value, not no_train, device=device, folder=output, seed=seed, weights=weights)
-    _run(_load(spec, set_, variant), options, format_)
+    names = chosen_backends(targets)
+    options = Options(
+        names,
+        backend.value,
+        not no_train,
+        device=device,
+        folder=output,
+        seed=seed,
+        weights=weights,
+        tensorboard=tensorboard,
+    )
+    _run(load_chosen(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -147,6 +158,7 @@ def train(
     seed: Seed = None,
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -154,13 +166,22 @@ def train(
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
     from netspec.build import Options
 
-    loaded = _load(spec, set_, variant)
+    loaded = load_chosen(spec, set_, variant)
     if loaded.train is None:
         hint = "add for example `data: digits` and `train: {epochs: 10}`"
         raise SpecError([Problem("it has no `train` section, so there is nothing to train", hint, str(spec))])
     # Nothing is exported, so no backend is needed but the one that trains.
     trainer = backend.value
-    options = Options((trainer,), trainer, device=device, folder=output, seed=seed, weights=weights, until="train")
+    options = Options(
+        (trainer,),
+        trainer,
+        device=device,
+        folder=output,
+        seed=seed,
+        weights=weights,
+        tensorboard=tensorboard,
+        until="train",
+    )
     _run(loaded, options, format_)
 
 
@@ -178,9 +199,9 @@ def export(
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
     from netspec.build import Options
 
-    names = _backends(targets)
+    names = chosen_backends(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
-    _run(_load(spec, set_, variant), options, format_)
+    _run(load_chosen(spec, set_, variant), options, format_)
 
 
 @app.command()
@@ -201,107 +222,16 @@ def verify(
     """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
     from netspec.build import Options
 
-    names = _backends(targets)
+    names = chosen_backends(targets)
     options = Options(
         names, train=False, judge=True, folder=output, seed=seed, weights=weights, train_steps=train_steps
     )
-    _run(_load(spec, set_, variant), options, format_)
+    _run(load_chosen(spec, set_, variant), options, format_)
 
 
-@app.command()
-def predict(
-    spec: SpecPath,
-    input_: Annotated[
-        list[Path],
-        typer.Option(
-            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
-        ),
-    ],
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
-    ] = None,
-    backend: Runner = "torch",
-    weights: Known = None,
-    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
-    classes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
-    ] = None,
-    built: Built = Path("build"),
-    set_: Sets = None,
-    variant: Variant = None,
-    format_: Output = Format.text,
-) -> None:
-    """What the network says of pictures or arrays: the likeliest classes of each, and the outputs as a file.
-
-    Pictures become inputs as the spec's `preprocess` says; arrays are taken as
-    they are.
-    """
-    from netspec import predict as work
-    from netspec.compile import compile_spec
-    from netspec.data.given import read_samples
-    from netspec.report.predicted import pictures_text, predicted_json, predicted_text, written_text
-    from netspec.report.progress import build_progress
-
-    gc.enable()
-    [runner] = _backends(backend, "--backend", most=1)
-    loaded = _load(spec, set_, variant)
-    network = compile_spec(loaded)
-    if output is not None:
-        work.check_output(output, network)
-    names = work.read_classes(classes, network) if classes is not None else network.classes
-    samples = read_samples(input_, network, loaded.preprocess)
-    known = work.known_weights(loaded, network, built, weights)
-    with build_progress(loaded.name) as progress:
-        predicted = work.predict(network, known.weights, samples, runner, progress)
-    if output is not None:
-        work.write_outputs(output, predicted.outputs)
-    if format_ is Format.json:
-        found = predicted_json(predicted, network, names, top, runner, known)
-        say_json({**found, "output": str(output) if output is not None else None})
-    else:
-        read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
-        say(predicted_text(predicted, network, names, top, runner, known, read))
-        if output is not None:
-            say(written_text(output, predicted.outputs))
-
-
-@app.command()
-def activations(
-    spec: SpecPath,
-    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
-    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
-    ] = None,
-    backend: Runner = "torch",
-    weights: Known = None,
-    built: Built = Path("build"),
-    set_: Sets = None,
-    variant: Variant = None,
-) -> None:
-    """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
-    from netspec import predict as work
-    from netspec.compile import compile_spec
-    from netspec.data.given import read_samples
-    from netspec.report.montage import draw_activations
-    from netspec.report.predicted import activations_text, pictures_text
-    from netspec.report.progress import build_progress
-
-    gc.enable()
-    [runner] = _backends(backend, "--backend", most=1)
-    loaded = _load(spec, set_, variant)
-    network = compile_spec(loaded)
-    path = work.check_picture(output or Path(f"{loaded.name}-{row}.png"))
-    part = work.up_to(network, row)
-    samples = read_samples([image], network, loaded.preprocess)
-    known = work.known_weights(loaded, network, built, weights, part)
-    with build_progress(loaded.name) as progress:
-        values = work.activations(part, known.weights, samples, runner, progress)
-    about = f"{image.name} in {network.name}, on {runner}"
-    draw_activations(values, path, f"{row}  {part.output_type}", about)
-    read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
-    say(activations_text(path, row, values, read))
+app.command()(predict)
+app.command()(evaluate)
+app.command()(activations)
 
 
 @app.command()
@@ -324,7 +254,7 @@ def data(
     from netspec.report.progress import build_progress
 
     gc.enable()
-    loaded = _load(spec, set_, variant)
+    loaded = load_chosen(spec, set_, variant)
     network = compile_spec(loaded)
     path = work.check_picture(output or Path(f"{loaded.name}-data.png"))
     with build_progress(loaded.name) as progress:
@@ -354,7 +284,7 @@ def golden(
     from netspec.golden import drawn, write
     from netspec.stages import sha256
 
-    bundle, network = drawn(_load(spec, set_, variant), weights, seed)
+    bundle, network = drawn(load_chosen(spec, set_, variant), weights, seed)
     write(output, bundle, network)
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
@@ -394,7 +324,7 @@ def import_weights(
     from netspec.report.imported import imported_json, imported_text
     from netspec.weights import save
 
-    network = compile_spec(_load(spec, set_, variant))
+    network = compile_spec(load_chosen(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
     )
@@ -456,32 +386,6 @@ def doctor(format_: Output = Format.text) -> None:
         say_json(found)
     else:
         say(doctor_text(found))
-
-
-def _backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
-    """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
-    from netspec.backend import installed_backends
-    from netspec.errors import did_you_mean, one_of
-
-    names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
-    known = installed_backends()
-    problems = [
-        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
-        for name in names
-        if name not in known
-    ]
-    if not names or (most is not None and len(names) > most):
-        named = "no backend" if not names else f"{len(names)} backends, of which one can be chosen"
-        problems = [Problem(f"{written!r} names {named}", one_of(known), option)]
-    if problems:
-        raise SpecError(problems)
-    return names
-
-
-def _load(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
-    from netspec.spec.load import load_spec
-
-    return load_spec(path, sets or [], variant)
 
 
 def _run(spec: Spec, options: Options, format_: Format | Report) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from netspec.errors import VerificationError
+from netspec.errors import Problem, SpecError, VerificationError
+from netspec.network import Network
+
+T = TypeVar("T")
 
 EXCERPT, BEFORE = 60, 20
 """How many characters of a value are shown, and of them before a difference."""
+SAID = 300
+"""How many characters of what a library says of a file are shown."""
 
 
 def existing(path: Path) -> Path:
@@ -51,6 +56,35 @@ def changed_values(found: Any, written: Any, place: str = "") -> Iterator[str]:
             yield from changed_values(one, other, f"{place}/{name}")
     elif type(found) is not type(written) or found != written:
         yield f"{place} is {excerpt(found)}, exported was {excerpt(written)}"
+
+
+class LoadedOnce(Generic[T]):
+    """A function that loads a file, made to keep the last one: what was not touched since is not loaded again."""
+
+    def __init__(self, load: Callable[..., T]) -> None:
+        self._load = load
+        self._key: tuple[Any, ...] = ()
+        self._kept: T | None = None
+
+    def __call__(self, path: Path, *more: str) -> T:
+        """What the function gives for a path and `more` that it takes; raises what it raises, and OSError."""
+        state = path.stat()
+        key = (path, state.st_ino, state.st_size, state.st_mtime_ns, *more)
+        if self._kept is None or self._key != key:
+            self.forget()
+            self._key, self._kept = key, self._load(path, *more)
+        return self._kept
+
+    def forget(self) -> None:
+        """Let go of the last one."""
+        self._key, self._kept = (), None
+
+
+def unusable(path: Path, network: Network, why: object) -> SpecError:
+    """The error of a file that cannot be run as an artefact of a network."""
+    said = " ".join(str(why).split())
+    message = f"{path} cannot be run as {network.name}: {said[:SAID]}{'...' * (len(said) > SAID)}"
+    return SpecError([Problem(message, "a file that `netspec build` or `netspec export` wrote of this spec")])
 
 
 def excerpt(value: Any) -> str:

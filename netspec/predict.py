@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,26 +12,13 @@ from netspec.atomic import replacing
 from netspec.backend import Progress, find_backend
 from netspec.data.given import Samples
 from netspec.errors import Problem, SpecError, did_you_mean
-from netspec.initial import Start
 from netspec.network import Network
-from netspec.spec.model import Spec
-from netspec.stages import read_stages, sha256
-from netspec.weights import load
+from netspec.running import Artefact, running
 from netspec.worker import Worker
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
-
-WEIGHTS = "weights.safetensors"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """Weights that somebody meant, and where they are from: a file, and what the build noted of it."""
-
-    weights: Weights
-    file: Path
-    facts: Mapping[str, Any] | None = None
+    from netspec.running import Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,55 +29,23 @@ class Predicted:
     outputs: Arrays
 
 
-def known_weights(spec: Spec, network: Network, folder: Path, given: Path | None, part: Network | None = None) -> Known:
-    """The weights of the file `given`; else those that `build` left in its folder; else those of the base's file.
-
-    That file has to give all weights of the `part` of the network that is computed, for nothing is drawn here. Raises
-    SpecError where there are none, and for those that do not fit.
-    """
-    if given is not None:
-        start = Start(spec, network, given)
-        return Known(start.weights(0), start.file or given)
-    found = _built(spec, network, folder / spec.name)
-    if found is not None:
-        return found
-    start = Start(spec, network)
-    needed = {node.row for node in (part or network).nodes if node.weights}
-    if needed <= start.rows and start.file is not None:
-        return Known(start.weights(0), start.file)
-    hint = f"`netspec build {spec.file}` makes some, or --weights FILE names a file"
-    raise SpecError([Problem(f"there are no weights in {folder / spec.name}", hint)])
-
-
-def _built(spec: Spec, network: Network, folder: Path) -> Known | None:
-    """The weights in a build folder, where there are any."""
-    stage = read_stages(folder).get("weights")
-    if stage is None:
-        return None
-    file = folder / WEIGHTS
-    if stage.facts.get("network") != network.digest:
-        hint = f"`netspec build {spec.file}` makes them anew; --weights {file} takes these"
-        raise SpecError([Problem(f"{folder} has weights of another version of this network", hint)])
-    if not file.is_file() or sha256(file) != stage.files.get(WEIGHTS):
-        hint = f"`netspec build {spec.file}` makes them anew"
-        raise SpecError([Problem(f"{file} is missing or was changed since the build", hint)])
-    return Known(load(file, network), file, stage.facts)
-
-
-def predict(network: Network, weights: Weights, samples: Samples, backend: str, progress: Progress) -> Predicted:
-    """The outputs for all samples, from a process of the backend's own.
+def predict(artefact: Artefact, samples: Samples, progress: Progress) -> Predicted:
+    """The outputs of an artefact for all samples.
 
     Raises SpecError for a sample that cannot be read, BackendError for a backend that is missing or fails.
     """
-    find_backend(backend)
+    with running(artefact, progress) as run:
+        return _gathered(run, artefact.network, samples, progress)
+
+
+def _gathered(run: Run, network: Network, samples: Samples, progress: Progress) -> Predicted:
     names: list[str] = []
     pieces: list[Arrays] = []
     progress("stage", stage="predict")
-    with Worker(backend) as worker:
-        for batch in samples.batches():
-            progress("part", what="predicting", done=len(names), total=samples.count)
-            pieces.append(worker.call("predict", network=network, weights=weights, inputs=batch.inputs))
-            names += batch.names
+    for batch in samples.batches():
+        progress("part", what="predicting", done=len(names), total=samples.count)
+        pieces.append(run(batch.inputs))
+        names += batch.names
     progress("done", stage="predict")
     outputs = {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
     return Predicted(tuple(names), outputs)
@@ -174,5 +128,12 @@ def activations(part: Network, weights: Weights, samples: Samples, backend: str,
     inputs = {name: given[:1] for name, given in first.inputs.items()}
     own = {weight.name: weights[weight.name] for weight in part.weights()}
     one = Samples(1, lambda: iter([replace(first, names=first.names[:1], inputs=inputs)]))
-    value: Array = predict(part, own, one, backend, progress).outputs["output"][0]
+    find_backend(backend)
+    with Worker(backend) as worker:
+
+        def run(inputs: Arrays) -> Arrays:
+            found: Arrays = worker.call("predict", network=part, weights=own, inputs=inputs)
+            return found
+
+        value: Array = _gathered(run, part, one, progress).outputs["output"][0]
     return value

@@ -23,6 +23,7 @@ class KerasBackend:
     """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
 
     name = "keras"
+    runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
 
     @property
@@ -108,6 +109,11 @@ class KerasBackend:
         from netspec_keras.artefact import differences
 
         return list(differences(folder, network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_keras import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         """The outputs of the archive, and of the module with the archive's weights."""

@@ -20,6 +20,7 @@ import numpy as np
 from netspec.atomic import replacing
 from netspec.backend import Precision, in_pieces
 from netspec.errors import BackendError
+from netspec.exported import LoadedOnce, unusable
 from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.source import import_file, module_name
@@ -166,8 +167,10 @@ def make(network: Network, weights: Weights) -> Any:
 
 def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
     """The network's outputs for a batch of any size."""
-    model = make(network, weights)
+    return _predict(network, make(network, weights), inputs)
 
+
+def _predict(network: Network, model: Any, inputs: Arrays) -> Arrays:
     def compute(piece: Arrays) -> Arrays:
         given = [piece[name].astype(np.float32) for name in network.inputs]
         return outputs(network, model.predict_on_batch(given if len(given) > 1 else given[0]))
@@ -192,15 +195,26 @@ def export(network: Network, weights: Weights, folder: Path) -> list[str]:
 
 def load_archive(folder: Path, network: Network) -> Any:
     """The archive, as stock Keras loads it; a file that was not touched since is not loaded twice."""
+    return _loaded(folder / archive_name(network))
+
+
+@LoadedOnce
+def _loaded(path: Path) -> Any:
     prepare()
-    path = folder / archive_name(network)
-    state = path.stat()
-    return _loaded(path, (state.st_ino, state.st_size, state.st_mtime_ns))
-
-
-@lru_cache(maxsize=1)
-def _loaded(path: Path, state: tuple[int, ...]) -> Any:  # noqa: ARG001 - the state tells one file from the next
     return keras.saving.load_model(path)
+
+
+def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
+    """The outputs of an exported archive; see `Backend.predict_artefact`."""
+    try:
+        model = _loaded(file)
+        shapes = [tuple(given.shape[1:]) for given in model.inputs]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise unusable(file, network, error) from None
+    wanted = [given.shape for given in network.inputs.values()]
+    if shapes != wanted:
+        raise unusable(file, network, f"it reads {shapes}, not {wanted}")
+    return _predict(network, model, inputs)
 
 
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
@@ -216,7 +230,7 @@ def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Ar
         name: outputs(network, loaded(given if len(given) > 1 else given[0], training=False))
         for name, loaded in ((archive_name(network), archive), (source.name, model))
     }
-    _loaded.cache_clear()  # the last question of a verification; its memory is needed for the rows
+    _loaded.forget()  # the last question of a verification; its memory is needed for the rows
     return found
 
 

@@ -25,6 +25,7 @@ class OnnxBackend:
 
     name = "onnx"
     requires: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+    runs: str = ".onnx"
     suffixes: Mapping[str, str] = {".onnx": "onnx"}
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
@@ -88,6 +89,11 @@ class OnnxBackend:
         from netspec_onnx import artefact
 
         return list(artefact.differences(Path(folder), network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_onnx import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_onnx import model

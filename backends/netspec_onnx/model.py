@@ -19,6 +19,7 @@ from onnx.reference import ReferenceEvaluator
 
 from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
+from netspec.exported import LoadedOnce, unusable
 from netspec.network import Network
 from netspec_onnx.operators import OPERATORS
 from netspec_onnx.render import render
@@ -140,13 +141,37 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     return found
 
 
+@LoadedOnce
+def _optimised(path: Path) -> ort.InferenceSession:
+    return _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+
+
+def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
+    """The outputs of an exported file; see `Backend.predict_artefact`."""
+    try:
+        session = _optimised(file)
+        order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
+        shapes = {given.name: tuple(given.shape[1:]) for given in session.get_inputs()}
+    except Exception as error:  # noqa: BLE001 - what ONNX Runtime raises has no base of its own
+        raise unusable(file, network, error) from None
+    wanted = {name: (np.empty((0, *given.shape)), order) for name, given in network.inputs.items()}
+    expected = {name: _from_canonical(*each).shape[1:] for name, each in wanted.items()}
+    if shapes != expected:
+        raise unusable(file, network, f"it reads {shapes}, not {expected}")
+    return in_pieces(network, inputs, lambda piece: _canonical(session, network, piece, order))
+
+
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
     """The outputs of the file, run by plain ONNX Runtime with all of its optimisations."""
     path = _file(folder, network)
     session = _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
     order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
+    return {path.name: _canonical(session, network, inputs, order)}
+
+
+def _canonical(session: ort.InferenceSession, network: Network, inputs: Arrays, order: Order) -> dict[str, Array]:
     found = _outputs(session, network, {name: _from_canonical(given, order) for name, given in inputs.items()})
-    return {path.name: {name: _to_canonical(value, order) for name, value in found.items()}}
+    return {name: _to_canonical(value, order) for name, value in found.items()}
 
 
 def _order(layout: str) -> Order:

@@ -25,6 +25,7 @@ class TorchBackend:
 
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
+    runs: str = ".py"
     suffixes: Mapping[str, str] = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
@@ -83,6 +84,11 @@ class TorchBackend:
         from netspec_torch import artefact
 
         return list(artefact.differences(Path(folder), network))
+
+    def predict_artefact(self, file: Path, network: Network, inputs: Arrays) -> Arrays:
+        from netspec_torch import model
+
+        return model.predict_artefact(file, network, inputs)
 
     def run_artefact(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
         from netspec_torch import model

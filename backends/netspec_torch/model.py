@@ -13,6 +13,7 @@ import torch
 
 from netspec.backend import Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
+from netspec.exported import LoadedOnce, unusable
 from netspec.network import Network
 from netspec.source import import_file
 from netspec_torch.exact import Functional
@@ -159,8 +160,10 @@ def loaded(network: Network, weights: Weights) -> nn.Module:
 def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
     """The outputs for a batch of any size, on the best device; see `Backend.predict`."""
     device = devices()[0]
-    model = loaded(network, weights).to(device)
+    return _predict(network, loaded(network, weights).to(device), inputs, device)
 
+
+def _predict(network: Network, model: nn.Module, inputs: Arrays, device: str) -> Arrays:
     def compute(piece: Arrays) -> Arrays:
         return outputs(network, model(*arguments(network, piece, torch.float32, device)))
 
@@ -206,6 +209,34 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     from safetensors.numpy import load_file
 
     return canonical_weights(network, render(network), load_file(folder / WEIGHTS))
+
+
+@LoadedOnce
+def _exported(file: Path, class_name: str) -> nn.Module:
+    from safetensors.torch import load_file
+
+    model: nn.Module = getattr(import_file(file), class_name)()
+    model.load_state_dict(load_file(file.parent / WEIGHTS))
+    return model.eval()
+
+
+def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
+    """The outputs of an exported module with the state dict beside it; see `Backend.predict_artefact`."""
+    from safetensors import SafetensorError
+
+    device, rendering = devices()[0], render(network)
+    try:
+        model = _exported(file, rendering.class_name)
+    except (OSError, SyntaxError, ImportError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise unusable(file, network, error) from None
+    state = model.state_dict()
+    for weight in network.weights():
+        placement = rendering.placements[weight.name]
+        found = tuple(state[placement.name].shape) if placement.name in state else "not there"
+        if found != placement.placed_shape(weight.shape):
+            said = f"{placement.name} is {found}, not {placement.placed_shape(weight.shape)}"
+            raise unusable(file, network, said)
+    return _predict(network, model.to(device), inputs, device)
 
 
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:

@@ -12,6 +12,7 @@ from netspec.backend import ExportSettings
 from netspec.building.run import Run
 from netspec.errors import VerificationError
 from netspec.memory import fits_together
+from netspec.network import Network
 from netspec.stages import key_of
 
 
@@ -33,7 +34,10 @@ def export(run: Run) -> None:
 def exporting(run: Run) -> Iterator[Mapping[str, Future[None]]]:
     """The export of every target that is not current, under way."""
     settings = run.spec.export or ExportSettings()
-    keys = {name: _export_key(run, name, settings) for name in run.options.targets}
+    keys = {
+        name: export_key(run.exported, run.weights_digest, settings, run.libraries[name])
+        for name in run.options.targets
+    }
     _check_exported(run, keys)
     weights = run.weights
 
@@ -70,12 +74,13 @@ def _check_exported(run: Run, keys: Mapping[str, str]) -> None:
                 )
 
 
-def _export_key(run: Run, name: str, settings: ExportSettings) -> str:
+def export_key(exported: Network, weights_digest: str, settings: ExportSettings, libraries: Mapping[str, str]) -> str:
+    """The key of the artefacts of one backend, whose `libraries` these are."""
     return key_of(
-        spec=run.exported.digest,
-        about=run.exported.about,
-        weights=run.weights_digest,
+        spec=exported.digest,
+        about=exported.about,
+        weights=weights_digest,
         settings=settings.model_dump(mode="json"),
-        versions=run.libraries[name],
+        versions=dict(libraries),
         netspec=__version__,
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from netspec.verify.result import Verdict
 
+if TYPE_CHECKING:
+    from netspec.training.evaluation import Evaluation
+
 BACKENDS = ("torch", "keras", "onnx")
-SPEC, WEIGHTS, HISTORY, PLOT, TEST = "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json"
-CHECKPOINT = "checkpoint.safetensors"
+SPEC, WEIGHTS, CHECKPOINT = "spec.yaml", "weights.safetensors", "checkpoint.safetensors"
+HISTORY, PLOT, EVALUATION, CONFUSION = "history.csv", "history.png", "evaluation.json", "confusion.png"
+TENSORBOARD = "tensorboard"
+"""A folder of event files, which belong to no stage: their names tell the time and the machine."""
 VERIFY, REPORT = "verify.json", "report.html"
 Until = Literal["train", "export", "report"]
 
@@ -38,6 +43,8 @@ class Options:
     """How many updates the backends train in lock-step; the spec's `verify.train_steps` when not given."""
     weights: Path | None = None
     """A file to take the initial weights from, all of them, instead of drawing them."""
+    tensorboard: bool = False
+    """Whether the epochs of the training are also logged for TensorBoard."""
     until: Until = "report"
     """The last stage to run."""
 
@@ -59,7 +66,7 @@ class Outcome:
     verdict: Verdict | None = None
     ran: list[str] = field(default_factory=list)
     """The stages that ran; the others were current."""
-    test: Mapping[str, float] | None = None
-    """Metrics on the test split, when there was training."""
+    evaluation: Evaluation | None = None
+    """What the trained network makes of the test split, or of that to validate on where there is no test."""
     best: Best | None = None
     """The epoch whose weights were kept, when there was training."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netspec.building.options import PLOT, REPORT
+from netspec.building.options import CONFUSION, PLOT, REPORT
 from netspec.building.run import Run
 from netspec.stages import key_of
 
 
 def write_page(run: Run) -> None:
     """The page for people."""
-    from netspec.report.page import report_page
+    from netspec.report.page import Trained, report_page
 
     verdict = run.outcome.verdict
     assert verdict is not None
 
     def write(folder: Path) -> None:
-        plot = run.folder.path / PLOT
-        origin = run.folder.stages["weights"].facts
-        drawn = plot if PLOT in run.folder.files(["weights"]) and plot.is_file() else None
-        page = report_page(run.exported, verdict, run.versions, run.folder.files(), drawn, run.outcome.test, origin)
+        known = run.folder.stages["weights"]
+        plot, confusion = (
+            path if name in known.files and path.is_file() else None
+            for name, path in ((name, run.folder.path / name) for name in (PLOT, CONFUSION))
+        )
+        trained = Trained(known.facts, run.outcome.evaluation, plot, confusion)
+        page = report_page(run.exported, verdict, run.versions, run.folder.files(), trained)
         (folder / REPORT).write_text(page, encoding="utf-8")
 
     files = {name: digest for name, digest in run.folder.files().items() if name != REPORT}

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Trainable
-from netspec.building.options import CHECKPOINT, HISTORY, PLOT, TEST, WEIGHTS
+from netspec.backend import Progress, Trainable
+from netspec.building.options import CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.building.run import Run
 from netspec.building.weights import imported_facts, weights_key
 from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
-from netspec.layers import Activation
 from netspec.training.checkpoint import CheckpointFile
 from netspec.weights import save
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.backend import Weights
+    from netspec.data.dataset import Dataset
+    from netspec.training.evaluation import Evaluation
+    from netspec.training.history import Row
     from netspec.training.settings import TrainSettings
+    from netspec.worker import Worker
 
 
 def train(run: Run) -> None:
@@ -52,6 +57,7 @@ def train(run: Run) -> None:
     def write(folder: Path) -> None:
         from netspec.data import load as load_data
         from netspec.data.batches import check_batch_size
+        from netspec.report.confusion import draw_confusion
         from netspec.training.history import write_history
         from netspec.training.plot import plot_history
 
@@ -60,25 +66,27 @@ def train(run: Run) -> None:
             check_batch_size(settings.batch_size, len(dataset.train))
         network = trained_network(run.spec, run.network)
         run.training = worker = run.worker(trainer, {})
-        weights, history = worker.call(
-            "train",
-            progress=run.progress,
-            network=network,
-            weights=run.start.weights(seed),
-            dataset=dataset,
-            settings=settings,
-            device=run.options.device,
-            checkpoint=checkpoint,
-        )
+        resumed = checkpoint.path.exists()
+        with _logged(run, fresh=not resumed) as progress:
+            weights, history = worker.call(
+                "train",
+                progress=progress,
+                network=network,
+                weights=run.start.weights(seed),
+                dataset=dataset,
+                settings=settings,
+                device=run.options.device,
+                checkpoint=checkpoint,
+            )
         run.training = None
+        if resumed and run.options.tensorboard:
+            _log_epochs(run, history)
         save(folder / WEIGHTS, weights, run.network)
         write_history(folder / HISTORY, history)
         plot_history(history, folder / PLOT, settings.monitor, title=run.spec.name)
-        if dataset.test is not None:
-            images = dict.fromkeys(run.network.inputs, dataset.test.images)
-            outputs = worker.call("predict", network=network, weights=weights, inputs=images)
-            score = _score(run, next(iter(outputs.values())), dataset.test.labels)
-            (folder / TEST).write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
+        found = _evaluation(run, worker, weights, dataset)
+        (folder / EVALUATION).write_text(json.dumps(found.document()) + "\n", encoding="utf-8")
+        draw_confusion(found, folder / CONFUSION, run.spec.name)
         # What follows is judged on the CPU, by a worker that never saw another device.
         worker.close()
         del run.workers[trainer]
@@ -87,26 +95,73 @@ def train(run: Run) -> None:
     checkpoint.discard()
 
 
+def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) -> Evaluation:
+    """What the trained network makes of the test images, or of those to validate on where there are none."""
+    from netspec.training.evaluation import judge_outputs
+
+    settings = run.spec.train
+    assert settings is not None
+    split, part = ("validation", dataset.validation) if dataset.test is None else ("test", dataset.test)
+    images = dict.fromkeys(run.network.inputs, part.images)
+    found = worker.call("predict", network=trained_network(run.spec, run.network), weights=weights, inputs=images)
+    [outputs] = found.values()
+    names = run.network.classes or dataset.classes
+    judged = judge_outputs(outputs, part.labels, run.network, settings.loss, names, data=dataset.name, split=split)
+    always = (name for name in judged.metrics if name == "loss" or name.endswith("accuracy"))
+    return judged.only([*always, *(name for name in settings.metrics if not name.endswith("accuracy"))])
+
+
+@contextmanager
+def _logged(run: Run, *, fresh: bool) -> Iterator[Progress]:
+    """The progress of a training, whose epochs are logged for TensorBoard too where that was asked for."""
+    from netspec.training.tensorboard import EpochLog
+
+    log = EpochLog(run.folder.path / TENSORBOARD)
+    if fresh:
+        log.begin()  # what is there tells of other weights
+    if not run.options.tensorboard:
+        yield run.progress
+        return
+
+    def progress(event: str, **values: Any) -> None:
+        if event == "epoch":
+            log.add(values)
+        run.progress(event, **values)
+
+    try:
+        yield progress
+    finally:
+        log.close()
+
+
+def _log_epochs(run: Run, history: Sequence[Row]) -> None:
+    """The log of a training whose epochs were not all followed."""
+    from netspec.training.tensorboard import EpochLog
+
+    EpochLog(run.folder.path / TENSORBOARD).write(history)
+
+
 def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
-    """Whether these weights are there; a plot that is not is drawn again, which is no reason to train again."""
+    """Whether these weights are there; a picture that is not is drawn again, which is no reason to train again."""
     known = run.folder.stages.get("weights")
     lost = run.folder.changed("weights")
-    if known is None or known.key != key or not set(lost) <= {PLOT}:
+    if known is None or known.key != key or not set(lost) <= {PLOT, CONFUSION}:
         return False
-    if lost:
+    if PLOT in lost:
         from netspec.training.history import read_history
         from netspec.training.plot import plot_history
 
         history = read_history(run.folder.path / HISTORY)
         plot_history(history, run.folder.path / PLOT, settings.monitor, title=run.spec.name)
+    if run.options.tensorboard and not (run.folder.path / TENSORBOARD).exists():
+        from netspec.training.history import read_history
+
+        _log_epochs(run, read_history(run.folder.path / HISTORY))
+    if CONFUSION in lost:
+        from netspec.report.confusion import draw_confusion
+        from netspec.training.evaluation import Evaluation
+
+        document = json.loads((run.folder.path / EVALUATION).read_text(encoding="utf-8"))
+        draw_confusion(Evaluation.of(document), run.folder.path / CONFUSION, run.spec.name)
     run.progress("current", stage="weights")
     return True
-
-
-def _score(run: Run, outputs: Array, labels: Array) -> dict[str, float]:
-    from netspec.training.evaluation import evaluate
-
-    last = run.network.nodes[-1].layer
-    probable = isinstance(last, Activation) and last.function in ("sigmoid", "softmax")
-    assert run.spec.train is not None
-    return evaluate(outputs, labels, threshold=0.5 if probable else 0.0, chosen=run.spec.train.metrics)

@@ -12,7 +12,6 @@ from netspec.building.options import VERIFY, Options
 from netspec.building.run import Run
 from netspec.compile.pixels import trained_network
 from netspec.errors import Problem, SpecError
-from netspec.layers import Activation
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.stages import key_of
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
 
 def _training(spec: Spec, network: Network) -> TrainSettings:
     """The training that is verified: the spec's, or one by default with a loss that suits the network's end."""
+    from netspec.training.loss import default_loss
     from netspec.training.settings import TrainSettings
 
-    last = network.nodes[-1].layer
-    sigmoid = isinstance(last, Activation) and last.function == "sigmoid"
-    default = {"loss": "binary_cross_entropy" if sigmoid else "cross_entropy"}
-    return spec.train or TrainSettings.model_validate(default)
+    return spec.train or TrainSettings(loss=default_loss(network))
 
 
 def _trains(backend: Backend) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import __version__
-from netspec.building.options import HISTORY, TEST, WEIGHTS, Best, Options
+from netspec.building.options import EVALUATION, HISTORY, WEIGHTS, Best, Options
 from netspec.building.run import Run
 from netspec.errors import Problem, SpecError
 from netspec.initial import Start
@@ -81,8 +81,11 @@ def know_weights(run: Run) -> None:
     run.folder.facts |= {name: known.facts.get(name) for name in ("seed", "trained")}
     if HISTORY in known.files and HISTORY not in run.folder.changed("weights"):
         run.outcome.best = _best(run, known.facts["train"]["monitor"])
-    if TEST in known.files and TEST not in run.folder.changed("weights"):
-        run.outcome.test = json.loads((run.folder.path / TEST).read_text(encoding="utf-8"))
+    if EVALUATION in known.files and EVALUATION not in run.folder.changed("weights"):
+        from netspec.training.evaluation import Evaluation
+
+        document = json.loads((run.folder.path / EVALUATION).read_text(encoding="utf-8"))
+        run.outcome.evaluation = Evaluation.of(document)
 
 
 def _best(run: Run, monitor: Monitor) -> Best:

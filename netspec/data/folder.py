@@ -147,19 +147,21 @@ def read_folder(
     preprocess: Preprocess,
     empty: Empty,
     progress: Progress,
+    *,
+    whole: bool = False,
 ) -> Decoded:
     """The classes, and the images of every split as uint8 [n, h, w, c] of the type `given`, resized and cropped.
 
-    Each is decoded once, into what `empty` gives. Raises SpecError as `list_images` does, for images that are in two
-    splits, for those that cannot be decoded (each named, all counted) unless they are to be skipped, and when they do
-    not fit into the memory that is available.
+    Each is decoded once, into what `empty` gives; of `whole` folders nothing is held out. Raises SpecError as
+    `list_images` does, for images that are in two splits, for those that cannot be decoded (each named, all counted)
+    unless they are to be skipped, and when they do not fit into the memory that is available.
     """
     from netspec.data.cache import Decoded
 
     listed = list_images(settings, near)
     if problems := list(_overlaps(listed)):
         raise SpecError(problems)
-    files = _split_files(settings, listed)
+    files = _split_files(settings, listed, whole)
     decoding = _Decoding(given, preprocess, empty, progress, sum(len(paths) for paths, _ in files.values()))
     decoding.check_memory()
     splits = {name: decoding.split(*each) for name, each in files.items()}
@@ -181,7 +183,9 @@ def read_folder(
     return Decoded(classes, splits, skipped)
 
 
-def _split_files(settings: DataSettings, listed: Mapping[str, Images]) -> dict[str, tuple[list[Path], Labels]]:
+def _split_files(
+    settings: DataSettings, listed: Mapping[str, Images], whole: bool
+) -> dict[str, tuple[list[Path], Labels]]:
     """The files and labels of every split; where there is none to validate on, it is held out class by class."""
     import numpy as np
 
@@ -191,7 +195,7 @@ def _split_files(settings: DataSettings, listed: Mapping[str, Images]) -> dict[s
     for name, images in listed.items():
         numbers = [label for label, files in enumerate(images.files.values()) for _ in files]
         found[name] = [path for files in images.files.values() for path in files], np.array(numbers, np.int64)
-    if "validation" not in found:
+    if "validation" not in found and not whole:
         paths, labels = found["train"]
         for name, places in zip(("train", "validation"), held_out(labels, settings.validation_split), strict=True):
             found[name] = [paths[place] for place in places], labels[places]

@@ -168,6 +168,12 @@ def read_image(path: Path, given: TensorType, settings: Preprocess | None) -> Ar
     return scaled(read_pixels(path, given, settings), settings)
 
 
+def bytes_only(settings: Preprocess | None) -> Preprocess:
+    """What is left of the settings for a network that reads pixels: their size, and how they are brought to it."""
+    kept = (settings or Preprocess()).model_dump(include={"resize", "crop", "interpolation"})
+    return Preprocess(**kept)
+
+
 def scaled(pixels: Pixels, settings: Preprocess) -> Array:
     """Pixels uint8 [..., c], red first, as a network reads them: float32, (byte * scale - mean) / std."""
     import numpy as np

@@ -29,11 +29,18 @@ _ONLY: dict[str, tuple[Origin, ...]] = {
 """The fields that only some origins have."""
 
 
-def _read_source(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    plain = value.strip().casefold().replace("_", "-").replace(" ", "-")
+def plain_name(written: str) -> str:
+    """What a known data set is called, whatever its spelling.
+
+    >>> plain_name("CIFAR-10")
+    'cifar10'
+    """
+    plain = written.strip().casefold().replace("_", "-").replace(" ", "-")
     return _SYNONYMS.get(plain, plain)
+
+
+def _read_source(value: Any) -> Any:
+    return plain_name(value) if isinstance(value, str) else value
 
 
 def _names(value: Any) -> Any:

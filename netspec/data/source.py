@@ -235,6 +235,8 @@ class Reading:
     near: Path
     preprocess: Preprocess
     progress: Progress
+    whole: bool = False
+    """Whether nothing is held out of what is to be trained on."""
     _hub: Mapping[str, Any] | None = None
 
     @property
@@ -262,6 +264,7 @@ class Reading:
             "given": str(given),
             "classes": list(self.network.classes),
             "outputs": self.network.output_type.size,
+            **({"whole": True} if self.whole else {}),
             "pictures": {**pictures, "gray": given.rank == 3 and self.preprocess.order(given) == "gray"},
         }
 
@@ -277,7 +280,7 @@ class Reading:
             from netspec.data.folder import read_folder
 
             given = self.network.input_type
-            return read_folder(settings, self.near, given, self.preprocess, empty, self.progress)
+            return read_folder(settings, self.near, given, self.preprocess, empty, self.progress, whole=self.whole)
         if settings.source is not None:
             module, function = SOURCES[settings.source].reader.split(":")
             read: Read = getattr(import_module(module), function)
@@ -288,7 +291,7 @@ class Reading:
         if gone := [name for name, split in found.splits.items() if not len(split)]:
             message = f"the split {gone[0]} of {settings.name} is empty"
             raise SpecError([Problem(message, "every split has at least one image", "data")])
-        if "validation" not in found.splits:
+        if "validation" not in found.splits and not self.whole:
             train = found.splits["train"]
             kept, held = held_out(train.labels, settings.validation_split)
             found = replace(found, splits={**found.splits, "train": train.take(kept), "validation": train.take(held)})

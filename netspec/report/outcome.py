@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.report.columns import aligned
 from netspec.report.progress import SHOWN
 
 if TYPE_CHECKING:
@@ -22,8 +21,14 @@ def outcome_text(outcome: Outcome, until: Until = "report") -> str:
         parts.append(verify_text(outcome.verdict))
     if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
         parts.append(best_text(outcome.best, outcome.folder))
-    if outcome.test:
-        parts.append(score_text(outcome.test))
+    if outcome.evaluation is not None:
+        from netspec.report.evaluated import evaluation_line, evaluation_text
+
+        if until == "train" or "weights" in outcome.ran:
+            drawn = f"as a picture in {outcome.folder / 'confusion.png'}"
+            parts.append(f"{evaluation_text(outcome.evaluation)}\n{drawn}")
+        else:
+            parts.append(evaluation_line(outcome.evaluation))
     did = f"ran {', '.join(outcome.ran)}" if outcome.ran else "everything was up to date"
     page = outcome.folder / "report.html"
     where = f"{outcome.folder}/" if until != "report" else str(page)
@@ -54,7 +59,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "folder": str(outcome.folder),
         "ran": outcome.ran,
-        "test": outcome.test,
+        "evaluation": outcome.evaluation.document() if outcome.evaluation is not None else None,
         "best": {"monitor": outcome.best.monitor, **outcome.best.epoch} if outcome.best is not None else None,
         "verify": outcome.verdict.model_dump(mode="json") if outcome.verdict is not None else None,
     }
@@ -87,22 +92,3 @@ def origin_text(origin: Mapping[str, Any]) -> str:
         f"{how} ({train['schedule']['name']}), seed {origin['seed']}; "
         f"the best epoch by {train['monitor']} was kept{begun}."
     )
-
-
-def score_text(test: Mapping[str, float]) -> str:
-    """The metrics on the test images.
-
-    >>> print(score_text({"images": 359, "accuracy": 0.9916}))
-    On 359 test images
-      accuracy  99.16%
-    """
-    images = f"{int(test['images'])} " if "images" in test else ""
-    rows = [
-        [f"  {name.replace('_', ' ')}", metric_text(name, value)] for name, value in test.items() if name != "images"
-    ]
-    return "\n".join([f"On {images}test images", *aligned(rows, right=(1,))])
-
-
-def metric_text(name: str, value: float) -> str:
-    """A metric as people read it: a fraction as per cent, anything else as a number."""
-    return f"{value:.2%}" if name.endswith("accuracy") else f"{value:,.4f}"

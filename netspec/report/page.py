@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files as resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netspec.network import Network
 from netspec.report.columns import MB, megabytes
+from netspec.report.evaluated import metric_text
 from netspec.report.markup import html_table
-from netspec.report.outcome import metric_text, origin_text
+from netspec.report.outcome import origin_text
 from netspec.report.page_verdict import verdict_section
 from netspec.report.table import row_text, sizes
 from netspec.verify.result import Verdict
+
+if TYPE_CHECKING:
+    from netspec.training.evaluation import Evaluation
+
+MAX_CLASSES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What there is to say of the weights."""
+
+    origin: Mapping[str, Any] | None = None
+    """What the build noted of them."""
+    evaluation: Evaluation | None = None
+    """What the trained network makes of images that it was not trained on."""
+    plot: Path | None = None
+    """The PNG of the training."""
+    confusion: Path | None = None
+    """The PNG of the confusion matrix."""
 
 
 def report_page(
@@ -23,15 +44,12 @@ def report_page(
     verdict: Verdict,
     versions: Mapping[str, str],
     artefacts: Mapping[str, str],
-    plot: Path | None = None,
-    test: Mapping[str, float] | None = None,
-    origin: Mapping[str, Any] | None = None,
+    trained: Trained | None = None,
 ) -> str:
     """The whole page.
 
-    `versions` are by library, `artefacts` the sha256 of every file by its path in the build folder, `plot` the PNG of
-    the training, `test` its metrics on the test images, and `origin` what the build noted of the weights. Every text
-    is escaped; nothing is loaded from elsewhere.
+    `versions` are by library, `artefacts` the sha256 of every file by its path in the build folder. Every text is
+    escaped; nothing is loaded from elsewhere.
     """
     title = escape(network.name)
     about = f"<p>{escape(network.about)}</p>" if network.about else ""
@@ -40,7 +58,7 @@ def report_page(
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title} – netspec</title>\n'
         f"<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{about}\n"
-        f"{_facts(network)}\n{verdict_section(verdict)}\n{_weights(origin, plot, test)}{_layers(network)}\n"
+        f"{_facts(network)}\n{verdict_section(verdict)}\n{_weights(trained or Trained())}{_layers(network)}\n"
         f"{_artefacts(artefacts)}\n{_versions(versions)}\n</main>\n</body>\n</html>\n"
     )
 
@@ -63,17 +81,35 @@ def _facts(network: Network) -> str:
     )
 
 
-def _weights(origin: Mapping[str, Any] | None, plot: Path | None, test: Mapping[str, float] | None) -> str:
-    parts = ["<section>\n<h2>Weights</h2>"]
-    if origin:
-        parts.append(f"<p>{escape(origin_text(origin))}</p>")
-    if test:
-        said = (f"{escape(name.replace('_', ' '))} <b>{metric_text(name, value)}</b>" for name, value in test.items())
-        parts.append(f"<p>On the test split: {', '.join(said)}.</p>")
-    if plot is not None:
-        image = base64.b64encode(plot.read_bytes()).decode("ascii")
-        parts.append(f'<img alt="loss and accuracy over the epochs" src="data:image/png;base64,{image}">')
-    return "\n".join([*parts, "</section>\n"])
+def _weights(trained: Trained) -> str:
+    return "\n".join(["<section>\n<h2>Weights</h2>", *_said_of(trained), "</section>\n"])
+
+
+def _said_of(trained: Trained) -> Iterator[str]:
+    if trained.origin:
+        yield f"<p>{escape(origin_text(trained.origin))}</p>"
+    if trained.plot is not None:
+        yield _picture(trained.plot, "loss and accuracy over the epochs")
+    found = trained.evaluation
+    if found is None:
+        return
+    metrics = found.metrics.items()
+    said = (f"{escape(name.replace('_', ' '))} <b>{metric_text(name, value)}</b>" for name, value in metrics)
+    yield f"<p>On {found.images:,} {escape(found.split)} images of {escape(found.data)}: {', '.join(said)}.</p>"
+    if trained.confusion is not None:
+        yield _picture(trained.confusion, "what each class was predicted as")
+    rows = [
+        [escape(each.name), f"{each.precision:.2%}", f"{each.recall:.2%}", f"{each.f1:.2%}", f"{each.support:,}"]
+        for each in found.classes
+    ]
+    yield html_table(["class", "precision", "recall", "F1", "images"], rows[:MAX_CLASSES], right=(1, 2, 3, 4))
+    if len(rows) > MAX_CLASSES:
+        yield f"<p>And {len(rows) - MAX_CLASSES:,} more classes, which evaluation.json has.</p>"
+
+
+def _picture(path: Path, what: str) -> str:
+    image = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f'<img alt="{what}" src="data:image/png;base64,{image}">'
 
 
 def _layers(network: Network) -> str:

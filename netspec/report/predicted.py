@@ -16,7 +16,8 @@ from netspec.report.outcome import origin_text
 if TYPE_CHECKING:
     from netspec.backend import Array
     from netspec.data.preprocess import Preprocess
-    from netspec.predict import Known, Predicted
+    from netspec.predict import Predicted
+    from netspec.running import Artefact
 
 MAX_SHOWN = 100
 """How many samples are shown to people."""
@@ -46,8 +47,7 @@ def predicted_text(
     network: Network,
     classes: Sequence[str],
     top: int,
-    backend: str,
-    known: Known,
+    artefact: Artefact,
     read: str | None = None,
 ) -> str:
     """The likeliest classes of every sample, then on what and from where, and how pictures were `read`."""
@@ -60,20 +60,21 @@ def predicted_text(
     if count > MAX_SHOWN:
         parts.append(f"and {count - MAX_SHOWN:,} more; --output FILE.npy writes them all")
     samples = f"{count:,} sample{'s' * (count != 1)}"
-    parts.append(f"{samples} on {backend}, weights of {known.file}\n{_origin(known)}".rstrip())
+    parts.append(f"{samples} on {artefact.backend}, {_source(artefact)}".rstrip())
     if read is not None:
         parts[-1] += f"\n{read}"
     return "\n\n".join(parts)
 
 
 def predicted_json(
-    predicted: Predicted, network: Network, classes: Sequence[str], top: int, backend: str, known: Known
+    predicted: Predicted, network: Network, classes: Sequence[str], top: int, artefact: Artefact
 ) -> dict[str, Any]:
     """The same as plain data; what is not finite is null."""
     return {
         "network": network.name,
-        "backend": backend,
-        "weights": str(known.file),
+        "backend": artefact.backend,
+        "artefact": str(artefact.file) if artefact.file is not None else None,
+        "weights": str(artefact.known.file) if artefact.known is not None else None,
         "samples": [
             {
                 "input": name,
@@ -195,5 +196,9 @@ def _finite(value: float) -> float | None:
     return value if isfinite(value) else None
 
 
-def _origin(known: Known) -> str:
-    return origin_text(known.facts) if known.facts is not None else ""
+def _source(artefact: Artefact) -> str:
+    """Where the weights are from."""
+    if artefact.known is None:
+        return f"weights in {artefact.file}"
+    facts = artefact.known.facts
+    return f"weights of {artefact.known.file}" + (f"\n{origin_text(facts)}" if facts is not None else "")

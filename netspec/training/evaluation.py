@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Self
+
+from netspec.errors import Problem, SpecError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from netspec.training.settings import MetricName
+    from netspec.network import Network
+    from netspec.training.loss import Loss
 
 TOP = 5
+"""The top-k accuracy that is always given, where there are more classes."""
+SHARES = ("precision", "recall", "f1")
+METRICS = ("loss", "accuracy", "worst_class_accuracy", *SHARES, "auc")
+TOP_K = re.compile(r"top(\d{1,6})(?:accuracy)?")
 
 
 def predicted_classes(outputs: NDArray[Any], threshold: float = 0.5) -> NDArray[np.int64]:
@@ -47,8 +56,8 @@ def confusion_matrix(outputs: NDArray[Any], labels: NDArray[np.int64], threshold
     return matrix
 
 
-def precision_recall_f1(matrix: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Precision, recall and F1 from a confusion matrix: those of class 1 of two, else the means over all classes.
+def shares(matrix: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Precision, recall and F1 of every class, float64 [classes] each, from a confusion matrix.
 
     Precision is the share that is right of what was predicted as a class, recall of what is one, F1 their harmonic mean
     2 * p * r / (p + r); 0 / 0 counts as 0.
@@ -61,10 +70,8 @@ def precision_recall_f1(matrix: NDArray[np.int64]) -> tuple[float, float, float]
         found: NDArray[np.float64] = np.divide(right, of, out=np.zeros(len(right)), where=of > 0)
         return found
 
-    precision, recall = share(matrix.sum(axis=0)), share(matrix.sum(axis=1))
-    f1 = share((matrix.sum(axis=0) + matrix.sum(axis=1)) / 2)
-    chosen = slice(1, 2) if len(matrix) == 2 else slice(None)
-    return float(precision[chosen].mean()), float(recall[chosen].mean()), float(f1[chosen].mean())
+    predicted, there = matrix.sum(axis=0), matrix.sum(axis=1)
+    return share(predicted), share(there), share((predicted + there) / 2)
 
 
 def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
@@ -84,46 +91,201 @@ def area_under_curve(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float
     return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
 
 
-def _auc(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:
+def read_by_loss(outputs: NDArray[Any], function: str | None) -> NDArray[np.float64]:
+    """What a loss reads, float64 [n, outputs]: the outputs, or the logits that a final `function` made them of.
+
+    Of a softmax they are known up to a number that all classes have, log(p); of a sigmoid they are log(p / (1 - p)).
+    A probability that float32 rounded to 0, or to 1, is taken for the closest that it tells from them: 1.2e-38, and
+    3e-8 less than 1.
+    """
+    import numpy as np
+
+    values = outputs.astype(np.float64)
+    if function not in ("softmax", "sigmoid"):
+        return values
+    least = float(np.finfo(np.float32).tiny)
+    logs: NDArray[np.float64] = np.log(np.maximum(values, least))
+    return logs if function == "softmax" else logs - np.log(np.maximum(1 - values, 2.0**-25))
+
+
+def _auc(read: NDArray[np.float64], labels: NDArray[np.int64], loss: Loss) -> float:
     """Of class 1 of two, else the mean over the classes that are there of each against all others."""
     import numpy as np
 
-    if outputs.shape[1] <= 2:
-        scores = outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
-        return area_under_curve(scores, labels == 1)
-    return float(np.mean([area_under_curve(outputs[:, label], labels == label) for label in np.unique(labels)]))
+    from netspec.reference.loss import log_softmax
+    from netspec.training.loss import FUSED
+
+    if read.shape[1] <= 2:
+        return area_under_curve(read[:, 0] if read.shape[1] == 1 else read[:, 1] - read[:, 0], labels == 1)
+    scores = log_softmax(read) if FUSED.get(loss.name) == "softmax" else read
+    return float(np.mean([area_under_curve(scores[:, label], labels == label) for label in np.unique(labels)]))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassShare:
+    """How good the predictions are for one class."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+    """How many images are of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network makes of one split of a data set, as plain values."""
+
+    data: str
+    """What the data are called."""
+    split: str
+    metrics: Mapping[str, float]
+    """By name, over all images; `auc` is NaN where all of them are of one class."""
+    classes: tuple[ClassShare, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """How many images of each class (row) were predicted as each class (column)."""
+
+    @property
+    def images(self) -> int:
+        """How many were judged."""
+        return sum(each.support for each in self.classes)
+
+    def only(self, names: Collection[str]) -> Evaluation:
+        """The same with those of the metrics alone that are named, in the order of the names."""
+        return replace(self, metrics={name: self.metrics[name] for name in names if name in self.metrics})
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON has it; what is not finite is null."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "metrics": {name: value if isfinite(value) else None for name, value in self.metrics.items()},
+            "classes": [asdict(each) for each in self.classes],
+            "confusion": [list(row) for row in self.confusion],
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """What `document` gave."""
+        return cls(
+            document["data"],
+            document["split"],
+            {name: float("nan") if value is None else value for name, value in document["metrics"].items()},
+            tuple(ClassShare(**each) for each in document["classes"]),
+            tuple(map(tuple, document["confusion"])),
+        )
 
 
 def evaluate(
     outputs: NDArray[Any],
     labels: NDArray[np.int64],
-    threshold: float = 0.5,
-    chosen: Collection[MetricName] = (),
-) -> dict[str, float]:
-    """Metrics of outputs [n, classes], or [n, 1] for two classes, against labels int64 [n].
+    loss: Loss,
+    function: str | None = None,
+    *,
+    names: Sequence[str] = (),
+    data: str = "",
+    split: str = "",
+    top: Collection[int] = (TOP,),
+) -> Evaluation:
+    """What outputs [n, classes], or [n, 1] for two classes, are worth against labels int64 [n].
 
-    `images` judged, `accuracy`, the accuracy of the worst class as `worst_class_accuracy`, and `top_5_accuracy` where
-    there are more than five classes; beside them what is `chosen` of `precision`, `recall`, `f1` and `auc`. Raises
-    ValueError when the shapes do not belong together or an output is NaN.
+    `function` is the final softmax or sigmoid that the loss takes off, `names` are those of the classes. The metrics
+    are `loss`, `accuracy`, the accuracy of the worst class as `worst_class_accuracy`, `top_5_accuracy` (and for other
+    numbers in `top`) where there are more classes; `precision`, `recall` and `f1` of class 1 of two, else the means
+    over all classes; and `auc`. Raises ValueError when the shapes do not belong together or an output is NaN.
     """
     import numpy as np
+
+    from netspec.reference.loss import loss_and_gradient
 
     if outputs.ndim != 2 or labels.shape != outputs.shape[:1] or not len(labels):
         raise ValueError(f"outputs {list(outputs.shape)} and labels {list(labels.shape)} do not belong together")
     lost = int(np.isnan(outputs).any(axis=1).sum())
     if lost:
         raise ValueError(f"{lost} of {len(outputs)} outputs are not numbers")
-    matrix = confusion_matrix(outputs, labels, threshold)
+    read = read_by_loss(outputs, function)
+    matrix = confusion_matrix(read if read.shape[1] == 1 else outputs, labels, loss.threshold)
     present = matrix.sum(axis=1) > 0
+    precision, recall, f1 = shares(matrix)
+    mean = slice(1, 2) if len(matrix) == 2 else slice(None)
     metrics = {
-        "images": len(labels),
+        "loss": loss_and_gradient(loss, read, labels)[0],
         "accuracy": float(matrix.trace() / len(labels)),
-        "worst_class_accuracy": float((matrix.diagonal()[present] / matrix.sum(axis=1)[present]).min()),
+        "worst_class_accuracy": float(recall[present].min()),
+        **{
+            f"top_{k}_accuracy": top_k_accuracy(outputs, labels, k)
+            for k in sorted(set(top))
+            if 1 < k < outputs.shape[1]
+        },
+        **{name: float(each[mean].mean()) for name, each in zip(SHARES, (precision, recall, f1), strict=True)},
+        "auc": _auc(read, labels, loss),
     }
-    if outputs.shape[1] > TOP:
-        metrics[f"top_{TOP}_accuracy"] = top_k_accuracy(outputs, labels, TOP)
-    shares = dict(zip(("precision", "recall", "f1"), precision_recall_f1(matrix), strict=True))
-    metrics |= {name: value for name, value in shares.items() if name in chosen}
-    if "auc" in chosen:
-        metrics["auc"] = _auc(outputs, labels)
-    return metrics
+    called = names or tuple(map(str, range(len(matrix))))
+    numbers = zip(called, precision.tolist(), recall.tolist(), f1.tolist(), matrix.sum(axis=1).tolist(), strict=True)
+    return Evaluation(
+        data, split, metrics, tuple(ClassShare(*each) for each in numbers), tuple(map(tuple, matrix.tolist()))
+    )
+
+
+def judge_outputs(
+    outputs: NDArray[Any],
+    labels: NDArray[np.int64],
+    network: Network,
+    loss: Loss,
+    names: Sequence[str],
+    *,
+    data: str,
+    split: str,
+    top: Collection[int] = (TOP,),
+) -> Evaluation:
+    """What a network's outputs are worth, see `evaluate`; raises SpecError where some of them are not numbers."""
+    from netspec.training.loss import taken_off
+
+    function = taken_off(network, loss)
+    try:
+        return evaluate(outputs, labels, loss, function, names=names, data=data, split=split, top=top)
+    except ValueError as error:
+        raise SpecError(
+            [Problem(f"{network.name}: {error}", "are there infinite numbers among the weights?")]
+        ) from None
+
+
+def metric_names(written: str, classes: int) -> tuple[str, ...]:
+    """The metrics that a list separated by commas names, each once; names of Keras and scikit-learn are known too.
+
+    Raises SpecError for a name that is none, and for a top-k accuracy of so many classes that it is always 1.
+    """
+    from netspec.training.named import folded
+    from netspec.training.settings import METRIC_SYNONYMS
+
+    known = {folded(name): name for name in (*METRICS, *METRIC_SYNONYMS.values())} | METRIC_SYNONYMS
+    names, problems = [], []
+    for word in filter(None, (word.strip() for word in written.split(","))):
+        counted = TOP_K.fullmatch(folded(word))
+        name = f"top_{int(counted[1])}_accuracy" if counted else known.get(folded(word))
+        if name is None:
+            hint = did_you_mean(word, known.values()) or f"{', '.join(METRICS)}, or top_K_accuracy"
+            problems.append(Problem(f"unknown metric {word!r}", hint, "--metrics"))
+        elif counted and not 1 < int(counted[1]) < classes:
+            message = f"{name} says nothing of a network that tells {classes} classes apart"
+            hint = f"top_2_accuracy to top_{classes - 1}_accuracy" if classes > 2 else "accuracy"
+            problems.append(Problem(message, hint, "--metrics"))
+        else:
+            names.append(name)
+    if not names and not problems:
+        problems.append(Problem("no metric is named", f"{', '.join(METRICS)}, or top_K_accuracy", "--metrics"))
+    if problems:
+        raise SpecError(problems)
+    return tuple(dict.fromkeys(names))
+
+
+def tops(names: Collection[str]) -> set[int]:
+    """The k of every top-k accuracy among metrics, and the usual one.
+
+    >>> sorted(tops(("accuracy", "top_3_accuracy")))
+    [3, 5]
+    """
+    found = (TOP_K.fullmatch(name.replace("_", "")) for name in names)
+    return {TOP, *(int(each[1]) for each in found if each)}

@@ -129,6 +129,18 @@ def check_loss(network: Network, loss: Loss) -> None:
     loss_input(network, loss)
 
 
+def default_loss(network: Network) -> Loss:
+    """The loss that suits the network's end, for a spec that names none."""
+    last = network.nodes[-1].layer
+    sigmoid = isinstance(last, Activation) and last.function == "sigmoid"
+    return Loss.model_validate("binary_cross_entropy" if sigmoid else "cross_entropy")
+
+
+def taken_off(network: Network, loss: Loss) -> str | None:
+    """The final `softmax` or `sigmoid` that the loss reads past; raises SpecError as `loss_input` does."""
+    return FUSED[loss.name] if loss_input(network, loss) != network.output else None
+
+
 def loss_input(network: Network, loss: Loss) -> str:
     """The name of the value that the loss is computed from: the logits where it is of a softmax or sigmoid.
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,9 @@ data: digits
 train: {optimizer: adam, batch_size: 256, epochs: 1, seed: 3}
 """
 FILES = {
-    "manifest.json", "spec.yaml", "weights.safetensors", "history.csv", "history.png", "test.json", "verify.json",
-    "report.html", "torch/tiny_net.py", "torch/weights.safetensors", "keras/tiny_net.py", "keras/tiny-net.keras",
-    "onnx/tiny-net.onnx",
+    "manifest.json", "spec.yaml", "weights.safetensors", "history.csv", "history.png", "evaluation.json",
+    "confusion.png", "verify.json", "report.html", "torch/tiny_net.py", "torch/weights.safetensors",
+    "keras/tiny_net.py", "keras/tiny-net.keras", "onnx/tiny-net.onnx",
 }  # fmt: skip
 EXPORTS = {f"export {name}" for name in BACKENDS}
 # ONNX alone needs neither torch nor TensorFlow, which take seconds to load.
@@ -138,7 +139,10 @@ def test_a_build_writes_everything(finished):
     assert manifest["name"] == "tiny-net"
     assert re.fullmatch("[0-9a-f]{64}", manifest["network"])
     assert {"netspec", "torch", "keras", "onnx"} <= set(manifest["versions"])
-    assert 0 < outcome.test["accuracy"] <= 1
+    assert outcome.evaluation.split == "test"
+    assert 0 < outcome.evaluation.metrics["accuracy"] <= 1
+    assert list(outcome.evaluation.metrics) == ["loss", "accuracy", "worst_class_accuracy", "top_5_accuracy"]
+    assert outcome.evaluation.images == 359
 
 
 def test_the_resolved_spec_is_the_same_network(finished):
@@ -152,8 +156,50 @@ def test_a_second_build_runs_nothing(trained, no_workers):
     outcome = trained.build()
     assert outcome.ran == []
     assert outcome.verdict.passed
-    assert outcome.test
+    assert outcome.evaluation.document() == json.loads((trained.path / "evaluation.json").read_text(encoding="utf-8"))
     assert trained.files() == before
+
+
+def test_pictures_that_are_lost_are_drawn_again_without_training(trained, no_workers):
+    before = trained.files()
+    for name in ("history.png", "confusion.png"):
+        (trained.path / name).unlink()
+    assert trained.build().ran == []
+    assert trained.files() == before
+
+
+def logged(folder: Path) -> dict[str, int]:
+    """How many records the event file of each part has."""
+    found = {}
+    for path in folder.glob("*/events.out.tfevents.*"):
+        content, at, count = path.read_bytes(), 0, 0
+        while at < len(content):
+            [length] = struct.unpack_from("<Q", content, at)
+            at, count = at + 8 + 4 + length + 4, count + 1
+        assert at == len(content)
+        assert path.parent.name not in found
+        found[path.parent.name] = count
+    return found
+
+
+def test_a_training_that_ended_is_logged_from_its_history(trained, no_workers):
+    before = trained.files()
+    assert trained.build(tensorboard=True).ran == []
+    assert logged(trained.path / "tensorboard") == {"train": 2, "validation": 2}  # the version, and one epoch
+    shutil.rmtree(trained.path / "tensorboard")
+    assert trained.files() == before
+
+
+def test_a_training_is_logged_while_it_goes_on(trained):
+    trained.text = trained.text.replace("epochs: 1", "epochs: 3")
+    trained.build(tensorboard=True, until="train")
+    assert logged(trained.path / "tensorboard") == {"train": 4, "validation": 4}
+    trained.text = trained.text.replace("epochs: 3", "epochs: 2")
+    trained.build(tensorboard=True, until="train")
+    assert logged(trained.path / "tensorboard") == {"train": 3, "validation": 3}
+    trained.text = trained.text.replace("epochs: 2", "epochs: 1")
+    trained.build(until="train")
+    assert not (trained.path / "tensorboard").exists()
 
 
 def test_a_change_of_words_exports_anew_and_trains_not(trained):

@@ -15,6 +15,7 @@ from netspec.compile import compile_spec
 from netspec.data.given import array_samples, read_samples
 from netspec.errors import SpecError
 from netspec.reference import evaluate
+from netspec.running import known_weights
 from netspec.spec.load import load_spec
 from netspec.stages import BuildFolder
 from netspec.weights import draw, save
@@ -144,7 +145,7 @@ def trunk(tmp_path, monkeypatch):
 def known(spec="trunk.yaml", part=None, given=None):
     loaded = load_spec(spec)
     network = compile_spec(loaded)
-    return work.known_weights(loaded, network, Path("build"), given, part and work.up_to(network, part))
+    return known_weights(loaded, network, Path("build"), given, part and work.up_to(network, part))
 
 
 def built(network, seed=0):

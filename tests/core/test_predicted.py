@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netspec.backend import ExportSettings
 from netspec.compile import compile_spec
 from netspec.data.preprocess import Preprocess
 from netspec.errors import SpecError
 from netspec.network import TensorType
-from netspec.predict import Known, Predicted, up_to
+from netspec.predict import Predicted, up_to
 from netspec.report.montage import DEAD, Grid, draw_activations, normalised, tile
 from netspec.report.predicted import (
     Ranked,
@@ -23,6 +24,7 @@ from netspec.report.predicted import (
     predicted_text,
     ranked,
 )
+from netspec.running import Artefact, Known
 from netspec.spec.load import parse_spec
 
 HEADS = {
@@ -38,6 +40,9 @@ KNOWN = Known({}, Path("weights.safetensors"), {"trained": False, "seed": 7})
 
 def network(head: str):
     return compile_spec(parse_spec(f"name: net\ninput: 8\nlayers:\n{HEADS[head]}", "net.yaml"))
+
+
+ARTEFACT = Artefact("torch", network("softmax"), ExportSettings(), Path("torch/net.py"), KNOWN)
 
 
 def predicted(*values: float) -> Predicted:
@@ -79,14 +84,14 @@ def test_an_output_with_positions_is_summed_up():
     ],
 )
 def test_probabilities_are_per_cent_and_logits_are_not(head, lines):
-    text = predicted_text(predicted(0.25, 0.5, 0.125), network(head), ("a", "b", "c"), 2, "torch", KNOWN)
+    text = predicted_text(predicted(0.25, 0.5, 0.125), network(head), ("a", "b", "c"), 2, ARTEFACT)
     assert text.splitlines()[:3] == ["a.png", *lines]
     assert "1 sample on torch, weights of weights.safetensors" in text
     assert "drawn from seed 7; not trained" in text
 
 
 def test_as_json():
-    found = predicted_json(predicted(0.25, 0.5, float("nan")), network("softmax"), ("a", "b", "c"), 3, "torch", KNOWN)
+    found = predicted_json(predicted(0.25, 0.5, float("nan")), network("softmax"), ("a", "b", "c"), 3, ARTEFACT)
     json.dumps(found, allow_nan=False)
     [sample] = found["samples"]
     assert sample["input"] == "a.png"
@@ -96,11 +101,11 @@ def test_as_json():
 
 def test_many_samples_are_cut_for_people_alone():
     many = Predicted(tuple(f"x[{n}]" for n in range(150)), {"output": np.full((150, 3), 0.5, np.float32)})
-    text = predicted_text(many, network("softmax"), (), 1, "torch", KNOWN)
+    text = predicted_text(many, network("softmax"), (), 1, ARTEFACT)
     assert "and 50 more" in text
     assert "x[99]" in text
     assert "x[100]" not in text
-    assert len(predicted_json(many, network("softmax"), (), 1, "torch", KNOWN)["samples"]) == 150
+    assert len(predicted_json(many, network("softmax"), (), 1, ARTEFACT)["samples"]) == 150
 
 
 # The part of a network up to a row
@@ -225,7 +230,7 @@ def test_the_tiles_are_in_the_picture_where_the_grid_says(tmp_path):
 def test_how_pictures_were_read_is_the_last_line(settings, said):
     read = pictures_text(Preprocess.model_validate(settings), TensorType((227, 227, 3)))
     assert read == f"pictures: {said}"
-    text = predicted_text(predicted(0.25, 0.5, 0.125), network("softmax"), (), 1, "torch", KNOWN, read)
+    text = predicted_text(predicted(0.25, 0.5, 0.125), network("softmax"), (), 1, ARTEFACT, read)
     assert text.splitlines()[-1] == read
 
 

@@ -19,12 +19,13 @@ from netspec.network import Network
 from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
 from netspec.report.outcome import origin_text, outcome_text
-from netspec.report.page import report_page
+from netspec.report.page import Trained, report_page
 from netspec.report.page_verdict import verdict_section
 from netspec.report.problems import problems_text, wants_colour
 from netspec.report.progress import build_progress, epoch_text
 from netspec.report.verdict import ADVICE, verify_text
 from netspec.spec.load import load_spec
+from netspec.training.evaluation import ClassShare, Evaluation
 from netspec.verify.result import (
     ArtefactVerdict,
     BackendVerdict,
@@ -372,18 +373,25 @@ def read_page(text: str) -> Page:
     return page
 
 
+def judged(data: str) -> Evaluation:
+    classes = (ClassShare("a", 1.0, 0.5, 2 / 3, 2), ClassShare("b", 2 / 3, 1.0, 0.8, 2))
+    return Evaluation(data, "test", {"loss": 0.5, "accuracy": 0.75}, classes, ((1, 1), (0, 2)))
+
+
 def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    plot = tmp_path / "history.png"
+    plot, confusion = tmp_path / "history.png", tmp_path / "confusion.png"
     plot.write_bytes(b"\x89PNG not really")
+    confusion.write_bytes(b"\x89PNG neither")
     net = network("fashion-mnist-cnn")
-    text = report_page(
-        net, verdict_of(net), {"torch": "2.13.0"}, {"torch/a.py": "ab" * 32}, plot, {"images": 10, "accuracy": 0.9}
-    )
+    trained = Trained(None, judged("toys"), plot, confusion)
+    text = report_page(net, verdict_of(net), {"torch": "2.13.0"}, {"torch/a.py": "ab" * 32}, trained)
     page = read_page(text)
-    assert page.links == ["data:image/png;base64," + base64.b64encode(plot.read_bytes()).decode()]
+    wanted = (base64.b64encode(path.read_bytes()).decode() for path in (plot, confusion))
+    assert page.links == [f"data:image/png;base64,{each}" for each in wanted]
     assert "script" not in page.seen
     assert "url(" not in text
-    for said in ("EQUAL", "21,840", "90.00%", "torch/a.py", "ab" * 32, "2.13.0", "spatial_dropout_1", "480,500"):
+    shown = ("EQUAL", "21,840", "75.00%", "On 4 test images of toys", "ab" * 32, "spatial_dropout_1", "480,500")
+    for said in (*shown, "torch/a.py", "2.13.0"):
         assert said in page.text
     assert len([width for width in page.widths if width == 34.0]) == 3 * (len(net.rows) + 1)
 
@@ -392,7 +400,9 @@ def test_page_escapes_what_it_is_given() -> None:
     hostile = '<script>alert("x")</script>'
     net = replace(network("fashion-mnist-cnn"), name=hostile, about=hostile)
     verdict = verdict_of(net, {"keras": "conv_2"})
-    text = report_page(net, verdict, {hostile: hostile}, {hostile: hostile}, None, {hostile: 1.0})
+    found = replace(judged(hostile), split=hostile, metrics={hostile: 1.0})
+    found = replace(found, classes=tuple(replace(each, name=hostile) for each in found.classes))
+    text = report_page(net, verdict, {hostile: hostile}, {hostile: hostile}, Trained(evaluation=found))
     page = read_page(text)
     assert "script" not in page.seen
     assert page.text.count(hostile) >= 6
@@ -417,10 +427,13 @@ def test_page_shows_wrong_counts_beside_the_right_ones() -> None:
 
 def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
     verdict = verdict_of(network("fashion-mnist-cnn"))
-    outcome = Outcome(Path("build/x"), verdict, ["weights", "verify"], {"images": 359, "accuracy": 0.9916})
+    outcome = Outcome(Path("build/x"), verdict, ["weights", "verify"], judged("toys"))
     text = outcome_text(outcome)
     assert text.startswith("fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec")
-    assert "On 359 test images\n  accuracy  99.16%" in text
+    assert "On 4 test images of toys\n  loss      0.5000\n  accuracy  75.00%\n\nclass  precision" in text
+    assert "as a picture in build/x/confusion.png" in text
+    current = outcome_text(Outcome(Path("build/x"), verdict, ["verify"], judged("toys")))
+    assert "On 4 test images of toys: loss 0.5000, accuracy 75.00%" in current
     assert text.endswith("build/x/report.html: ran weights, verify")
     assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"
 

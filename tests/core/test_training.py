@@ -34,7 +34,6 @@ from netspec.training import (
     read_history,
     write_history,
 )
-from netspec.training.evaluation import area_under_curve, confusion_matrix, evaluate, predicted_classes, top_k_accuracy
 from netspec.training.loss import LOSSES, LossName, check_loss
 from netspec.training.optimizer import OPTIMIZERS, OptimizerName
 from netspec.training.phases import phases_of
@@ -440,71 +439,6 @@ def test_a_history_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
         write_history(path, [{"epoch": 1, "loss": "high"}])  # type: ignore[dict-item]
     assert read_history(path) == [{"epoch": 1.0, "loss": 0.5}]
     assert len(list(tmp_path.iterdir())) == 1
-
-
-# Metrics
-
-OUTPUTS = np.array([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
-LABELS = np.array([1, 2, 2, 2])
-
-
-def test_metrics_by_hand() -> None:
-    assert predicted_classes(OUTPUTS).tolist() == [1, 0, 1, 2]
-    assert confusion_matrix(OUTPUTS, LABELS).tolist() == [[0, 0, 0], [0, 1, 0], [1, 1, 1]]
-    assert evaluate(OUTPUTS, LABELS) == {"images": 4, "accuracy": 0.5, "worst_class_accuracy": pytest.approx(1 / 3)}
-    assert top_k_accuracy(OUTPUTS, LABELS, 2) == 0.75  # in the third image class 0 ties with the label and goes first
-
-
-def test_precision_recall_and_f1_by_hand() -> None:
-    # Predicted 1, 0, 1, 2 of the true 1, 2, 2, 2: class 0 is predicted once, wrongly, and never there.
-    found = evaluate(OUTPUTS, LABELS, chosen=("precision", "recall", "f1"))
-    assert found["precision"] == pytest.approx((0 + 1 / 2 + 1) / 3)
-    assert found["recall"] == pytest.approx((0 + 1 + 1 / 3) / 3)
-    assert found["f1"] == pytest.approx((0 + 2 / 3 + 1 / 2) / 3)
-    two = evaluate(np.array([[0.9], [0.8], [0.1], [0.2]]), np.array([1, 0, 1, 0]), chosen=("precision", "recall", "f1"))
-    assert (two["precision"], two["recall"], two["f1"]) == (0.5, 0.5, 0.5)
-    never = evaluate(np.array([[0.1], [0.2]]), np.array([1, 0]), chosen=("precision", "f1"))
-    assert (never["precision"], never["f1"]) == (0, 0)
-
-
-def test_area_under_the_curve_counts_pairs() -> None:
-    random = np.random.default_rng(2)
-    scores, positive = random.integers(0, 6, 40) / 5, random.integers(0, 2, 40) == 1  # with many equals
-    pairs = [(a > b) + (a == b) / 2 for a in scores[positive] for b in scores[~positive]]
-    assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs), rel=1e-15)
-    assert math.isnan(area_under_curve(scores, np.ones(40, bool)))
-    labels = positive.astype(np.int64)
-    assert evaluate(scores[:, None], labels, chosen=("auc",))["auc"] == pytest.approx(np.mean(pairs))
-    both = np.stack([1 - scores, scores], axis=1)
-    assert evaluate(both, labels, chosen=("auc",))["auc"] == pytest.approx(np.mean(pairs))
-    several = [area_under_curve(OUTPUTS[:, label], label == LABELS) for label in (1, 2)]
-    assert evaluate(OUTPUTS, LABELS, chosen=("auc",))["auc"] == pytest.approx(np.mean(several))
-
-
-def test_top_five_is_reported_where_there_are_more_classes() -> None:
-    outputs = np.tile(np.arange(8.0), (8, 1))
-    assert evaluate(outputs, np.arange(8))["top_5_accuracy"] == 5 / 8
-
-
-def test_a_single_output_is_held_against_its_threshold() -> None:
-    outputs = np.array([[0.5], [0.51], [0.2]])
-    assert predicted_classes(outputs).tolist() == [0, 1, 0]
-    assert evaluate(outputs, np.array([1, 1, 0]))["accuracy"] == pytest.approx(2 / 3)
-    assert predicted_classes(np.array([[-0.1], [0.2]]), threshold=0.0).tolist() == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("outputs", "labels", "message"),
-    [
-        (np.zeros((2, 3)), np.zeros(3, int), r"outputs \[2, 3\] and labels \[3\] do not belong together"),
-        (np.zeros(3), np.zeros(3, int), "do not belong together"),
-        (np.zeros((0, 3)), np.zeros(0, int), "do not belong together"),
-        (np.array([[np.nan, 1.0], [0.0, 1.0]]), np.zeros(2, int), "1 of 2 outputs are not numbers"),
-    ],
-)
-def test_outputs_that_cannot_be_judged_are_refused(outputs: Any, labels: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        evaluate(outputs, labels)
 
 
 # Plot

@@ -1,0 +1,211 @@
+"""The commands that ask a network with its weights: what it says, how good it is, what its rows make of a picture."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from netspec.arguments import (
+    ArtefactFile,
+    Built,
+    DataSource,
+    Format,
+    Known,
+    Output,
+    Runner,
+    Sets,
+    SpecPath,
+    SplitOption,
+    Variant,
+    chosen_backends,
+    load_chosen,
+)
+from netspec.console import say, say_json
+from netspec.errors import Problem, SpecError
+
+if TYPE_CHECKING:
+    from netspec.network import Network
+    from netspec.running import Artefact
+    from netspec.spec.model import Spec
+
+
+def predict(
+    spec: SpecPath,
+    input_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
+        ),
+    ] = None,
+    data: DataSource = None,
+    split: SplitOption = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
+    ] = None,
+    backend: Runner = "torch",
+    artefact: ArtefactFile = None,
+    weights: Known = None,
+    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
+    ] = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """What the network says of pictures, arrays or a data set: the likeliest classes, and the outputs as a file.
+
+    Pictures become inputs as the spec's `preprocess` says; arrays are taken as
+    they are. What computes is the exported artefact.
+    """
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.report.predicted import pictures_text, predicted_json, predicted_text, written_text
+    from netspec.report.progress import build_progress
+    from netspec.subject import asked
+
+    gc.enable()
+    loaded = load_chosen(spec, set_, variant)
+    network = compile_spec(loaded)
+    if output is not None:
+        work.check_output(output, network)
+    names = work.read_classes(classes, network) if classes is not None else network.classes
+    with build_progress(loaded.name) as progress:
+        about = asked(loaded, network, input_, data, split.value if split is not None else None, progress)
+        runs = _artefact(loaded, network, about.reads(loaded, network), backend, artefact, weights, built)
+        samples = about.samples(loaded, network, runs.network)
+        predicted = work.predict(runs, samples, progress)
+    if output is not None:
+        work.write_outputs(output, predicted.outputs)
+    if format_ is Format.json:
+        found = predicted_json(predicted, network, names, top, runs)
+        say_json({**found, "output": str(output) if output is not None else None})
+    else:
+        read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
+        say(predicted_text(predicted, network, names, top, runs, read))
+        if output is not None:
+            say(written_text(output, predicted.outputs))
+
+
+def evaluate(
+    spec: SpecPath,
+    data: DataSource = None,
+    split: SplitOption = None,
+    backend: Runner = "torch",
+    artefact: ArtefactFile = None,
+    weights: Known = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Only these, e.g. accuracy,f1,top_3_accuracy; all when not given."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw the confusion matrix as this PNG.")
+    ] = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """How good the network is on labelled images: loss, accuracy, F1, AUC, each class, and what is mistaken for what.
+
+    What computes is the exported artefact of a backend, with the weights of
+    the build folder or of --weights; the metrics are computed once, in numpy.
+    """
+    from netspec import evaluate as work
+    from netspec.compile import compile_spec
+    from netspec.compile.pixels import exported_network
+    from netspec.predict import check_picture
+    from netspec.report.evaluated import evaluated_json, evaluated_text
+    from netspec.report.progress import build_progress
+    from netspec.subject import choose_images
+    from netspec.training.evaluation import metric_names, tops
+
+    gc.enable()
+    loaded = load_chosen(spec, set_, variant)
+    network = compile_spec(loaded)
+    if output is not None:
+        check_picture(output)
+    work.loss_of(loaded, network)
+    names = metric_names(metrics, max(2, network.output_type.size)) if metrics is not None else ()
+    runs = _artefact(loaded, network, exported_network(loaded, network), backend, artefact, weights, built)
+    with build_progress(loaded.name) as progress:
+        chosen = choose_images(loaded, network, data, split.value if split is not None else None, progress)
+        found = work.judge(loaded, network, runs, chosen, progress, tops(names))
+    found = found.only(names) if names else found
+    if output is not None:
+        from netspec.report.confusion import draw_confusion
+
+        draw_confusion(found, output, loaded.name)
+    if format_ is Format.json:
+        say_json({**evaluated_json(found, runs), "picture": str(output) if output is not None else None})
+    else:
+        say(evaluated_text(found, runs))
+        if output is not None:
+            say(f"{output}: written")
+
+
+def activations(
+    spec: SpecPath,
+    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
+    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
+    ] = None,
+    backend: Runner = "torch",
+    weights: Known = None,
+    built: Built = Path("build"),
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
+    from netspec import predict as work
+    from netspec.compile import compile_spec
+    from netspec.data.given import read_samples
+    from netspec.report.montage import draw_activations
+    from netspec.report.predicted import activations_text, pictures_text
+    from netspec.report.progress import build_progress
+    from netspec.running import known_weights
+
+    gc.enable()
+    [runner] = chosen_backends(backend, "--backend", most=1)
+    loaded = load_chosen(spec, set_, variant)
+    network = compile_spec(loaded)
+    path = work.check_picture(output or Path(f"{loaded.name}-{row}.png"))
+    part = work.up_to(network, row)
+    samples = read_samples([image], network, loaded.preprocess)
+    known = known_weights(loaded, network, built, weights, part)
+    with build_progress(loaded.name) as progress:
+        values = work.activations(part, known.weights, samples, runner, progress)
+    about = f"{image.name} in {network.name}, on {runner}"
+    draw_activations(values, path, f"{row}  {part.output_type}", about)
+    read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None
+    say(activations_text(path, row, values, read))
+
+
+def _artefact(
+    spec: Spec,
+    network: Network,
+    reads: Network,
+    backend: str,
+    file: Path | None,
+    weights: Path | None,
+    built: Path,
+) -> Artefact:
+    """What --backend, --artefact, --weights and --build mean together; `reads` is the network to be computed, which
+    a file that is named decides by itself.
+    """
+    from netspec.compile.pixels import exported_network
+    from netspec.running import find_artefact, given_artefact
+
+    if file is None:
+        [runner] = chosen_backends(backend, "--backend", most=1)
+        return find_artefact(spec, network, reads, built, weights, runner)
+    if weights is not None:
+        message = f"--artefact {file} has its weights, but --weights {weights} names others"
+        raise SpecError([Problem(message, "leave one of the two out")])
+    return given_artefact(file, spec, exported_network(spec, network))

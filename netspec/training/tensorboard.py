@@ -1,0 +1,133 @@
+"""Logs of a training for TensorBoard: the metrics of every epoch as an event file, which netspec writes by itself.
+
+A file is a row of records, each a protocol buffer of the message Event (tensorflow/core/util/event.proto) in the frame
+of TFRecord files: its length, a checksum of that, the bytes, a checksum of these.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from shutil import rmtree
+
+from netspec.training.history import Row
+
+VALIDATION = "val_"
+ALONE = ("epoch", "epochs")
+"""What of a history's row is no value over the epochs."""
+
+
+class EventFile:
+    """An event file in a folder of its own, open for writing; each record is on its way to the disk at once."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard knows the files by this name, and reads those of a folder in the order of their times.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._file = (folder / name).open("ab")
+        self._write(_text(3, "brain.Event:2"))
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """The values of a step, by their names."""
+        summaries = (
+            _bytes(1, _text(1, name) + _key(2, 5) + struct.pack("<f", value)) for name, value in values.items()
+        )
+        self._write(_key(2, 0) + _varint(step) + _bytes(5, b"".join(summaries)))
+
+    def close(self) -> None:
+        """There is no more to come."""
+        self._file.close()
+
+    def _write(self, message: bytes) -> None:
+        event = _key(1, 1) + struct.pack("<d", time.time()) + message
+        length = struct.pack("<Q", len(event))
+        self._file.write(length + _checksum(length) + event + _checksum(event))
+        self._file.flush()
+
+
+class EpochLog:
+    """The epochs of one training, in the folders `train` and `validation`, which TensorBoard draws over each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, EventFile] = {}
+
+    def begin(self) -> None:
+        """Forget what an earlier training left."""
+        self.close()
+        rmtree(self.folder, ignore_errors=True)
+
+    def add(self, row: Row) -> None:
+        """One row of a history: `loss`, `accuracy`, `learning_rate` and so on, those of the validation apart."""
+        parts: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
+        for name, value in row.items():
+            if name not in ALONE:
+                part = "validation" if name.startswith(VALIDATION) else "train"
+                parts[part][name.removeprefix(VALIDATION)] = float(value)
+        for part, values in parts.items():
+            if values:
+                if part not in self._files:
+                    self._files[part] = EventFile(self.folder / part)
+                self._files[part].scalars(int(row["epoch"]), values)
+
+    def write(self, history: Iterable[Row]) -> None:
+        """All epochs of a training that has ended, in the place of what is there."""
+        self.begin()
+        for row in history:
+            self.add(row)
+        self.close()
+
+    def close(self) -> None:
+        """There is no more to come."""
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+def _varint(number: int) -> bytes:
+    """A number in groups of seven bits, the lowest first, each but the last with its upper bit set."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*found, number))
+
+
+def _key(field: int, kind: int) -> bytes:
+    """What stands before a field's value: 0 a varint, 1 eight bytes, 2 a length and so many bytes, 5 four bytes."""
+    return _varint(field << 3 | kind)
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    return _key(field, 2) + _varint(len(content)) + content
+
+
+def _text(field: int, text: str) -> bytes:
+    return _bytes(field, text.encode())
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    """CRC-32C (Castagnoli) of every byte, with the polynomial 0x82F63B78, its bits reversed."""
+    found = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+        found.append(value)
+    return tuple(found)
+
+
+def _checksum(content: bytes) -> bytes:
+    """The masked CRC-32C of TFRecord files: turned right by 15 bits, and a number added."""
+    table, crc = _table(), 0xFFFFFFFF
+    for byte in content:
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFFFFFF
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return struct.pack("<I", masked)

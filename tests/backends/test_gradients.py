@@ -87,14 +87,20 @@ def test_slopes_of_the_reference_are_those_of_the_formula():
     assert surface.slope({name: moved}).value == pytest.approx(expected, rel=1e-8)
 
 
-def test_steps_over_a_kink_are_seen():
+def test_a_kink_leaves_a_doubt_unless_a_smaller_step_stays_before_it():
     network = chain("kink", (1,), Activation(function="relu"))
     [problem] = plan(network, 0).problems
-    given = {name: np.full_like(value, 3e-8) for name, value in problem.inputs.items()}
-    slope = Surface(replace(problem, inputs=given), {}).slope(
-        {name: np.ones_like(value) for name, value in given.items()}
-    )
-    assert slope.doubt > 1e-3 * abs(slope.value)
+    cotangent = sum(value.sum() for value in problem.cotangents.values())
+
+    def slope(at):
+        given = {name: np.full_like(value, at) for name, value in problem.inputs.items()}
+        along = {name: np.ones_like(value) for name, value in given.items()}
+        return Surface(replace(problem, inputs=given), {}).slope(along)
+
+    assert slope(0.0).doubt > 0.9 * abs(cotangent)
+    near = slope(3e-8)
+    assert near.value == pytest.approx(cotangent, rel=1e-6)
+    assert near.doubt < 1e-6 * abs(near.value)
 
 
 def test_verdict_tells_of_gradients(learners, tmp_path):

@@ -25,6 +25,7 @@ from netspec.arguments import (  # noqa: E402
     Folder,
     Format,
     Ignored,
+    KerasOn,
     MappingFile,
     Notation,
     Output,
@@ -126,6 +127,7 @@ def build(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -160,6 +162,7 @@ def train(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -221,6 +224,7 @@ def verify(
     ignore: Ignored = None,
     flattened: FlattenedOption = None,
     timeout: Timeout = 300.0,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,

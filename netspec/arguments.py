@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,20 @@ class Trainer(StrEnum):
 
     torch = "torch"
     keras = "keras"
+
+
+class Runtime(StrEnum):
+    """What Keras runs on."""
+
+    tensorflow = "tensorflow"
+    jax = "jax"
+    torch = "torch"
+
+
+def _run_keras_on(runtime: Runtime | None) -> Runtime | None:
+    if runtime is not None:
+        os.environ["KERAS_BACKEND"] = runtime.value  # which Keras reads, in the processes that are started from here
+    return runtime
 
 
 class SplitName(StrEnum):
@@ -103,6 +118,14 @@ Targets = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The parent of the build folder.")]
 Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")]
+KerasOn = Annotated[
+    Runtime | None,
+    typer.Option(
+        "--keras-backend",
+        callback=_run_keras_on,
+        help="What Keras runs on; what KERAS_BACKEND says when not given, or TensorFlow.",
+    ),
+]
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
 TensorBoard = Annotated[
     bool,

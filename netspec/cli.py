@@ -25,6 +25,7 @@ from netspec.arguments import (  # noqa: E402
     Folder,
     Format,
     Ignored,
+    KerasOn,
     MappingFile,
     Notation,
     Output,
@@ -126,6 +127,7 @@ def build(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -160,6 +162,7 @@ def train(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -221,6 +224,7 @@ def verify(
     ignore: Ignored = None,
     flattened: FlattenedOption = None,
     timeout: Timeout = 300.0,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
@@ -368,6 +372,8 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
+    if outcome.joined:
+        raise typer.Exit(0)
     verdict = outcome.verdict
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,13 @@ if TYPE_CHECKING:
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
 
 class KerasBackend:
     """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
 
     name = "keras"
-    requires: tuple[str, ...] = ("keras", "tensorflow")
     runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
     opens: Mapping[str, str] = dict.fromkeys(suffixes, "keras")
@@ -40,6 +40,11 @@ class KerasBackend:
 
         return foreign.run(Path(path), inputs, trace)
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keras, and what it runs on."""
+        return ("keras", os.environ.get("KERAS_BACKEND") or "tensorflow")
+
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         """What a file of weights holds, read without Keras."""
         from netspec_keras.stored import read
@@ -53,7 +58,7 @@ class KerasBackend:
         return Rendering(network).placements
 
     def versions(self) -> Mapping[str, str]:
-        """The versions of Keras and TensorFlow, read without importing them."""
+        """The versions of Keras and of what it runs on, read without importing them."""
         from importlib.metadata import version
 
         return {name: version(name) for name in self.requires}
@@ -158,6 +163,20 @@ class KerasBackend:
         from netspec_keras import stepping
 
         return stepping.update(network, settings, state, batches, rate, precision)
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        """The derivatives of the model that gives every row, on any backend of Keras'."""
+        from netspec_keras.gradients import gradients
+
+        return gradients(network, weights, inputs, cotangents, training=training, rows=rows)
 
 
 backend = KerasBackend()

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
 
 class TorchBackend:
-    """See `netspec.backend.Backend` and `Trainable`; every method imports what it needs."""
+    """See `netspec.backend.Backend`, `Trainable` and `Distributed`; every method imports what it needs."""
 
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
@@ -129,6 +129,16 @@ class TorchBackend:
 
         return trainer.train(network, weights, dataset, settings, device, progress, checkpoint)
 
+    def join(self, device: str, progress: Progress) -> None:
+        from netspec_torch import trainer
+
+        trainer.join(device, progress)
+
+    def dismiss(self) -> None:
+        from netspec_torch import trainer
+
+        trainer.dismiss()
+
     def update(
         self,
         network: Network,
@@ -141,6 +151,19 @@ class TorchBackend:
         from netspec_torch import stepping
 
         return stepping.update(network, settings, state, batches, rate, precision)
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        from netspec_torch.gradients import gradients
+
+        return gradients(network, weights, inputs, cotangents, training=training, rows=rows)
 
 
 backend: Backend = TorchBackend()

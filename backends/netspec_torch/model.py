@@ -16,6 +16,7 @@ from netspec.errors import BackendError
 from netspec.exported import LoadedOnce, unusable
 from netspec.network import Network
 from netspec.source import import_file
+from netspec_torch.exact import Functional
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
@@ -65,16 +66,19 @@ def canonical_weights(network: Network, rendering: Rendering, state: Mapping[str
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
-    """A GPU computes in float32 throughout; TensorFloat-32, which torch lets cuDNN take by default, is off inside."""
+def full_float32(*, tf32: bool = False) -> Iterator[None]:
+    """A GPU computes in float32 throughout; TensorFloat-32, which torch lets cuDNN take by default, is off inside.
+
+    With `tf32` it is on, for matrices too.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     flags: tuple[object, ...] = (matmul, cudnn)
-    name, full = "allow_tf32", cast("object", False)
+    name, wanted = "allow_tf32", cast("object", tf32)
     if hasattr(cudnn, "conv"):  # torch 2.9 refuses the older name to those who have used the newer
-        flags, name, full = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "ieee"
+        flags, name, wanted = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "tf32" if tf32 else "ieee"
     before = [getattr(flag, name) for flag in flags]
     for flag in flags:
-        setattr(flag, name, full)
+        setattr(flag, name, wanted)
     try:
         yield
     finally:
@@ -100,11 +104,15 @@ def import_class(path: Path, class_name: str) -> type[nn.Module]:
 
 
 def make(rendering: Rendering, precision: Precision = "float32") -> nn.Module:
-    """The module of a rendering, made by importing its source from a file."""
+    """The module of a rendering, made by importing its source from a file; in float64 with functions that are exact."""
     with tempfile.TemporaryDirectory(prefix="netspec-") as folder, precision_of(precision):
         path = Path(folder) / f"{rendering.module}.py"
         path.write_text(rendering.source, encoding="utf-8")
-        return import_class(path, rendering.class_name)()
+        found = import_file(path)
+        if precision == "float64" and hasattr(found, "F"):
+            vars(found)["F"] = Functional()
+        module: nn.Module = getattr(found, rendering.class_name)()
+        return module
 
 
 def load(module: nn.Module, rendering: Rendering, weights: Weights) -> nn.Module:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from netspec.report.cause import cause_lines
 from netspec.report.columns import aligned
+from netspec.report.gradients import gradients_lines
 from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
@@ -18,6 +19,7 @@ ADVICE = {
     "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
     "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
     "file": "an exported file was changed, is damaged or is missing: `netspec build` writes it anew",
+    "gradient": "what this row derives, or computes in training, is wrong: is a value taken for a constant?",
     "not finite": "a value overflowed: are the inputs scaled, and the weights finite?",
 }
 LEGEND = (
@@ -37,6 +39,8 @@ def verify_text(verdict: Verdict, spec: str = "SPEC") -> str:
     lines = [verdict_line(verdict), counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
     lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
     lines += ["", *_artefacts(verdict)]
+    if verdict.gradients is not None:
+        lines += ["", *gradients_lines(verdict.gradients)]
     if verdict.lockstep is not None:
         lines += ["", *lockstep_lines(verdict.lockstep)]
     for backend in verdict.backends:

@@ -76,6 +76,7 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
+        *answers.gradient_failures,
         *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 Stage = Literal["compile", "render", "build", "run", "compare"]
-Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file"]
+Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file", "gradient"]
 UNANSWERED: frozenset[Symptom] = frozenset({"crash", "unsupported"})
 """The symptoms of a backend that gave nothing to compare."""
 
@@ -231,6 +231,61 @@ class LockstepVerdict(_Result):
         return bool(self.differences)
 
 
+class Share(_Result):
+    """How far a gradient is off, relative to its size, and how far it may be."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    error: float
+    granted: float
+    ratio: float | None
+    """The error over what is granted: 1 at most; null where rounding or a kink hides what the reference's slope is."""
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether it is further off than is granted; where nothing can be said it is not."""
+        return self.ratio is not None and not self.ratio <= 1
+
+
+class GradientVerdict(_Result):
+    """The gradient of one weight, or of one input, in every backend that derives."""
+
+    name: str
+    """The weight (`conv_1.kernel`) or the input."""
+    row: str
+    """The row that has the weight, or reads the input first."""
+    mode: Literal["evaluation", "training"]
+    """As the network is evaluated, or with the batch's statistics and dropout masks."""
+    apart: dict[str, Share]
+    """By backend but the first: the L2 distance to the first one's gradient."""
+    slopes: dict[str, Share]
+    """By backend: how far the slope along a random direction is from that of the reference."""
+
+
+class GradientsVerdict(_Result):
+    """What the backends derive of sum(outputs * cotangents), in float64."""
+
+    backends: tuple[str, ...]
+    samples: int
+    slopes: int
+    """Along how many directions the reference's slope was taken; where they are fewer than weights and inputs, some of
+    those were moved together."""
+    weights: tuple[GradientVerdict, ...]
+    notes: tuple[str, ...]
+    """What was left out, and why."""
+
+    @property
+    def unclear(self) -> tuple[str, ...]:
+        """The weights and inputs of which the reference's slope says nothing."""
+        found = (each.name for each in self.weights if any(share.ratio is None for share in each.slopes.values()))
+        return tuple(dict.fromkeys(found))
+
+    def worst(self, kind: Literal["apart", "slopes"]) -> Share | None:
+        """The share that is nearest to what is granted, or over it."""
+        shares = [share for each in self.weights for share in getattr(each, kind).values() if share.ratio is not None]
+        return max(shares, key=lambda share: share.ratio or 0.0, default=None)
+
+
 class Verdict(_Result):
     """The whole verification."""
 
@@ -241,6 +296,8 @@ class Verdict(_Result):
     non_trainable: int
     samples: tuple[str, ...]
     backends: tuple[BackendVerdict, ...]
+    gradients: GradientsVerdict | None = None
+    """What the backends that train derive; null where none of them could."""
     lockstep: LockstepVerdict | None = None
     """The training in lock-step; null when it was not asked for."""
 

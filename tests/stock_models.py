@@ -102,7 +102,9 @@ class StockKeras:
         model.save(folder / "model.keras")
         model.save_weights(folder / "model.weights.h5")
         given = keras.Input((12, 10, 3))
-        keras.Model(given, keras.layers.Lambda(lambda x: x * 2)(given)).save(folder / "lambda.keras")
+        doubled = keras.Model(given, keras.layers.Lambda(lambda x: x * 2)(given))
+        doubled.save(folder / "lambda.keras")
+        doubled.save(folder / "lambda.h5")
 
     def model(self, epsilon: float = 1e-5, activation: str | None = "softmax"):
         import keras

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -72,9 +73,13 @@ def _load(path: Path) -> Any:
 def _holds_model(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
-            return "model_config" in file.attrs
+            config = str(file.attrs.get("model_config", ""))
     except OSError as error:
         raise VerificationError(f"it is no whole HDF5 file: {error}") from None
+    # Keras before 3.11.3 runs them in spite of safe_mode (CVE-2025-9905).
+    if re.search(r'"class_name":\s*"(Lambda|__lambda__)"', config):
+        raise VerificationError("it has a Lambda layer, which is code, which netspec never runs")
+    return bool(config)
 
 
 def _ports(tensors: Any, names: list[str] | None = None) -> tuple[Port, ...]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from netspec_torch.trainer import Samples, batches
+from netspec_torch.samples import Samples, batches
 from torch.utils.data import DataLoader, TensorDataset
 
 from netspec.compile import compile_spec

@@ -326,6 +326,22 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
+class Distributed(Protocol):
+    """A backend whose `train` several processes may share, each told its place by `netspec.training.ranks`."""
+
+    def join(self, device: str, progress: Progress) -> None:
+        """Take this process's part of the training that rank 0 begins, until it ends; says "joined" when all are there.
+
+        Raises BackendError where the others do not come, or no longer answer.
+        """
+        ...
+
+    def dismiss(self) -> None:
+        """At rank 0: let those that `join` end, for there is nothing to train."""
+        ...
+
+
+@runtime_checkable
 class Importable(Protocol):
     """A backend that reads files of weights that others wrote with its framework."""
 

@@ -5,6 +5,7 @@ Each stage is keyed by what it reads; a stage whose key and files are as they we
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from netspec import __version__
 from netspec.backend import Progress, find_backend
 from netspec.building.export import drop_outdated, export
 from netspec.building.options import BACKENDS, SPEC, Best, Options, Outcome, Until
+from netspec.building.ranks import check_trainer, join
 from netspec.building.report import write_page
 from netspec.building.run import ON_CPU, Run
 from netspec.building.training import train
@@ -27,6 +29,7 @@ from netspec.memory import check_memory
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
 from netspec.stages import BuildFolder, key_of, other_spec, read_stages
+from netspec.training.ranks import place_of
 from netspec.verify.pieces import piece_samples
 from netspec.verify.settings import VerifySettings
 
@@ -38,8 +41,16 @@ def build(spec: Spec, options: Options, progress: Progress) -> Outcome:
 
     Raises SpecError for a spec that cannot be built, FolderError for a folder that cannot be written, BackendError
     for a backend that is missing or fails, VerificationError for an artefact that is not what was exported. A failed
-    verification is no error here: it stands in the outcome.
+    verification is no error here: it stands in the outcome. Where processes share the training, all but the first do
+    nothing else.
     """
+    place = place_of(os.environ)
+    if place is not None:
+        check_trainer(spec, options, place)
+    return join(spec, options, place) if place is not None and not place.first else _build(spec, options, progress)
+
+
+def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if spec.classes is None and spec.data is not None and spec.data.folder is not None:
         with spec.places():
             split_folders(spec.data, Path(spec.file).parent)  # raises, for there it would have had them from

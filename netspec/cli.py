@@ -396,6 +396,8 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     gc.enable()
     with build_progress(spec.name) as progress:
         outcome = run_build(spec, options, progress)
+    if outcome.joined:
+        raise typer.Exit(0)
     verdict = outcome.verdict
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))

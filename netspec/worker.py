@@ -31,6 +31,8 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
     "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
     "JAX_ENABLE_X64": os.environ.get("JAX_ENABLE_X64", "1"),  # without which JAX has no float64 at all
+    # JAX lets a GPU round what float32 multiplies to TensorFloat-32 otherwise.
+    "JAX_DEFAULT_MATMUL_PRECISION": os.environ.get("JAX_DEFAULT_MATMUL_PRECISION", "float32"),
     "PYTHONUNBUFFERED": "1",
 }
 

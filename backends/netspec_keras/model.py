@@ -45,17 +45,20 @@ def prepare() -> None:
 
 
 @contextmanager
-def precision(chosen: Precision) -> Iterator[None]:
-    """Build and run models in this precision; what was set before is set again afterwards."""
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+def precision(chosen: Precision, policy: str | None = None) -> Iterator[None]:
+    """Build and run models in this precision; what was set before is set again afterwards.
+
+    With a `policy` layers compute as that says, `mixed_bfloat16`, with weights of this precision.
+    """
+    floatx, before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx(chosen)
-    keras.config.set_dtype_policy(chosen)
+    keras.config.set_dtype_policy(policy or chosen)
     try:
         with wide_results() if chosen == "float64" else nullcontext():
             yield
     finally:
         keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(before)
 
 
 @contextmanager

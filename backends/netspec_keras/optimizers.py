@@ -99,9 +99,17 @@ class TorchOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
         update = ops.cast(self.iterations + 1 + at, "float64")
         return ops.power(ops.convert_to_tensor(base, "float64"), update * of)
 
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        """Keras' update of all variables, which share the numbers of a step."""
+        self.masses: dict[tuple[float, str], Any] = {}
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
+
     def missing_mass(self, kept: float, dtype: str) -> Any:
         """1 - kept^t: what a running mean that began at zero is divided by."""
-        return ops.cast(1 - self.power(kept), dtype)
+        key = (kept, keras.backend.standardize_dtype(dtype))
+        if key not in self.masses:
+            self.masses[key] = ops.cast(1 - self.power(kept), dtype)
+        return self.masses[key]
 
     def adam(self, gradient: Any, variable: Any, rate: Any, slots: dict[str, Any]) -> None:
         """Adam's step: both running means, each divided by what it is missing."""

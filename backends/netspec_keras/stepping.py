@@ -15,7 +15,7 @@ from netspec.training.stepping import Batch, State, Update
 from netspec_keras.exact import Layers, exact_layers
 from netspec_keras.model import arguments, precision, prepare, set_weights
 from netspec_keras.realised import Rendering
-from netspec_keras.trainer import ADAPTED, Training, training_of
+from netspec_keras.training import ADAPTED, Training, training_of
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Precision

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TorchBackend:
-    """See `netspec.backend.Backend` and `Trainable`; every method imports what it needs."""
+    """See `netspec.backend.Backend`, `Trainable` and `Distributed`; every method imports what it needs."""
 
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
@@ -113,6 +113,16 @@ class TorchBackend:
         from netspec_torch import trainer
 
         return trainer.train(network, weights, dataset, settings, device, progress, checkpoint)
+
+    def join(self, device: str, progress: Progress) -> None:
+        from netspec_torch import trainer
+
+        trainer.join(device, progress)
+
+    def dismiss(self) -> None:
+        from netspec_torch import trainer
+
+        trainer.dismiss()
 
     def update(
         self,

@@ -28,7 +28,9 @@ Step = Callable[[Tensor], None]
 def recordable(settings: TrainSettings, device: torch.device, steps: int) -> bool:
     """Whether a training of so many steps is worth a graph, and all that a step reads is on the device."""
     long, whole = steps >= FEWEST, settings.accumulate == 1
-    return device.type == "cuda" and long and whole and settings.optimizer.name in RECORDED
+    # What scales the losses of fp16 reads from the device whether an update can be made.
+    plain = settings.precision != "fp16" and settings.optimizer.name in RECORDED
+    return device.type == "cuda" and long and whole and plain
 
 
 def keep_on_device(optimizer: torch.optim.Optimizer, settings: TrainSettings, device: torch.device) -> None:
@@ -41,10 +43,10 @@ def keep_on_device(optimizer: torch.optim.Optimizer, settings: TrainSettings, de
             group["fused"], group["foreach"] = True, False
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every weight this learning rate from the next step on."""
+def set_rate(optimizer: torch.optim.Optimizer, rate: float, *, on_device: bool) -> None:
+    """Give every weight this learning rate from the next step on; `on_device` where it was kept there."""
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
+        if on_device:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate

@@ -21,21 +21,29 @@ def loss_of(loss: Loss) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
     Targets are labels for cross_entropy, which may also be one-hot, and one-hot (or 0 and 1) for all others.
     """
-    function = LOSSES[loss.name]
+    function, part = LOSSES[loss.name], part_of(loss)
     if not loss.class_weights:
         return lambda outputs, targets, labels: function(loss, outputs, targets, "mean")
+    return lambda outputs, targets, labels: part(outputs, targets, labels, labels)
+
+
+def part_of(loss: Loss) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    """What a part of a batch adds to its loss, from outputs, targets and labels, and the labels of all the batch."""
+    function = LOSSES[loss.name]
 
     @cache
     def weights(dtype: torch.dtype, device: torch.device) -> Tensor:
         return torch.tensor(loss.class_weights, dtype=dtype, device=device)
 
-    def weighted(outputs: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
+    def part(outputs: Tensor, targets: Tensor, labels: Tensor, whole: Tensor) -> Tensor:
         each = function(loss, outputs, targets, "none")
-        counts = weights(outputs.dtype, outputs.device)[labels]
-        total = counts.sum() if loss.mean_over == "weights" else len(counts)
-        return (each * counts).sum() / total
+        if not loss.class_weights:
+            return each.sum() / len(whole)
+        counts = weights(outputs.dtype, outputs.device)
+        total = counts[whole].sum() if loss.mean_over == "weights" else len(whole)
+        return (each * counts[labels]).sum() / total
 
-    return weighted
+    return part
 
 
 def _per_image(found: Tensor) -> Tensor:

@@ -66,16 +66,19 @@ def canonical_weights(network: Network, rendering: Rendering, state: Mapping[str
 
 
 @contextmanager
-def full_float32() -> Iterator[None]:
-    """A GPU computes in float32 throughout; TensorFloat-32, which torch lets cuDNN take by default, is off inside."""
+def full_float32(*, tf32: bool = False) -> Iterator[None]:
+    """A GPU computes in float32 throughout; TensorFloat-32, which torch lets cuDNN take by default, is off inside.
+
+    With `tf32` it is on, for matrices too.
+    """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     flags: tuple[object, ...] = (matmul, cudnn)
-    name, full = "allow_tf32", cast("object", False)
+    name, wanted = "allow_tf32", cast("object", tf32)
     if hasattr(cudnn, "conv"):  # torch 2.9 refuses the older name to those who have used the newer
-        flags, name, full = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "ieee"
+        flags, name, wanted = (matmul, cudnn.conv, cudnn.rnn), "fp32_precision", "tf32" if tf32 else "ieee"
     before = [getattr(flag, name) for flag in flags]
     for flag in flags:
-        setattr(flag, name, full)
+        setattr(flag, name, wanted)
     try:
         yield
     finally:

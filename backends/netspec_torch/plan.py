@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 from netspec.backend import Placement
-from netspec.layers import BatchNorm
+from netspec.layers import BatchNorm, Layer
 from netspec.network import Network, Node, Row
 from netspec.outline import Scope
 from netspec_torch.line import Attribute, Line
@@ -133,18 +133,17 @@ class Plan:
             return []
         if len(frozen) == 1:
             return [f"self.{frozen[0]}.requires_grad_(False)"]
-        listed = ", ".join(f"self.{path}" for path in frozen)
-        return [f"for frozen in ({listed}):", "    frozen.requires_grad_(False)"]
+        return [f"for frozen in ({_listed(frozen)}):", "    frozen.requires_grad_(False)"]
 
-    def _frozen(self) -> list[str]:
-        """The paths of what is frozen: a whole block where all in it is."""
+    def _frozen(self, kind: type[Layer] = Layer) -> list[str]:
+        """The paths of what is frozen and of this kind, or holds such: a whole block where all in it is frozen."""
         trained: set[str] = set()
         frozen: list[str] = []
         for node, path, _ in self.named():
-            if node.frozen:
-                frozen.append(path)
-            else:
+            if not node.frozen:
                 trained.update(path[:at] for at, sign in enumerate(path) if sign == ".")
+            elif isinstance(node.layer, kind):
+                frozen.append(path)
         found: dict[str, None] = {}
         for path in frozen:
             cuts = [path[:at] for at, sign in enumerate(path) if sign == "."]
@@ -161,17 +160,20 @@ class Plan:
         if not norms:
             return ""
         kinds = " | ".join(sorted(norms))
-        frozen = ", ".join(f"self.{path}" for path in self._frozen())
-        comma = "," if len(self._frozen()) == 1 else ""
         return f'''    def train(self, mode: bool = True) -> nn.Module:
         """Frozen batch normalisation keeps its statistics and goes on using them."""
         super().train(mode)
-        for frozen in ({frozen}{comma}):
+        for frozen in ({_listed(self._frozen(BatchNorm))}):
             for module in frozen.modules():
                 if isinstance(module, {kinds}):
                     module.eval()
         return self
 '''
+
+
+def _listed(paths: Sequence[str]) -> str:
+    """What a tuple of attributes has between its brackets."""
+    return ", ".join(f"self.{path}" for path in paths) + "," * (len(paths) == 1)
 
 
 def _holders(path: str, held: set[str]) -> Iterator[str]:

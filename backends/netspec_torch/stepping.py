@@ -15,7 +15,7 @@ from netspec.training.stepping import AVERAGE, Batch, State, Update
 from netspec_torch.model import arguments, load, make, precision_of, to_numpy
 from netspec_torch.optimizers import SLOTS
 from netspec_torch.render import render
-from netspec_torch.trainer import Training, training_of
+from netspec_torch.training import Training, training_of
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Precision

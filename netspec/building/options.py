@@ -70,3 +70,5 @@ class Outcome:
     """What the trained network makes of the test split, or of that to validate on where there is no test."""
     best: Best | None = None
     """The epoch whose weights were kept, when there was training."""
+    joined: bool = False
+    """Whether this process took its part of a training of which rank 0 has everything else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
 from netspec.training.checkpoint import CheckpointFile
+from netspec.training.ranks import place_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ def train(run: Run) -> None:
     key = weights_key(facts, versions=run.libraries[trainer])
 
     if _trained_already(run, key, settings):
+        if place_of(os.environ) is not None:
+            run.worker(trainer, {}).call("dismiss")
+            run.workers.pop(trainer).close()
         return
     checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key)
 

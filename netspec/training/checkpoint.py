@@ -37,9 +37,39 @@ class Checkpoint:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+def packed(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Array]:
+    """The arrays of mappings in mappings as one mapping, by their path, each in C order: `optimizer/3/exp_avg`.
+
+    >>> import numpy as np
+    >>> list(packed({"weights": {"a": np.zeros(1)}, "optimizer": {"3": {"mean": np.zeros(1)}}}))
+    ['weights/a', 'optimizer/3/mean']
+    """
+    import numpy as np
+
+    found: dict[str, Array] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found |= packed(value, f"{prefix}{name}/")
+        else:
+            found[f"{prefix}{name}"] = np.asarray(value, order="C")
+    return found
+
+
+def unpacked(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """The mappings in mappings that `packed` took; those that were empty are missing."""
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *folders, name = path.split("/")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[name] = array
+    return tree
+
+
 def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays whose names begin so, by what follows."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    """The arrays whose paths begin so, by what follows."""
+    return {path.removeprefix(prefix): array for path, array in arrays.items() if path.startswith(prefix)}
 
 
 class CheckpointFile:

@@ -5,6 +5,7 @@ What an optimiser computes is `netspec.reference.optimizer`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -15,8 +16,9 @@ from netspec.training.named import Fraction, Named, NotNegative, Positive
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from netspec.backend import Placement
     from netspec.network import Network, Weight
-    from netspec.training.settings import Regularizer
+    from netspec.training.settings import Regularizer, TrainSettings
 
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "lion", "muon"]
 WeightChoice = Literal["kernels", "all"]
@@ -137,6 +139,31 @@ def penalised_weights(network: Network, regularizer: Regularizer) -> tuple[str, 
 def matrix_weights(network: Network) -> frozenset[str]:
     """The canonical names of the trained weights that muon orthogonalises: the kernels, but not of depthwise rows."""
     return frozenset(weight.name for weight in network.weights() if weight.trainable and _short(weight) in MATRICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The weights that a training treats apart, by the names that a backend has for them."""
+
+    decayed: frozenset[str]
+    """Those that `weight_decay` applies to."""
+    matrices: frozenset[str]
+    """Those that muon orthogonalises."""
+    penalised: tuple[str, ...]
+    """Those that add to the loss."""
+
+
+def roles_of(network: Network, settings: TrainSettings, placements: Mapping[str, Placement]) -> Roles:
+    """The weights that a training treats apart, where `placements` has the place of each in a backend."""
+    decayed, matrices, penalised = (
+        [placements[name].name for name in names]
+        for names in (
+            decayed_weights(network, settings.optimizer),
+            matrix_weights(network),
+            penalised_weights(network, settings.regularizer),
+        )
+    )
+    return Roles(frozenset(decayed), frozenset(matrices), tuple(penalised))
 
 
 def _short(weight: Weight) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
@@ -12,17 +12,29 @@ from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile
+from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, StoppedError, is_better
 from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import Phase, TrainSettings
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.backend import Array, Weights
 
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""
 EVALUATION_BATCH = 1024
 """The most validation images that go through the network at once."""
+
+
+class Diverged(Exception):
+    """The loss of a step of the epoch under way was not finite, or the weights after it were not.
+
+    It may have been any of the last `among` steps. Trainers catch it, and raise what `Record.diverged` makes of it.
+    """
+
+    def __init__(self, step: int, what: Literal["loss", "weights"] = "loss", among: int = 1) -> None:
+        super().__init__(step, what, among)
+        self.step, self.what, self.among = step, what, among
 
 
 class Record:
@@ -140,12 +152,54 @@ class Record:
         self._began = monotonic() - facts["seconds"]
         self.progress("resumed", epoch=checkpoint.epoch, step=checkpoint.step)
 
-    def diverged(self, step: int) -> DivergedError:
-        """What to raise when the loss of a step is not finite."""
+    def nearest(self, found: Checkpoint | None) -> Checkpoint | None:
+        """The last checkpoint of the phase under way: the one on disk, or `found`, which it began with."""
+        last = (self.file.load() if self.file else None) or found
+        return last if last and last.facts["phase"] == self.phase_number else None
+
+    def again(self) -> Record:
+        """The phase under way from its beginning, without a word and without a file."""
+        record = Record(self.settings, self.steps, unheard)
+        record.begin_phase(self.phase, self.phase_number)
+        record.epoch = self.epoch - self.phase_epoch
+        return record
+
+    def end_as(self, other: Record) -> None:
+        """End an epoch that another record has in its history."""
+        row = other.history[self.epoch - 1]
+        self.end(**{name: row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
+
+    def refuse(self, weights: Weights, step: int = 0) -> None:
+        """Raise Diverged where the weights after so many steps of the epoch, or with 0 after all, are not finite.
+
+        They are worth no checkpoint and are not the best: a rectifier may hide from the loss that they are not numbers.
+        """
+        import numpy as np
+
+        if not all(np.isfinite(array).all() for array in weights.values()):
+            raise Diverged((step or self.steps) - 1, "weights")
+
+    def diverged(self, found: Diverged, culprit: Culprit | None = None) -> DivergedError:
+        """What to raise, with what was the first not to be finite, where that is known."""
+        first, hint = "", "a smaller learning_rate, or inputs scaled to about 1"
+        if culprit is not None:
+            epoch, step = divmod(culprit.step, self.steps)
+            earlier = (epoch + 1, step) != (self.epoch, found.step)
+            first = f": in step {step + 1} of epoch {epoch + 1} already, {culprit}" if earlier else f": {culprit}"
+            if culprit.what == "images":
+                hint = "look for what is not a number in the data"
+        kept = ""
+        if self.file is not None and self.file.path.exists():
+            kept = f"\n  the last checkpoint before it is kept: {self.file.path}"
+        what, when = ("the loss was", "at") if found.what == "loss" else ("the weights were", "after")
         return DivergedError(
-            f"the loss was not finite at step {step + 1} of {self.steps} in epoch {self.epoch} "
-            f"(learning rate {self.rate:g})\n  hint: a smaller learning_rate, or inputs scaled to about 1"
+            f"{what} not finite {when} step {found.step + 1} of {self.steps} in epoch {self.epoch} "
+            f"(learning rate {self.rate:g}){first}{kept}\n  hint: {hint}"
         )
+
+
+def unheard(event: str, **values: Any) -> None:
+    """Nobody listens."""
 
 
 class Patience:
@@ -174,27 +228,29 @@ def evaluation_batch(network: Network) -> int:
     return min(EVALUATION_BATCH, piece_size(network))
 
 
-def check_batches(network: Network, settings: TrainSettings, count: int) -> None:
-    """Refuse batches that nothing can be learnt from; `count` are the training images.
+def check_batches(network: Network, settings: TrainSettings, count: int, ranks: int = 1) -> None:
+    """Refuse batches that nothing can be learnt from; `count` are the training images, of which `ranks` take parts.
 
-    Those are batches of one where a BatchNorm would see one value a channel, and so few that no update comes about.
-    Raises BackendError.
+    Those are parts of one image where a BatchNorm would see one value a channel, and so few batches that no update
+    comes about. Raises BackendError.
     """
-    from netspec.data.batches import steps_per_epoch
+    from netspec.data.batches import batch_slices
 
-    steps = steps_per_epoch(count, settings.batch_size)
+    places = batch_slices(count, settings.batch_size)
+    steps, least = len(places), min((place.stop - place.start for place in places), default=0)
     shortest = min(phase.epochs for phase in settings.spans)
     if shortest * steps < settings.accumulate:
         raise BackendError(
             f"accumulate is {settings.accumulate}, but {shortest} epochs have {shortest * steps} batches, so no update "
             "would come about\n  hint: a smaller accumulate, or smaller batches"
         )
-    if settings.batch_size > 1 and count > 1:
+    if least // ranks > 1:
         return
     for node in network.nodes:
         flat = node.input_type.size == node.input_type.channels
         if isinstance(node.layer, BatchNorm) and flat and not node.frozen:
+            shared = "" if ranks == 1 else f", and {ranks} ranks share batches, of which the smallest has {least}"
             raise BackendError(
                 f"row {node.row!r}: BatchNorm of {node.input_type} cannot train on batches of one image, "
-                "whose variance is not defined\n  hint: a batch_size of at least 2"
+                f"whose variance is not defined{shared}\n  hint: a batch_size of at least {2 * ranks}"
             )

@@ -64,6 +64,11 @@ class Schedule(Named):
     warmup: NotNegative = 0.0
     """Over this many epochs the learning rate of the schedule is multiplied by a factor that rises evenly to 1."""
 
+    @property
+    def steady(self) -> bool:
+        """Whether the learning rate is the same for every update of an epoch."""
+        return self.name in ("constant", "plateau") and not self.warmup
+
     def too_long(self, epochs: int) -> str | None:
         """What of this schedule would never happen in a training of so many epochs, in words; None when all does."""
         if self.warmup >= epochs:

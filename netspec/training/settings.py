@@ -10,6 +10,7 @@ from netspec.data.augment import Augment
 from netspec.training.loss import Loss
 from netspec.training.named import Fraction, NotNegative, Positive, folded
 from netspec.training.optimizer import Optimizer, WeightChoice
+from netspec.training.precision import ComputeName
 from netspec.training.schedule import Schedule
 
 MetricName = Literal["accuracy", "top_5_accuracy", "precision", "recall", "f1", "auc"]
@@ -115,6 +116,11 @@ class TrainSettings(BaseModel):
     `recall`, `f1` and `auc` where they are named here (of class 1 of two, else the means over all classes)."""
     monitor: Monitor = "val_loss"
     """What decides which epoch is the best, whose weights are kept: the least loss or the highest accuracy."""
+    precision: ComputeName = "float32"
+    """In what the network computes while it trains: `bf16` and `fp16` are faster where the device has them. Weights,
+    optimiser and loss are float32 always, and so is all that is exported; fp16 scales the loss."""
+    tf32: bool = False
+    """Whether a GPU may round what float32 multiplies to 10 bits (TensorFloat-32), which is faster."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Fixes the initial weights, the order of the images, how they are augmented and the units that dropout drops."""
 

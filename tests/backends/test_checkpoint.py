@@ -114,8 +114,12 @@ def probing():
 @pytest.mark.parametrize("settings", [PLAIN, EVERYTHING, STEPWISE], ids=["plain", "everything", "stepwise"])
 @pytest.mark.parametrize("trainer", ["torch", "keras"])
 def test_interrupted_trainings_are_bit_equal(probing, trainer, settings, tmp_path):
+    bit_equal_after_interruptions(probing, trainer, settings, tmp_path / "checkpoint.safetensors")
+
+
+def bit_equal_after_interruptions(probing: Worker, trainer: str, settings: TrainSettings, path: Path) -> None:
     whole, history = probing.call("train", backend=trainer, settings=settings, path=None, after=0)
-    path, said = tmp_path / "checkpoint.safetensors", []
+    said = []
     for after in (2, 5, 1, 9, 3, 10_000):
         found = probing.call("train", backend=trainer, settings=settings, path=path, after=after)
         if not isinstance(found, str):

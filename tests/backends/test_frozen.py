@@ -28,6 +28,7 @@ layers:
   - deep:  SeparableConv | 6, 3 | ReLU | frozen=true
   - plain: BatchNorm | - | - | frozen=true, scale=false, center=false
   - group: GroupNorm | 2 | - | frozen=true
+  - scale: LayerScale | frozen=true
   - new:   stem
   - GlobalAvgPool
   - head:  FNN | 2 | Softmax

@@ -12,7 +12,7 @@ from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError, SpecError
 from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
-from netspec.training.record import Record
+from netspec.training.record import Diverged, Record
 from netspec.weights import draw
 from netspec.worker import Worker
 from tests.backends.test_keras_render import compiled
@@ -78,9 +78,22 @@ class Probe:
         during, error = count, ""
         try:
             watch.refuse_divergence()
-        except DivergedError as diverged:
-            error = str(diverged)
+        except Diverged as diverged:
+            error = str(record.diverged(diverged))
         return during, error
+
+    def trained_at_once(self, most, **arguments):
+        """How many steps go at once where `most` may, and the weights and losses of such a training."""
+        from netspec_keras import trainer
+
+        before, trainer.MOST_AT_ONCE = trainer.MOST_AT_ONCE, most
+        try:
+            record = Record(arguments["settings"], 5, lambda event, **values: None)
+            count = trainer.steps_at_once(arguments["network"], record)
+            weights, history = trainer.train(**arguments, device="cpu", progress=lambda event, **values: None)
+        finally:
+            trainer.MOST_AT_ONCE = before
+        return count, weights, [row["loss"] for row in history]
 
     def tensor_float_32(self, **arguments):
         """Whether TensorFloat-32 was allowed at the reports of a training."""
@@ -313,13 +326,30 @@ def test_a_loss_is_read_only_for_a_report(probing):
     assert error.startswith("the loss was not finite at step 8 of 100 in epoch 1 (learning rate 0.001)")
 
 
-def test_gpus_train_in_full_float32(probing):
+def test_steps_that_go_at_once_are_the_same_steps(probing):
+    """33 images in 4 batches, three at once and then one; a rate that changes lets none go at once."""
     network = compiled(linear(3, "Softmax"))
-    settings = TrainSettings(epochs=2)
+    settings = TrainSettings.model_validate({"epochs": 3, "batch_size": 8, "optimizer": "adam"})
+    arguments = {"network": network, "weights": draw(network, 0), "dataset": toy(), "settings": settings}
+    one, weights, losses = probing.call("trained_at_once", most=1, **arguments)
+    several, found, rows = probing.call("trained_at_once", most=3, **arguments)
+    assert (one, several) == (1, 3)
+    assert losses == rows
+    assert {name: array.tobytes() for name, array in found.items()} == {
+        name: array.tobytes() for name, array in weights.items()
+    }
+    changing = settings.model_copy(update={"schedule": TrainSettings.model_validate({"schedule": "cosine"}).schedule})
+    assert probing.call("trained_at_once", most=3, **{**arguments, "settings": changing})[0] == 1
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_gpus_train_in_full_float32_unless_asked(probing, tf32):
+    network = compiled(linear(3, "Softmax"))
+    settings = TrainSettings(epochs=2, tf32=tf32)
     during = probing.call(
         "tensor_float_32", network=network, weights=draw(network, 0), dataset=toy(), settings=settings
     )
-    assert set(during) == {False}
+    assert set(during) == {tf32}
 
 
 def test_batch_norm_cannot_train_on_one_image(keras):

@@ -207,8 +207,8 @@ class Probe:
 probe = Probe()
 
 
-@pytest.mark.parametrize("newer", [False, True])
-def test_gpus_train_in_full_float32(newer):
+@pytest.mark.parametrize(("newer", "tf32"), [(False, False), (True, False), (True, True)])
+def test_gpus_train_in_full_float32_unless_asked(newer, tf32):
     network = chain("precise", (3,), Dense(units=2))
     with Worker("tests.backends.test_torch_trainer:probe") as worker:
         before, during, after = worker.call(
@@ -217,10 +217,10 @@ def test_gpus_train_in_full_float32(newer):
             network=network,
             weights=biting_weights(network, seed=3),
             dataset=dataset(np.ones((4, 3), np.float32), np.arange(4) % 2),
-            settings=TrainSettings(epochs=2),
+            settings=TrainSettings(epochs=2, tf32=tf32),
         )
     assert before == after == ("tf32", "tf32")
-    assert set(during) == {("ieee", "ieee")}
+    assert set(during) == {("tf32", "tf32") if tf32 else ("ieee", "ieee")}
 
 
 def test_an_unknown_device_is_named(workers):

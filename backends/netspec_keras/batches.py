@@ -1,0 +1,77 @@
+"""Images and labels in batches, as Keras' `fit` takes them. Importing this imports Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from netspec.data.batches import batch_slices, epoch_order
+from netspec_keras.augment import Augmentation
+
+if TYPE_CHECKING:
+    from netspec.backend import Array
+    from netspec.data.dataset import Split
+
+
+RESIDENT_BYTES = 2**30
+"""The most that images may take to be copied to where TensorFlow reads them by itself."""
+PREFETCHED = 2
+"""How many batches are made while a step computes."""
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
+
+    def __init__(
+        self, split: Split, size: int, seed: int | None = None, augmentation: Augmentation | None = None
+    ) -> None:
+        super().__init__()
+        self.split, self.seed, self.augmentation = split, seed, augmentation
+        self.places, self.done = batch_slices(len(split), size), 0
+        """Where each batch lies in the order, and how many are left out, for they were before a checkpoint."""
+        self._placed: Any = None
+        """The order where TensorFlow's own pipeline reads it."""
+        self.begin(1)
+
+    def source(self) -> Any:
+        """What `fit` reads: these batches, which TensorFlow takes from memory by itself where that is possible."""
+        whole = self.augmentation is None and self.split.images.nbytes <= RESIDENT_BYTES
+        if keras.backend.backend() != "tensorflow" or not whole:
+            return self
+        import tensorflow as tf
+
+        with tf.device("cpu"):
+            images, labels = tf.constant(self.split.images), tf.constant(self.split.labels)
+            order = self._placed = tf.Variable(self.order, trainable=False)
+            starts, stops = (
+                tf.constant([getattr(place, end) for place in self.places], tf.int64) for end in ("start", "stop")
+            )
+
+            def batch(step: Any) -> tuple[Any, Any]:
+                chosen = order[starts[step] : stops[step]]
+                return tf.cast(tf.gather(images, chosen), tf.float32), tf.gather(labels, chosen)
+
+            return tf.data.Dataset.range(self.done, len(self.places)).map(batch).prefetch(PREFETCHED)
+
+    def begin(self, epoch: int) -> None:
+        """Take the order of this epoch, counted from 1."""
+        count = len(self.split)
+        self.order = np.arange(count) if self.seed is None else epoch_order(count, self.seed, epoch)
+        if self._placed is not None:
+            self._placed.assign(self.order)
+        if self.augmentation is not None:
+            self.augmentation.begin(count, epoch)
+
+    def __len__(self) -> int:
+        return len(self.places) - self.done
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        chosen = self.order[self.places[index + self.done]]
+        images, labels = self.split.images[chosen], self.split.labels[chosen]
+        return (
+            (images.astype(np.float32), labels)
+            if self.augmentation is None
+            else self.augmentation(images, labels, chosen)
+        )

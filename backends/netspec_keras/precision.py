@@ -1,0 +1,56 @@
+"""In what numbers a network computes while it trains: Keras' mixed policies, and the scaling of losses for fp16.
+
+They hold for the trainer's own clone; what is exported has the stock policy. Importing this imports Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import ops
+
+from netspec.errors import BackendError
+from netspec.training.precision import FIRST_SCALE, GROWTH_STEPS, Compute
+
+POLICIES: dict[Compute, str] = {"float32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+"""What Keras calls each: weights are float32 in all of them, and norms and losses computed in it."""
+
+
+def check(precision: Compute) -> None:
+    """Raise BackendError where the device in use does not compute in this precision."""
+    if precision == "float32":
+        return
+    dtype = keras.DTypePolicy(POLICIES[precision]).compute_dtype
+    try:
+        ops.matmul(ops.ones((2, 2), dtype), ops.ones((2, 2), dtype))
+    except Exception as error:
+        raise BackendError(
+            f"Keras on {keras.backend.backend()} cannot train in {precision} here: {error}\n  hint: precision: float32"
+        ) from error
+
+
+def scaled(optimizer: Any) -> Any:
+    """An optimiser whose losses are scaled, and whose updates are left out where the gradients are not finite."""
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=FIRST_SCALE, dynamic_growth_steps=GROWTH_STEPS)
+
+
+@contextmanager
+def tensor_float_32(*, allowed: bool) -> Iterator[None]:
+    """Inside, a GPU may multiply float32 as TensorFloat-32 or not, as TensorFlow else does by itself.
+
+    For JAX its environment variable says it, which `netspec.worker` sets.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

@@ -1,0 +1,71 @@
+"""Processes that share a training: the first builds, the others only train, and end with it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from netspec.backend import Distributed, find_backend
+from netspec.building.options import Options, Outcome
+from netspec.errors import BackendError
+from netspec.spec.model import Spec
+from netspec.training.history import StoppedError
+from netspec.training.ranks import Place
+from netspec.worker import Worker
+
+
+def check_trainer(spec: Spec, options: Options, place: Place) -> None:
+    """Raise BackendError where processes cannot share the training."""
+    if options.train and spec.train is not None and not isinstance(find_backend(options.trainer), Distributed):
+        raise BackendError(
+            f"the {options.trainer} backend trains in one process, and there are {place.size}\n"
+            "  hint: --backend torch, or start it without torchrun"
+        )
+
+
+def join(spec: Spec, options: Options, place: Place) -> Outcome:
+    """Train with the first process, where it trains, which has all that comes of it.
+
+    Raises BackendError where that ends before its time.
+    """
+    outcome = Outcome(options.folder / spec.name, joined=True)
+    if not options.train or spec.train is None:
+        return outcome
+    with Worker(options.trainer) as worker:
+        met = threading.Event()
+
+        def interrupt(*_: object) -> None:
+            if met.is_set():
+                # Once: all end after the same step. Who asks again does not want to wait.
+                met.clear()
+                worker.interrupt()
+                return
+            worker.kill()
+            raise KeyboardInterrupt
+
+        def progress(event: str, **_: Any) -> None:
+            if event == "joined":
+                met.set()
+
+        with _on_interrupt(interrupt):
+            try:
+                worker.call("join", progress=progress, device=options.device)
+            except StoppedError as stopped:
+                raise StoppedError(f"rank {place.rank} stopped with the others") from stopped
+    return outcome
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
+    """Ctrl-C calls `handler` inside, where this is the thread that it comes to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,164 @@
+"""A training that diverges says which row and which step were the first, and leaves the last good checkpoint alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from netspec.compile import compile_spec
+from netspec.data.batches import epoch_order
+from netspec.data.dataset import Dataset, Split
+from netspec.network import Network
+from netspec.spec.load import parse_spec
+from netspec.training.checkpoint import CheckpointFile
+from netspec.training.culprit import Culprit, Seen, culprit_of
+from netspec.training.history import DivergedError
+from netspec.training.settings import TrainSettings
+from netspec.weights import draw
+
+NETWORK = compile_spec(
+    parse_spec(
+        """\
+name: lost
+input: 6x6x1
+layers:
+  - first: CNN | 3, 3 | ReLU
+  - BatchNorm | momentum=0.9
+  - Flatten
+  - Dropout | 0.2
+  - second: FNN | 5 | ReLU
+  - third: FNN | 3 | Softmax
+""",
+        "lost.yaml",
+    )
+)
+BOTH = pytest.mark.parametrize("trainer", ["torch", "keras"])
+
+
+def data(network: Network, count: int = 40) -> Dataset:
+    random = np.random.default_rng(3)
+    images = random.normal(size=(count, *network.input_type.shape)).astype(np.float32)
+    split = Split(images, random.integers(0, 3, count))
+    return Dataset("random", classes=(), train=split, validation=split.take(np.arange(10)), test=None)
+
+
+def lost(
+    worker: Any,
+    network: Network,
+    dataset: Dataset,
+    checkpoint: CheckpointFile | None = None,
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
+    **settings: Any,
+) -> str:
+    with pytest.raises(DivergedError) as raised:
+        worker.call(
+            "train",
+            network=network,
+            weights=weights or draw(network, 2),
+            dataset=dataset,
+            settings=TrainSettings.model_validate({"batch_size": 8, "epochs": 4, **settings}),
+            device="cpu",
+            progress=lambda event, **values: None,
+            checkpoint=checkpoint,
+        )
+    return str(raised.value)
+
+
+def culprit_step(said: str) -> tuple[int, int]:
+    """The epoch and step that is blamed; TensorFlow's relu makes zeros of what is no number: the loss tells it late."""
+    noticed = re.search(r"(?:at|after) step (\d+) of 5 in epoch (\d+)", said)
+    assert noticed is not None, said
+    earlier = re.search(r"in step (\d+) of epoch (\d+) already", said)
+    step, epoch = (earlier or noticed).groups()
+    return int(epoch), int(step)
+
+
+@BOTH
+def test_an_image_that_is_no_number_is_said(workers, trainer):
+    dataset = data(NETWORK)
+    dataset.train.images[epoch_order(40, 5, 1)[17]] = np.nan
+    said = lost(workers[trainer], NETWORK, dataset, seed=5)
+    assert culprit_step(said) == (1, 3)
+    assert "in epoch 1 (learning rate 0.001): " in said
+    assert "an image of that batch has values that are not finite" in said
+    assert "look for what is not a number in the data" in said
+
+
+GROWING = "name: grow\ninput: 4\nlayers:\n  - first: FNN | 4\n  - second: FNN | 4\n  - third: FNN | 3\n"
+
+
+@BOTH
+def test_the_row_whose_values_overflow_is_named(workers, trainer):
+    """Numbers of 1e25 are multiplied by weights of about 1e25 in the second row: too large for float32."""
+    network = compile_spec(parse_spec(GROWING, "grow.yaml"))
+    dataset = data(network)
+    weights = {name: array.copy() for name, array in draw(network, 2).items()}
+    weights["first.kernel"] *= np.float32(1e25)
+    weights["second.kernel"] *= np.float32(1e25)
+    said = lost(workers[trainer], network, dataset, weights=weights)
+    assert culprit_step(said) == (1, 1)
+    assert "row 'second' is the first whose values were not finite" in said
+
+
+@BOTH
+def test_a_gradient_that_overflows_a_step_before_is_named(workers, trainer):
+    """The loss is about 1e37, its gradient 1e35 in the second row, and 1e4 times that, too large, in the first."""
+    network = compile_spec(parse_spec(GROWING, "grow.yaml"))
+    weights = {name: array.copy() for name, array in draw(network, 2).items()}
+    for name, scale in (("first", 1e-4), ("second", 1e4), ("third", 3e18)):
+        weights[f"{name}.kernel"] *= np.float32(scale)
+    said = lost(
+        workers[trainer],
+        network,
+        data(network),
+        weights=weights,
+        loss="mean_squared_error",
+        optimizer={"sgd": {"learning_rate": 1e-38}},
+    )
+    assert "at step 2 of 5 in epoch 1" in said
+    assert "in step 1 of epoch 1 already, the first gradient that was not finite is that of row 'first'" in said
+
+
+@BOTH
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_it_is_found_from_a_checkpoint_which_is_kept(workers, trainer, accumulate, tmp_path):
+    """The image comes in the last batch of the first epoch, after a checkpoint; with two batches an update the weights
+    suffer in the second."""
+    dataset = data(NETWORK)
+    path = tmp_path / "checkpoint.safetensors"
+    file = CheckpointFile(path, "key")
+    file._written -= 1e9  # due at once, and then not for half a minute
+    dataset.train.images[epoch_order(40, 5, 1)[38]] = np.inf
+    # With a rate that changes in every step each is looked at by itself.
+    said = lost(workers[trainer], NETWORK, dataset, file, seed=5, accumulate=accumulate, schedule="cosine")
+    assert culprit_step(said) == (1, 5)
+    assert "an image of that batch has values that are not finite" in said
+    assert f"the last checkpoint before it is kept: {path}" in said
+    kept = CheckpointFile(path, "key").load()
+    assert kept is not None
+    assert (kept.epoch, kept.step) == (1, 1)
+    assert all(np.isfinite(array).all() for name, array in kept.arrays.items() if name.startswith("weights/"))
+
+
+def test_what_comes_first_is_named():
+    weights = {weight.name: np.ones(weight.shape, np.float32) for weight in NETWORK.weights()}
+    rows = [row.name for row in NETWORK.rows]
+    fine = {row: np.ones(2) for row in rows}
+
+    def found(**changed: Any) -> Culprit | None:
+        seen = {"images": np.ones(3), "values": fine, "loss": 1.0, "gradients": fine, **changed}
+        return culprit_of(NETWORK, 7, seen.pop("weights", weights), Seen(**seen))
+
+    bad = np.array([1.0, np.nan])
+    assert found() is None
+    assert found(images=bad, values={**fine, "first": bad}) == Culprit(7, "images")
+    assert found(values={**fine, "third": bad, "second": bad}) == Culprit(7, "values", "second")
+    assert found(gradients={**fine, "first": bad, "second": bad}) == Culprit(7, "gradient", "second")
+    assert found(loss=float("inf"), gradients={**fine, "first": bad}) == Culprit(7, "loss")
+    broken = {**weights, "second.bias": np.full(5, np.inf, np.float32)}
+    assert found(weights=broken, values={**fine, "second": bad}) == Culprit(7, "weights", "second")

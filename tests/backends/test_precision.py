@@ -1,0 +1,172 @@
+"""Training in bf16 and fp16: it learns, weights stay float32, an interrupted training is bit-equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from netspec.compile import compile_spec
+from netspec.data.dataset import Dataset
+from netspec.data.digits import read
+from netspec.errors import BackendError
+from netspec.spec.load import parse_spec
+from netspec.training.settings import TrainSettings
+from netspec.weights import draw
+from netspec.worker import Worker
+from tests.backends.test_checkpoint import EVERYTHING, PLAIN, bit_equal_after_interruptions
+
+NETWORK = compile_spec(
+    parse_spec(
+        """\
+name: narrow
+input: 8x8x1
+layers:
+  - Rescale   | 1/16
+  - CNN       | 16, 3 | - | padding=same
+  - BatchNorm | momentum=0.8 | ReLU
+  - MaxPool   | 2
+  - Flatten
+  - Dropout   | 0.1
+  - FNN       | 10 | Softmax
+""",
+        "narrow.yaml",
+    )
+)
+BOTH = pytest.mark.parametrize("trainer", ["torch", "keras"])
+
+
+class Probe:
+    """A training in a worker of its own."""
+
+    def products(self, backend: str, precision: str) -> dict[str, set[str]]:
+        """The types of numbers in which products are computed, and of the weights, at the first report of a step."""
+        from netspec.backend import find_backend
+
+        trainer: Any = find_backend(backend)
+        found: dict[str, set[str]] = {"products": set(), "weights": set()}
+        if backend == "torch":
+            import torch
+            from torch.overrides import TorchFunctionMode
+
+            class Seen(TorchFunctionMode):
+                def __torch_function__(self, function, types, args=(), kwargs=None):
+                    result = function(*args, **(kwargs or {}))
+                    if getattr(function, "__name__", "") in ("linear", "conv2d"):
+                        found["products"].add(str(result.dtype).removeprefix("torch."))
+                        found["weights"].add(str(args[1].dtype).removeprefix("torch."))
+                    return result
+
+            with Seen():
+                self._train(trainer, precision)
+            assert not torch.is_autocast_enabled("cpu")
+        else:
+            import keras
+            from netspec_keras import trainer as module
+
+            kept: list[Any] = []
+            made = module.training_of
+
+            def keeping(*arguments: Any) -> Any:
+                kept.append(made(*arguments))
+                return kept[-1]
+
+            module.training_of = keeping
+            try:
+                self._train(trainer, precision)
+            finally:
+                module.training_of = made
+            model = kept[0].model
+            found["products"] = {str(model.get_layer(name).output.dtype) for name in ("conv_1", "dense_1")}
+            found["weights"] = {str(variable.dtype) for variable in model.weights}
+            assert keras.config.dtype_policy().name == "float32"
+        return found
+
+    def refuse(self) -> None:
+        """Ask for bf16 on a GPU that has no units for it."""
+        from unittest.mock import patch
+
+        import torch
+        from netspec_torch.precision import check
+
+        with patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation: False):
+            check("bf16", torch.device("cuda"))
+
+    def _train(self, trainer: Any, precision: str) -> None:
+        settings = TrainSettings(precision=precision, epochs=1, batch_size=600)
+        trainer.train(NETWORK, draw(NETWORK, 0), digits(), settings, "cpu", lambda *_, **__: None)
+
+
+probe = Probe()
+
+
+def digits() -> Dataset:
+    train, test = read(lambda event, **values: None)
+    return Dataset("digits", tuple("0123456789"), train.take(np.arange(1200)), train.take(np.arange(1200, 1438)), test)
+
+
+@pytest.fixture(scope="module")
+def probing():
+    with Worker("tests.backends.test_precision:probe", {"CUDA_VISIBLE_DEVICES": ""}) as worker:
+        yield worker
+
+
+@BOTH
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_digits_are_learnt(workers, trainer, precision):
+    """What was trained so predicts, in float32, what the history says of it but for single images."""
+    settings = TrainSettings.model_validate(
+        {"epochs": 5, "optimizer": {"adam": {"learning_rate": 0.01}}, "seed": 3, "precision": precision}
+    )
+    dataset = digits()
+    weights, history = workers[trainer].call(
+        "train",
+        progress=lambda event, **values: None,
+        network=NETWORK,
+        weights=draw(NETWORK, 0),
+        dataset=dataset,
+        settings=settings,
+        device="cpu",
+    )
+    assert {array.dtype for array in weights.values()} == {np.dtype(np.float32)}
+    bits = np.concatenate([array.reshape(-1) for name, array in weights.items() if "kernel" in name]).view(np.uint32)
+    assert (bits & 0xFFFF).any(), "weights have more digits than they would as bf16"
+
+    def predicted(images: NDArray[Any]) -> NDArray[Any]:
+        given = {"input": images}
+        return workers[trainer].call("predict", network=NETWORK, weights=weights, inputs=given)["output"]
+
+    assert (predicted(dataset.test.images).argmax(1) == dataset.test.labels).mean() > 0.94
+    held = dataset.validation
+    loss = -np.log(predicted(held.images)[np.arange(len(held)), held.labels]).mean()
+    assert loss == pytest.approx(min(row["val_loss"] for row in history), rel=0.05)
+
+
+@BOTH
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])
+def test_products_are_as_asked_and_weights_float32(probing, trainer, precision, dtype):
+    found = probing.call("products", backend=trainer, precision=precision)
+    assert found["products"] == {dtype}
+    assert found["weights"] == {"float32"}
+
+
+@BOTH
+@pytest.mark.parametrize(("precision", "settings"), [("bf16", EVERYTHING), ("fp16", PLAIN)], ids=["bf16", "fp16"])
+def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_path):
+    narrow = settings.model_copy(update={"precision": precision})
+    with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as probing:
+        bit_equal_after_interruptions(probing, trainer, narrow, tmp_path / "checkpoint.safetensors")
+
+
+def test_a_device_without_units_is_refused(probing):
+    with pytest.raises(BackendError, match=r"torch cannot train in bf16 on cuda: it has no units for it\n  hint: prec"):
+        probing.call("refuse")
+
+
+def test_the_names_of_the_frameworks_are_known():
+    assert TrainSettings.model_validate({"precision": "mixed_bfloat16"}).precision == "bf16"
+    assert TrainSettings.model_validate({"precision": "Float16"}).precision == "fp16"
+    assert TrainSettings().model_dump(mode="json")["precision"] == "float32"
+    assert TrainSettings().tf32 is False

@@ -171,6 +171,33 @@ ArtefactFile = Annotated[
 ]
 Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
 
+Against = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Prove this file instead of the backends: .onnx, .keras, .h5, .pt2, or weights alone; several times.",
+    ),
+]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping", metavar="FILE", help="YAML: a row or a weight, a colon, its layer or tensor in the file."
+    ),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="PATTERN", help="Leave out layers or tensors, e.g. 'AuxLogits.*'; several times."),
+]
+FlattenedOption = Annotated[
+    Flattened | None,
+    typer.Option(
+        "--flattened", help="Where the file's network has channels when it flattens, if the file does not say."
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long each file of --against may take to be read, or run.", min=1)
+]
+
 
 def chosen_backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
     """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""

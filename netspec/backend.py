@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.data.dataset import Dataset
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
@@ -305,6 +306,22 @@ class Trainable(Protocol):
 
 
 @runtime_checkable
+class Distributed(Protocol):
+    """A backend whose `train` several processes may share, each told its place by `netspec.training.ranks`."""
+
+    def join(self, device: str, progress: Progress) -> None:
+        """Take this process's part of the training that rank 0 begins, until it ends; says "joined" when all are there.
+
+        Raises BackendError where the others do not come, or no longer answer.
+        """
+        ...
+
+    def dismiss(self) -> None:
+        """At rank 0: let those that `join` end, for there is nothing to train."""
+        ...
+
+
+@runtime_checkable
 class Differentiable(Protocol):
     """A backend that derives what a network computes."""
 
@@ -322,22 +339,6 @@ class Differentiable(Protocol):
         With `training`, BatchNorm takes the batch's own statistics, unless it is frozen, and the network has no
         dropout. With `rows`, by the result of every row too, which is given as well. It runs on the CPU.
         """
-        ...
-
-
-@runtime_checkable
-class Distributed(Protocol):
-    """A backend whose `train` several processes may share, each told its place by `netspec.training.ranks`."""
-
-    def join(self, device: str, progress: Progress) -> None:
-        """Take this process's part of the training that rank 0 begins, until it ends; says "joined" when all are there.
-
-        Raises BackendError where the others do not come, or no longer answer.
-        """
-        ...
-
-    def dismiss(self) -> None:
-        """At rank 0: let those that `join` end, for there is nothing to train."""
         ...
 
 
@@ -360,6 +361,37 @@ class Importable(Protocol):
     def placements(self, network: Network) -> Mapping[str, Placement]:
         """Where each canonical weight stands in what `read_stored` gives, under the name that `export` gives it."""
         ...
+
+
+@runtime_checkable
+class Runnable(Protocol):
+    """A backend that runs models that others exported for its framework."""
+
+    name: str
+    opens: Mapping[str, str]
+    """The endings of their names, and for each the module that running such a file needs."""
+
+    def describe_file(self, path: Path) -> Described | None:
+        """What goes into a model and comes out of it; None where the file holds weights and no model.
+
+        Raises VerificationError for a file that is not whole, holds code or lacks a part, and UnsupportedError for
+        what the runtime does not know.
+        """
+        ...
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        """What it gives for a batch of every input, by name, in the file's own layouts and types.
+
+        With `trace` also the values on the way, as far as the runtime shows them; every node of the file is then
+        computed as it is written.
+        """
+        ...
+
+
+def openers() -> dict[str, Runnable]:
+    """The backends that run others' models, installed or not, by where they are."""
+    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {place: backend for place, backend in found.items() if isinstance(backend, Runnable)}
 
 
 def importers() -> dict[str, Importable]:

@@ -13,6 +13,7 @@ from netspec.network import Network
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
@@ -25,6 +26,19 @@ class KerasBackend:
     name = "keras"
     runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
+    opens: Mapping[str, str] = dict.fromkeys(suffixes, "keras")
+
+    def describe_file(self, path: Path) -> Described | None:
+        """What goes into a saved model; None for a file of weights."""
+        from netspec_keras import foreign
+
+        return foreign.describe(Path(path))
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        """What a saved model gives, and with `trace` every layer of it."""
+        from netspec_keras import foreign
+
+        return foreign.run(Path(path), inputs, trace)
 
     @property
     def requires(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from netspec.verify.gates import FLOAT64_UNIT
 from netspec.verify.gather import Answers, Caller, ask_artefacts, ask_rows
 from netspec.verify.gradients import Derivation, Slopes, ask_gradients, judge_gradients, plan
 from netspec.verify.inputs import biting_weights, finite_problem
+from netspec.verify.isolated import Alone, ask_alone
 from netspec.verify.judge import Standard, judge
 from netspec.verify.pieces import Piece, Reference, in_pieces
 from netspec.verify.result import Verdict
@@ -85,11 +86,10 @@ def check(
                 slopes = [Slopes(problem, biting, derived.directions, settings.seed) for problem in derived.problems]
             answers = {name: future.result() for name, future in asked.items()}
 
-    def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
+    def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Alone:
         piece = next(each for each in reversed(pieces) if each.start <= found.sample)
         reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
-        given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
-        return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
+        return ask_alone(backend, network, biting, piece, reference, row, precision)
 
     assert own is not None, "there is a piece"
     standard = Standard(network, samples.names, *own, alone)

@@ -38,6 +38,27 @@ class Failure(_Result):
     row: str | None = None
 
 
+class Cause(_Result):
+    """Why a row is wrong: what was done instead, found by computing that."""
+
+    row: str
+    """The row to blame."""
+    name: str
+    """The hypothesis, or the signature: `another epsilon`, `a constant factor`."""
+    says: str
+    """What was done instead, in a sentence."""
+    spec: str
+    """The formula that the spec means."""
+    found: str
+    """The formula that gives what was measured."""
+    known: bool
+    """Whether a known mistake gives the measured values; if not, the sentence says how they relate to right ones."""
+    ratio: float | None
+    """What is left of the error where that is computed, over what rounding may cost; null where it is not known."""
+    fields: dict[str, str]
+    """The row's fields that would mean it, as a spec writes them; empty where no spec can say it."""
+
+
 class RowVerdict(_Result):
     """One row of one backend."""
 
@@ -73,6 +94,8 @@ class BackendVerdict(_Result):
     """The first row that diverges."""
     alone: bool | None = None
     """Whether that row diverges even when given the reference's own input; if not, it carries on earlier errors."""
+    cause: Cause | None = None
+    """What that row does instead, where it diverges by itself and it could be found out."""
 
     @property
     def differs(self) -> bool:
@@ -83,6 +106,71 @@ class BackendVerdict(_Result):
     def unproven(self) -> bool:
         """Whether it failed without differing: it crashed, or has no rule, before everything could be compared."""
         return not self.passed and not self.differs
+
+
+class OutputVerdict(_Result):
+    """One output of a file that others made."""
+
+    output: str
+    """The network's name of it."""
+    port: str
+    """The file's name of it."""
+    measure: Measure | None
+    """How far it is from the reference; null where the shapes differ."""
+
+
+class FoundRow(_Result):
+    """A row whose value was found in the file."""
+
+    row: str
+    whole: bool
+    """Whether it is the row's result, or what the row has before its activation."""
+    value: str
+    """What the file calls it."""
+    passed: bool
+    measure: Measure
+
+
+class FileVerdict(_Result):
+    """One file that others made, held against the meaning of the spec."""
+
+    file: str
+    runtime: str | None
+    """Who ran it, with its version; null where it could not be run."""
+    passed: bool
+    weights: str | None
+    """Whose weights the reference computed with, and how they were matched; null where there are none."""
+    samples: tuple[str, ...]
+    outputs: tuple[OutputVerdict, ...]
+    rows: tuple[FoundRow, ...]
+    """The rows whose values the file shows, in the network's order; they are looked for where an output differs."""
+    notes: tuple[str, ...]
+    """How the file was read: names, layouts, types."""
+    failures: tuple[Failure, ...]
+    first_row: str | None = None
+    """The row to blame, as far as that can be seen."""
+    alone: bool | None = None
+    """Whether what was found there is wrong even for what the file itself computed before it."""
+    cause: Cause | None = None
+    """What is done instead, where it could be found out."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether something was found to be wrong, other than that it did not run."""
+        return any(failure.symptom not in UNANSWERED for failure in self.failures)
+
+
+class AgainstVerdict(_Result):
+    """Files that others made, each held against the meaning of one spec."""
+
+    network: str
+    passed: bool
+    files: tuple[FileVerdict, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a file was found to be something else."""
+        return any(file.differs for file in self.files)
 
 
 Quantity = Literal["loss", "gradient", "statistic", "slot", "weight"]

@@ -31,7 +31,7 @@ def test_a_spec_passes_its_tests(pytester, backend):
         """
     )
     result = pytester.runpytest_subprocess(*PLUGIN, "--netspec", "net.yaml", "--netspec-backends", backend)
-    result.assert_outcomes(passed=6)
+    result.assert_outcomes(passed=7)
 
 
 def test_a_spec_that_is_wrong_is_an_assertion_with_its_problems(tmp_path):

@@ -13,7 +13,7 @@ demo: $(VENV)/.user
 test: $(VENV)/.developer
 	$(BIN)/python -m pytest --require-backends
 
-# The zoo at its full size: minutes and gigabytes.
+# The zoo at its full size, and every planted fact: minutes and gigabytes.
 large: $(VENV)/.developer
 	$(BIN)/python -m pytest --require-backends -m large
 

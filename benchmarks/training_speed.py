@@ -62,12 +62,12 @@ def images(network: Network, count: int) -> Split:
 
 
 def ours(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
-    """Seconds of the second epoch of two: the first also warms up."""
+    """Seconds of the second epoch of two, or of the fastest of more: the first also warms up."""
     few = Split(split.images[:32], split.labels[:32])
     dataset = Dataset("synthetic", train=split, validation=few, test=few, classes=())
     weights = draw(network, 0)
     _, history = train(network, weights, dataset, settings, device, lambda *_, **__: None)
-    return float(history[-1]["seconds"])
+    return min(float(row["seconds"]) for row in history[1:])
 
 
 def model_of(network: Network, device: str) -> nn.Module:
@@ -197,8 +197,8 @@ def narrow(network: Network, settings: TrainSettings, split: Split, device: str)
 
 
 def narrowed(name: str, network: Network, batch_size: int, count: int, arguments: argparse.Namespace) -> None:
-    """Our step in bf16 against our step in float32."""
-    settings, split, device = TrainSettings(epochs=2, batch_size=batch_size), images(network, count), arguments.device
+    """Our step in bf16 against our step in float32, the fastest epoch of either."""
+    settings, split, device = TrainSettings(epochs=5, batch_size=batch_size), images(network, count), arguments.device
     times = [
         (narrow(network, settings, split, device), ours(network, settings, split, device))
         for _ in range(arguments.pairs)
@@ -224,8 +224,8 @@ def main() -> None:
     pairs("mnist-deep-cnn, batch 128", naive, deep, 128, 128 * (200 if cuda else 8), arguments)
     if not cuda:
         wide = compile_spec(parse_spec(WIDE, "wide.yaml"))
-        narrowed("wide MLP, batch 128", wide, 128, 128 * 30, arguments)
-        narrowed("mnist-deep-cnn, batch 128", deep, 128, 128 * 8, arguments)
+        narrowed("wide MLP, batch 128", wide, 128, 128 * 20, arguments)
+        narrowed("mnist-deep-cnn, batch 128", deep, 128, 128 * 4, arguments)
     made = [batching(images(mlp, 60_000), 32) for _ in range(3)]
     print(f"batches of 32: resident against DataLoader {statistics.median(a / b for a, b in made):.3f} (at most 0.10)")
     if not cuda:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,6 +48,20 @@ class Trainer(StrEnum):
 
     torch = "torch"
     keras = "keras"
+
+
+class Runtime(StrEnum):
+    """What Keras runs on."""
+
+    tensorflow = "tensorflow"
+    jax = "jax"
+    torch = "torch"
+
+
+def _run_keras_on(runtime: Runtime | None) -> Runtime | None:
+    if runtime is not None:
+        os.environ["KERAS_BACKEND"] = runtime.value  # which Keras reads, in the processes that are started from here
+    return runtime
 
 
 class SplitName(StrEnum):
@@ -103,6 +118,14 @@ Targets = Annotated[
 ]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The parent of the build folder.")]
 Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")]
+KerasOn = Annotated[
+    Runtime | None,
+    typer.Option(
+        "--keras-backend",
+        callback=_run_keras_on,
+        help="What Keras runs on; what KERAS_BACKEND says when not given, or TensorFlow.",
+    ),
+]
 TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
 TensorBoard = Annotated[
     bool,
@@ -147,6 +170,33 @@ ArtefactFile = Annotated[
     typer.Option("--artefact", metavar="FILE", help="Run this exported .py, .keras or .onnx file; it has its weights."),
 ]
 Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+
+Against = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Prove this file instead of the backends: .onnx, .keras, .h5, .pt2, or weights alone; several times.",
+    ),
+]
+MappingFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--mapping", metavar="FILE", help="YAML: a row or a weight, a colon, its layer or tensor in the file."
+    ),
+]
+Ignored = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="PATTERN", help="Leave out layers or tensors, e.g. 'AuxLogits.*'; several times."),
+]
+FlattenedOption = Annotated[
+    Flattened | None,
+    typer.Option(
+        "--flattened", help="Where the file's network has channels when it flattens, if the file does not say."
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="How long each file of --against may take to be read, or run.", min=1)
+]
 
 
 def chosen_backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from netspec.data.dataset import Dataset
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
@@ -193,10 +195,13 @@ class Backend(Protocol):
 
     name: str
     """Its name in commands and folders: `torch`."""
-    requires: tuple[str, ...]
-    """The modules that must be importable."""
     runs: str
     """The ending of the exported file that `predict_artefact` takes."""
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The modules that must be importable."""
+        ...
 
     def versions(self) -> Mapping[str, str]:
         """The versions of its libraries, by distribution name."""
@@ -317,6 +322,27 @@ class Distributed(Protocol):
 
 
 @runtime_checkable
+class Differentiable(Protocol):
+    """A backend that derives what a network computes."""
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        """The derivatives of sum(outputs * cotangents) by every trained weight and every input, in float64.
+
+        With `training`, BatchNorm takes the batch's own statistics, unless it is frozen, and the network has no
+        dropout. With `rows`, by the result of every row too, which is given as well. It runs on the CPU.
+        """
+        ...
+
+
+@runtime_checkable
 class Importable(Protocol):
     """A backend that reads files of weights that others wrote with its framework."""
 
@@ -337,10 +363,46 @@ class Importable(Protocol):
         ...
 
 
+@runtime_checkable
+class Runnable(Protocol):
+    """A backend that runs models that others exported for its framework."""
+
+    name: str
+    opens: Mapping[str, str]
+    """The endings of their names, and for each the module that running such a file needs."""
+
+    def describe_file(self, path: Path) -> Described | None:
+        """What goes into a model and comes out of it; None where the file holds weights and no model.
+
+        Raises VerificationError for a file that is not whole, holds code or lacks a part, and UnsupportedError for
+        what the runtime does not know.
+        """
+        ...
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        """What it gives for a batch of every input, by name, in the file's own layouts and types.
+
+        With `trace` also the values on the way, as far as the runtime shows them; every node of the file is then
+        computed as it is written.
+        """
+        ...
+
+
+def openers() -> dict[str, Runnable]:
+    """The backends that run others' models, installed or not, by where they are."""
+    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {place: backend for place, backend in found.items() if isinstance(backend, Runnable)}
+
+
 def importers() -> dict[str, Importable]:
     """The backends that read files of weights, installed or not, by where they are (`netspec_torch:backend`)."""
     found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
     return {place: backend for place, backend in found.items() if isinstance(backend, Importable)}
+
+
+def differentiable_backends() -> set[str]:
+    """The names of the backends that derive."""
+    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
 
 
 def runners() -> dict[str, str]:
@@ -368,8 +430,14 @@ def find_backend(name: str) -> Backend:
     missing = [module for module in backend.requires if find_spec(module) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
+        install = " ".join([f"'netspec[{name}]'", *_not_in_extras(missing)])
         raise BackendError(
-            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n"
-            f"  hint: pip install 'netspec[{name}]'"
+            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n  hint: pip install {install}"
         )
     return backend
+
+
+def _not_in_extras(modules: Sequence[str]) -> list[str]:
+    """Those that no extra of netspec brings: what Keras may run on instead of TensorFlow."""
+    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("netspec") or ()}
+    return [module for module in modules if module not in brought]

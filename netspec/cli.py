@@ -16,13 +16,17 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer  # noqa: E402
 
 from netspec.arguments import (  # noqa: E402
+    Against,
     Device,
     Drawing,
     Drawn,
     Findings,
-    Flattened,
+    FlattenedOption,
     Folder,
     Format,
+    Ignored,
+    KerasOn,
+    MappingFile,
     Notation,
     Output,
     Report,
@@ -32,6 +36,7 @@ from netspec.arguments import (  # noqa: E402
     SpecPaths,
     Targets,
     TensorBoard,
+    Timeout,
     Trainer,
     TrainerOption,
     Variant,
@@ -40,6 +45,7 @@ from netspec.arguments import (  # noqa: E402
     load_chosen,
 )
 from netspec.asking import activations, evaluate, predict  # noqa: E402
+from netspec.cli_files import diff, import_weights, prove_against  # noqa: E402
 from netspec.console import complain, hush, say, say_json  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
@@ -121,6 +127,7 @@ def build(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -155,6 +162,7 @@ def train(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -211,11 +219,25 @@ def verify(
     train_steps: Annotated[
         int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
     ] = None,
+    against: Against = None,
+    mapping: MappingFile = None,
+    ignore: Ignored = None,
+    flattened: FlattenedOption = None,
+    timeout: Timeout = 300.0,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
 ) -> None:
-    """Prove that every backend computes what the spec means, row by row; exports first what is not up to date."""
+    """Prove that every backend computes what the spec means, row by row; exports first what is not up to date.
+
+    With --against, files that others made are proven instead, and nothing is
+    exported: their weights are read (or --weights says what they should be),
+    and their own runtimes run them.
+    """
+    if against:
+        loaded = load_chosen(spec, set_, variant)
+        prove_against(loaded, against, weights, mapping, ignore or (), flattened, timeout, format_)
     from netspec.build import Options
 
     names = chosen_backends(targets)
@@ -225,6 +247,7 @@ def verify(
     _run(load_chosen(spec, set_, variant), options, format_)
 
 
+app.command()(diff)
 app.command()(predict)
 app.command()(evaluate)
 app.command()(activations)
@@ -285,50 +308,7 @@ def golden(
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
-@app.command("import-weights")
-def import_weights(
-    spec: SpecPath,
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .keras, .h5 or .onnx file."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
-    mapping: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="YAML: a row or a weight, a colon, its layer or tensor in the file."),
-    ] = None,
-    ignore: Annotated[
-        list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out layers or tensors, e.g. 'AuxLogits.*'; several times."),
-    ] = None,
-    flattened: Annotated[
-        Flattened | None,
-        typer.Option(help="Where the file's network has channels when it flattens, if the file does not say."),
-    ] = None,
-    set_: Sets = None,
-    variant: Variant = None,
-    format_: Output = Format.text,
-) -> None:
-    """Turn weights that others trained into netspec's: matched by name, or by order and shape.
-
-    PyTorch state dicts, Keras archives and weight files, and ONNX files are
-    read as numbers; nothing in them is run. Without an error the output is
-    written, whole; with one it is not.
-    """
-    from netspec.compile import compile_spec
-    from netspec.importing import import_weights as run_import
-    from netspec.report.imported import imported_json, imported_text
-    from netspec.weights import save
-
-    network = compile_spec(load_chosen(spec, set_, variant))
-    found = run_import(
-        file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
-    )
-    save(output, found.weights, network)
-    if format_ is Format.json:
-        say_json(imported_json(found, network, output))
-    else:
-        say(imported_text(found, network, output))
+app.command("import-weights")(import_weights)
 
 
 @app.command()
@@ -398,7 +378,7 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))
     else:
-        say(outcome_text(outcome, options.until))
+        say(outcome_text(outcome, options.until, spec.file))
     if format_ is Report.github and verdict is not None and not verdict.passed:
         from netspec.compile import compile_spec
         from netspec.report.github import verdict_github

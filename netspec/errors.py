@@ -102,6 +102,10 @@ class SpecError(NetspecError):
         return type(self)(replace(problem, used=(*problem.used, used)) for problem in self.problems)
 
 
+class UnreadableError(SpecError):
+    """A file that is missing, not whole, of no known kind, or hostile."""
+
+
 class ExpectationError(SpecError):
     """The spec is valid, but its `expect` section promises another network."""
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from netspec.verify.result import BackendVerdict, Verdict
 
 SUFFIXES = (".yaml", ".yml")
-ASPECTS = ("counts", "outputs", "artefacts")
-"""What each backend is tested for."""
+ASPECTS = ("counts", "outputs", "gradients", "artefacts")
+"""What each backend is tested for; gradients where it derives."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -148,8 +148,12 @@ class SpecFile(pytest.File):
             return
         if expect is not None and expect.golden is not None:
             yield item("golden", _golden)
+        from netspec.backend import differentiable_backends
+
         for backend in self.config.stash[SETTINGS].backends:
             for aspect in ASPECTS:
+                if aspect == "gradients" and backend not in differentiable_backends():
+                    continue
                 yield item(aspect, self._aspect(aspect, variant, backend), backend)
 
     def _aspect(self, aspect: str, variant: str | None, backend: str) -> Callable[[Spec], None]:
@@ -184,6 +188,8 @@ def aspect_of(failure: Any, verdict: BackendVerdict) -> str:
     """Which of the tests of a backend a failure belongs to."""
     if failure.symptom == "count":
         return "counts"
+    if failure.symptom == "gradient":
+        return "gradients"
     if failure.symptom == "file" or failure.stage == "build":
         return "artefacts"
     if failure.row is None:

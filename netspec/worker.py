@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -32,6 +33,7 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
     # JAX lets a GPU round what float32 multiplies to TensorFloat-32 otherwise.
     "JAX_DEFAULT_MATMUL_PRECISION": os.environ.get("JAX_DEFAULT_MATMUL_PRECISION", "float32"),
+    "JAX_ENABLE_X64": os.environ.get("JAX_ENABLE_X64", "1"),  # without which JAX has no float64 at all
     "PYTHONUNBUFFERED": "1",
 }
 
@@ -145,6 +147,31 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def within(worker: Worker, limit_s: float | None) -> Iterator[None]:
+    """A worker that is still at work after so many seconds is killed: the call raises WorkerDied, which says so."""
+    if limit_s is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        worker.kill()
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except WorkerDied:
+        if ended.is_set():
+            raise WorkerDied(f"it was not done after {limit_s:g} seconds, and was ended") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def serve(name: str, answers: IO[bytes]) -> None:

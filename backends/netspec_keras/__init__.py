@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,19 +13,37 @@ from netspec.network import Network
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
 
 class KerasBackend:
     """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
 
     name = "keras"
-    requires: tuple[str, ...] = ("keras", "tensorflow")
     runs: str = ".keras"
     suffixes: Mapping[str, str] = {".keras": "h5py", ".h5": "h5py", ".hdf5": "h5py"}
+    opens: Mapping[str, str] = dict.fromkeys(suffixes, "keras")
+
+    def describe_file(self, path: Path) -> Described | None:
+        """What goes into a saved model; None for a file of weights."""
+        from netspec_keras import foreign
+
+        return foreign.describe(Path(path))
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        """What a saved model gives, and with `trace` every layer of it."""
+        from netspec_keras import foreign
+
+        return foreign.run(Path(path), inputs, trace)
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Keras, and what it runs on."""
+        return ("keras", os.environ.get("KERAS_BACKEND") or "tensorflow")
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         """What a file of weights holds, read without Keras."""
@@ -39,7 +58,7 @@ class KerasBackend:
         return Rendering(network).placements
 
     def versions(self) -> Mapping[str, str]:
-        """The versions of Keras and TensorFlow, read without importing them."""
+        """The versions of Keras and of what it runs on, read without importing them."""
         from importlib.metadata import version
 
         return {name: version(name) for name in self.requires}
@@ -144,6 +163,20 @@ class KerasBackend:
         from netspec_keras import stepping
 
         return stepping.update(network, settings, state, batches, rate, precision)
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        """The derivatives of the model that gives every row, on any backend of Keras'."""
+        from netspec_keras.gradients import gradients
+
+        return gradients(network, weights, inputs, cotangents, training=training, rows=rows)
 
 
 backend = KerasBackend()

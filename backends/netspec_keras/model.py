@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 from zipfile import ZipFile
 
 import keras
@@ -53,10 +54,24 @@ def precision(chosen: Precision, policy: str | None = None) -> Iterator[None]:
     keras.config.set_floatx(chosen)
     keras.config.set_dtype_policy(policy or chosen)
     try:
-        yield
+        with wide_results() if chosen == "float64" else nullcontext():
+            yield
     finally:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def wide_results() -> Iterator[None]:
+    """Operations on float64 give float64 inside.
+
+    On torch, and on JAX whatever JAX_ENABLE_X64 says, Keras gives them the type float32, by a table of its own
+    (keras 3.15); on TensorFlow it does not.
+    """
+    from keras.src.backend.common import dtypes
+
+    with patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, {"float64": "float64"}):
+        yield
 
 
 def build(source: str, layers: Layers | None = None, operations: Operations | None = None) -> Any:
@@ -100,7 +115,8 @@ def _match(variables: Mapping[str, Any], wanted: set[str]) -> None:
 
 
 @lru_cache(maxsize=2)
-def _tapped(source: str, chosen: Precision) -> Any:
+def tapped(source: str, chosen: Precision) -> Any:
+    """The model of `render_taps`; those that were asked for last are kept, for each precision is asked twice."""
     exact = chosen == "float64"
     return build(source, exact_layers() if exact else None, Operations() if exact else None)
 
@@ -112,7 +128,7 @@ def run_rows(
     prepare()
     fed = fed_rows(network, tuple(feed))
     with precision(chosen):
-        model = _tapped(render_taps(network, fed), chosen)
+        model = tapped(render_taps(network, fed), chosen)
         set_weights(model, network, weights)
         given = [
             *arguments(network, inputs, chosen),
@@ -122,7 +138,7 @@ def run_rows(
     results = results if isinstance(results, Sequence) else [results]
     arrays = [keras.ops.convert_to_numpy(result) for result in results]
     if not fits_together(network):
-        _tapped.cache_clear()
+        tapped.cache_clear()
     for array in arrays:
         if array.dtype != np.dtype(chosen):
             raise BackendError(

@@ -18,7 +18,7 @@ from zipfile import BadZipFile, ZipFile
 
 import h5py
 
-from netspec.errors import Problem, SpecError
+from netspec.errors import Problem, UnreadableError
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec_keras.config import Entry, entries, numbered, roles
 from netspec_keras.render import CONFIG, WEIGHTS
@@ -280,5 +280,5 @@ def _counted(name: str) -> tuple[str, int]:
     return (found[1], int(found[2] or -1)) if found else (name, -1)
 
 
-def _refused(path: Path, why: str) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}")])
+def _refused(path: Path, why: str) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}")])

@@ -78,8 +78,7 @@ def train(
             try:
                 fit(current, batches, validation, watch, found)
             except Diverged as diverged:
-                near = (checkpoint.load() if checkpoint else None) or found
-                near = near if near and near.facts["phase"] == number else None
+                near = record.nearest(found)
                 raise explained(trained, weights, random, near, batches, record, diverged) from None
             found = None
             best, weights = watch.best, current.state()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnx
 
     from netspec.backend import Array, Arrays, Weights
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
 
 
@@ -27,6 +28,17 @@ class OnnxBackend:
     requires: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
     runs: str = ".onnx"
     suffixes: Mapping[str, str] = {".onnx": "onnx"}
+    opens: Mapping[str, str] = {".onnx": "onnxruntime"}
+
+    def describe_file(self, path: Path) -> Described:
+        from netspec_onnx import foreign
+
+        return foreign.describe(Path(path))
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        from netspec_onnx import foreign
+
+        return foreign.run(Path(path), inputs, trace)
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         from netspec_onnx import stored

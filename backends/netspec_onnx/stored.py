@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, numpy_helper
 
 from netspec.backend import Order
-from netspec.errors import Problem, SpecError
+from netspec.errors import Problem, UnreadableError
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 
 if TYPE_CHECKING:
@@ -77,9 +77,18 @@ class _Graph:
         return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens())
 
     def _unread(self, used: set[str]) -> Iterator[str]:
-        """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads."""
+        """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads.
+
+        A slash marks what an operator needs beside weights: the bounds of a Clip, the axes of a sum.
+        """
         for name, tensor in self.constants.items():
-            if "." in name and name == tensor.name and name not in used and tensor.data_type in _float_types():
+            if (
+                "." in name
+                and "/" not in name
+                and name == tensor.name
+                and name not in used
+                and tensor.data_type in _float_types()
+            ):
                 yield name
 
     def _layer(self, node: Any) -> StoredLayer:
@@ -173,5 +182,5 @@ def _float_types() -> set[int]:
     return {onnx.TensorProto.DataType.Value(name) for name in FLOATS}
 
 
-def _refused(path: Path, why: str) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}")])
+def _refused(path: Path, why: str) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}")])

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
+    from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
-    from netspec.training.stepping import Batch, State, Update
+    from netspec.training.stepping import Batch, Gradients, State, Update
 
 
 class TorchBackend:
@@ -26,7 +27,21 @@ class TorchBackend:
     name = "torch"
     requires: tuple[str, ...] = ("torch", "safetensors")
     runs: str = ".py"
-    suffixes: Mapping[str, str] = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
+    suffixes: Mapping[str, str] = {
+        ".safetensors": "safetensors",
+        **dict.fromkeys((".pt", ".pth", ".bin", ".pt2"), "torch"),
+    }
+    opens: Mapping[str, str] = {".pt2": "torch"}
+
+    def describe_file(self, path: Path) -> Described:
+        from netspec_torch import foreign
+
+        return foreign.describe(Path(path))
+
+    def run_file(self, path: Path, inputs: Arrays, trace: bool = False) -> Traced:
+        from netspec_torch import foreign
+
+        return foreign.run(Path(path), inputs, trace)
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         from netspec_torch import stored
@@ -136,6 +151,19 @@ class TorchBackend:
         from netspec_torch import stepping
 
         return stepping.update(network, settings, state, batches, rate, precision)
+
+    def gradients(
+        self,
+        network: Network,
+        weights: Weights,
+        inputs: Arrays,
+        cotangents: Arrays,
+        training: bool,
+        rows: bool,
+    ) -> Gradients:
+        from netspec_torch.gradients import gradients
+
+        return gradients(network, weights, inputs, cotangents, training=training, rows=rows)
 
 
 backend: Backend = TorchBackend()

@@ -16,6 +16,7 @@ from netspec.errors import BackendError
 from netspec.exported import LoadedOnce, unusable
 from netspec.network import Network
 from netspec.source import import_file
+from netspec_torch.exact import Functional
 from netspec_torch.render import Rendering, render
 
 if TYPE_CHECKING:
@@ -103,11 +104,15 @@ def import_class(path: Path, class_name: str) -> type[nn.Module]:
 
 
 def make(rendering: Rendering, precision: Precision = "float32") -> nn.Module:
-    """The module of a rendering, made by importing its source from a file."""
+    """The module of a rendering, made by importing its source from a file; in float64 with functions that are exact."""
     with tempfile.TemporaryDirectory(prefix="netspec-") as folder, precision_of(precision):
         path = Path(folder) / f"{rendering.module}.py"
         path.write_text(rendering.source, encoding="utf-8")
-        return import_class(path, rendering.class_name)()
+        found = import_file(path)
+        if precision == "float64" and hasattr(found, "F"):
+            vars(found)["F"] = Functional()
+        module: nn.Module = getattr(found, rendering.class_name)()
+        return module
 
 
 def load(module: nn.Module, rendering: Rendering, weights: Weights) -> nn.Module:

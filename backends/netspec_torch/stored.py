@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
-from netspec.errors import Problem, SpecError
+from netspec.errors import Problem, UnreadableError, VerificationError
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def read(path: Path, limit_bytes: int) -> StoredWeights:
     """What a file holds; see `Importable.read_stored`."""
     if path.suffix == ".safetensors":
         return StoredWeights(_layers(_safetensors(path)), "none")
+    if path.suffix == ".pt2":
+        return StoredWeights(_layers(_program(path, limit_bytes)), "made")
     tensors, notes = _pickled(path, limit_bytes)
     return StoredWeights(_layers(tensors), "made", notes=notes)
 
@@ -73,6 +75,18 @@ def _safetensors(path: Path) -> Iterable[StoredTensor]:
         else:
             array = np.zeros(prod(held["shape"]), np.uint8)  # no weight: only its shape is ever told
         yield _stored(name, array.reshape(held["shape"]), dtype)
+
+
+def _program(path: Path, limit_bytes: int) -> Iterable[StoredTensor]:
+    """Every tensor of a program that torch.export saved, in the order in which its modules were made."""
+    from netspec_torch.foreign import load
+
+    _check_archive(path, limit_bytes)
+    try:
+        state = load(path).state_dict
+    except VerificationError as error:
+        raise _refused(path, str(error)) from None
+    return [_tensor(path, name, tensor) for name, tensor in state.items()]
 
 
 def _pickled(path: Path, limit_bytes: int) -> tuple[list[StoredTensor], tuple[str, ...]]:
@@ -164,5 +178,5 @@ def _is_state(value: Any) -> bool:
     )
 
 
-def _refused(path: Path, why: str, hint: str | None = None) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}", hint)])
+def _refused(path: Path, why: str, hint: str | None = None) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}", hint)])

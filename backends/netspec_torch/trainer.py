@@ -140,10 +140,7 @@ def run(
             except Diverged as diverged:
                 named = None
                 if ranks.alone:
-                    # A checkpoint that was loaded begins in the phase in which it was left.
-                    near = (file.load() if file else None) or found
-                    near = near if near and near.facts["phase"] == number else None
-                    named = culprit.find(trained, start, near, training, record, diverged)
+                    named = culprit.find(trained, start, record.nearest(found), training, record, diverged)
                 raise record.diverged(diverged, named) from None
             found, weights = None, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none

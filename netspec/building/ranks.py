@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from netspec.backend import Distributed, find_backend
@@ -48,11 +50,22 @@ def join(spec: Spec, options: Options, place: Place) -> Outcome:
             if event == "joined":
                 met.set()
 
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            worker.call("join", progress=progress, device=options.device)
-        except StoppedError as stopped:
-            raise StoppedError(f"rank {place.rank} stopped with the others") from stopped
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with _on_interrupt(interrupt):
+            try:
+                worker.call("join", progress=progress, device=options.device)
+            except StoppedError as stopped:
+                raise StoppedError(f"rank {place.rank} stopped with the others") from stopped
     return outcome
+
+
+@contextmanager
+def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
+    """Ctrl-C calls `handler` inside, where this is the thread that it comes to."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,6 +3,6 @@
 `load_weights` is what everything calls that is given a file of weights; `import_weights` also says how it was read.
 """
 
-from netspec.importing.file import Imported, check_file, import_weights, load_weights
+from netspec.importing.file import Imported, NotFiniteError, check_file, import_weights, load_weights
 
-__all__ = ["Imported", "check_file", "import_weights", "load_weights"]
+__all__ = ["Imported", "NotFiniteError", "check_file", "import_weights", "load_weights"]

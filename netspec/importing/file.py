@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.backend import Importable, Order, Placement, importers
-from netspec.errors import Problem, SpecError, did_you_mean, one_of
+from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
@@ -21,7 +21,7 @@ from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.weights import check_fit, load
-from netspec.worker import Worker, WorkerDied
+from netspec.worker import Worker, WorkerDied, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,6 +35,10 @@ MOST_SAID = 5
 """How many weights with numbers that are not finite are named."""
 TIMES = 8
 """How often a file may hold each weight: in float64, or in float32 with an optimiser's two moments and averages."""
+
+
+class NotFiniteError(SpecError):
+    """Weights that hold what is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +69,27 @@ def import_weights(
     mapping: Path | None = None,
     ignore: Sequence[str] = (),
     flattened: Order | None = None,
+    limit_s: float | None = None,
 ) -> Imported:
     """The canonical weights of a network from a file that others wrote, float32 and finite, in the network's order.
 
     `mapping` is a file that names layers or tensors for rows; `ignore` are patterns of names that are left out;
-    `flattened` says how the file's network flattens images where the file does not say. Raises SpecError for a file
-    that is missing, not whole, hostile, too large, or of another network, with the rows and shapes that do not fit.
+    `flattened` says how the file's network flattens images where the file does not say; reading that takes longer than
+    `limit_s` seconds is ended. Raises SpecError for a file that is missing, not whole, hostile, too large, or of
+    another network, with the rows and shapes that do not fit.
     """
-    found = _imported(path, network, mapping, ignore, flattened)
+    found = _imported(path, network, mapping, ignore, flattened, limit_s)
     _check_finite(path, network, found)
     return found
 
 
 def _imported(
-    path: Path, network: Network, mapping: Path | None, ignore: Sequence[str], flattened: Order | None
+    path: Path,
+    network: Network,
+    mapping: Path | None,
+    ignore: Sequence[str],
+    flattened: Order | None,
+    limit_s: float | None,
 ) -> Imported:
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
@@ -86,7 +97,7 @@ def _imported(
     if path.suffix == CANONICAL and mapping is None and not ignore and is_canonical(path, network):
         return _canonical(path, network)
     place, backend = known[path.suffix]
-    stored = _without(_read(path, place, backend, network), ignore, path)
+    stored = _without(_read(path, place, backend, network, limit_s), ignore, path)
     if path.suffix == CANONICAL and is_canonical(path, network):
         placements: Mapping[str, Placement] = {weight.name: Placement(weight.name) for weight in network.weights()}
         stored = replace(stored, flattens="last")
@@ -144,7 +155,7 @@ def limit_bytes(network: Network) -> int:
     return SLACK_BYTES + TIMES * 4 * network.parameters
 
 
-def _read(path: Path, place: str, backend: Importable, network: Network) -> StoredWeights:
+def _read(path: Path, place: str, backend: Importable, network: Network, limit_s: float | None) -> StoredWeights:
     """What the file holds, read by a process that may die of it."""
     module = backend.suffixes[path.suffix]
     if find_spec(module) is None:
@@ -154,7 +165,7 @@ def _read(path: Path, place: str, backend: Importable, network: Network) -> Stor
             f"reading {path} needs {module}, which is not installed\n  hint: pip install 'netspec[{backend.name}]'"
         )
     try:
-        with Worker(place) as worker:
+        with Worker(place) as worker, within(worker, limit_s):
             stored: StoredWeights = worker.call("read_stored", path=path, limit_bytes=limit_bytes(network))
             return stored
     except WorkerDied as error:
@@ -219,7 +230,7 @@ def _check_finite(path: Path, network: Network, found: Imported) -> None:
                 message = f"{lost:,} of the {array.size:,} numbers of {where} are not finite in float32"
                 problems.append(Problem(f"{path}: row {row.name!r}: {message}", "a training that diverged leaves such"))
     if problems:
-        raise SpecError(problems[:MOST_SAID])
+        raise NotFiniteError(problems[:MOST_SAID])
 
 
 def _on_vectors(names: Sequence[str], order: Order, *, given: bool) -> str:
@@ -244,5 +255,5 @@ def _on_types(tensors: Iterable[StoredTensor]) -> Iterator[str]:
             yield f"{number} of the tensors {'was' if number == 1 else 'were'} {dtype}, {rounded} to float32"
 
 
-def _refused(path: Path, why: str, hint: str | None = None) -> SpecError:
-    return SpecError([Problem(f"{path}: the weights cannot be read: {why}", hint)])
+def _refused(path: Path, why: str, hint: str | None = None) -> UnreadableError:
+    return UnreadableError([Problem(f"{path}: the weights cannot be read: {why}", hint)])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from netspec.errors import NetspecError, Position, Problem, SpecError
 from netspec.network import Network
+from netspec.report.cause import cause_text
 from netspec.verify.result import Verdict
 
 
@@ -50,4 +51,6 @@ def _failures(verdict: Verdict, places: dict[str, Position | None], file: str) -
         for failure in backend.failures:
             place = places.get(failure.row or "") or Position(file, 1, 1)
             row = f"row {failure.row!r}: " if failure.row else ""
-            yield annotation(f"{row}{failure.message}", place, f"netspec: {backend.backend} {failure.symptom}")
+            cause = backend.cause
+            why = f"\n{cause_text(cause)}" if cause is not None and cause.row == failure.row else ""
+            yield annotation(f"{row}{failure.message}{why}", place, f"netspec: {backend.backend} {failure.symptom}")

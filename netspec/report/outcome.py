@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from netspec.build import Best, Outcome, Until
 
 
-def outcome_text(outcome: Outcome, until: Until = "report") -> str:
-    """The outcome of a command that went on `until` a stage."""
+def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") -> str:
+    """The outcome of a command on a spec's file that went on `until` a stage."""
     parts = []
     if outcome.verdict is not None:
         from netspec.report.verdict import verify_text
 
-        parts.append(verify_text(outcome.verdict))
+        parts.append(verify_text(outcome.verdict, spec))
     if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
         parts.append(best_text(outcome.best, outcome.folder))
     if outcome.evaluation is not None:

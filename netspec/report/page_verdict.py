@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from netspec.report.gradients import gradients_section
 from netspec.report.lockstep import lockstep_section
 from netspec.report.markup import html_table
 from netspec.report.verdict import (
@@ -30,7 +31,7 @@ def verdict_section(verdict: Verdict) -> str:
     )
     return (
         f'<section>\n<h2>Verification</h2>\n<div class="{kind}">{escape(verdict_line(verdict))}{failures}</div>\n'
-        f"{note}\n{_rows(verdict)}\n{_artefacts(verdict)}\n{lockstep_section(verdict.lockstep)}</section>"
+        f"{note}\n{_rows(verdict)}\n{_artefacts(verdict)}\n{gradients_section(verdict.gradients)}{lockstep_section(verdict.lockstep)}</section>"
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netspec.report.cause import cause_lines
 from netspec.report.columns import aligned
+from netspec.report.gradients import gradients_lines
 from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
@@ -17,6 +19,7 @@ ADVICE = {
     "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
     "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
     "file": "an exported file was changed, is damaged or is missing: `netspec build` writes it anew",
+    "gradient": "what this row derives, or computes in training, is wrong: is a value taken for a constant?",
     "not finite": "a value overflowed: are the inputs scaled, and the weights finite?",
 }
 LEGEND = (
@@ -26,18 +29,23 @@ LEGEND = (
 )
 
 
-def verify_text(verdict: Verdict) -> str:
-    """The verdict, then the errors of every row on every backend, then what failed and what to do about it."""
+def verify_text(verdict: Verdict, spec: str = "SPEC") -> str:
+    """The verdict, then the errors of every row on every backend, then what failed and what to do about it.
+
+    `spec` is the file, for commands that show it again.
+    """
     summary = (line.replace("\n", "\n    ") for line in verdict.summary())
     counts = f"  {verdict.parameters:,} parameters, {verdict.trainable:,} of them trainable"
     lines = [verdict_line(verdict), counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
     lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
     lines += ["", *_artefacts(verdict)]
+    if verdict.gradients is not None:
+        lines += ["", *gradients_lines(verdict.gradients)]
     if verdict.lockstep is not None:
         lines += ["", *lockstep_lines(verdict.lockstep)]
     for backend in verdict.backends:
         if not backend.passed:
-            lines += ["", *failure_lines(backend)]
+            lines += ["", *failure_lines(backend, spec)]
     return "\n".join(lines)
 
 
@@ -66,8 +74,8 @@ def state_text(backend: BackendVerdict) -> str:
     return "agrees" if backend.passed else "differs" if backend.differs else SILENT
 
 
-def failure_lines(backend: BackendVerdict) -> Iterator[str]:
-    """What failed on a backend, where it begins, and what to do."""
+def failure_lines(backend: BackendVerdict, spec: str = "SPEC") -> Iterator[str]:
+    """What failed on a backend, where it begins, why, and what to do."""
     yield f"{backend.backend} {state_text(backend)}" + (
         f", first at row {backend.first_row!r}" if backend.first_row else ""
     )
@@ -86,7 +94,12 @@ def failure_lines(backend: BackendVerdict) -> Iterator[str]:
             if backend.alone
             else f"  {row} agrees when it is given the reference's own input, so it carries on what came before"
         )
+    if backend.cause is not None:
+        yield from (f"  {line}" for line in cause_lines(backend.cause))
+        yield f"  again: netspec verify {spec} --targets {backend.backend}"
     for symptom in dict.fromkeys(failure.symptom for failure in backend.failures):
+        if symptom == "value" and backend.cause is not None and backend.cause.known:
+            continue  # what there is to look for has been found
         yield f"  hint: {ADVICE[symptom]}"
 
 

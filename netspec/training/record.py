@@ -152,6 +152,11 @@ class Record:
         self._began = monotonic() - facts["seconds"]
         self.progress("resumed", epoch=checkpoint.epoch, step=checkpoint.step)
 
+    def nearest(self, found: Checkpoint | None) -> Checkpoint | None:
+        """The last checkpoint of the phase under way: the one on disk, or `found`, which it began with."""
+        last = (self.file.load() if self.file else None) or found
+        return last if last and last.facts["phase"] == self.phase_number else None
+
     def again(self) -> Record:
         """The phase under way from its beginning, without a word and without a file."""
         record = Record(self.settings, self.steps, unheard)

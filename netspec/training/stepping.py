@@ -51,3 +51,18 @@ class Update:
     loss: float
     outputs: Array
     gradients: Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradients:
+    """What a backend derives of sum(outputs * cotangents), in float64 and in the canonical layouts.
+
+    `outputs` is what it computed on the way, `weights` has every trained weight and `inputs` every input. Where they
+    were asked for, `values` has the result of every row, and `rows` the derivative by it.
+    """
+
+    outputs: Arrays
+    weights: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    values: Mapping[str, Array] = field(default_factory=dict)
+    rows: Mapping[str, Array] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from netspec.backend import Precision
+from netspec.backend import Precision, differentiable_backends
 from netspec.errors import VerificationError
 from netspec.memory import fits_together
 from netspec.network import Network
@@ -19,7 +19,9 @@ from netspec.verify.budget import predict, rounding_decides
 from netspec.verify.compare import Comparison
 from netspec.verify.gates import FLOAT64_UNIT
 from netspec.verify.gather import Answers, Caller, ask_artefacts, ask_rows
+from netspec.verify.gradients import Derivation, Slopes, ask_gradients, judge_gradients, plan
 from netspec.verify.inputs import biting_weights, finite_problem
+from netspec.verify.isolated import Alone, ask_alone
 from netspec.verify.judge import Standard, judge
 from netspec.verify.pieces import Piece, Reference, in_pieces
 from netspec.verify.result import Verdict
@@ -41,7 +43,8 @@ def check(
     """
     if lost := finite_problem(weights):
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
-    samples = choose_samples(network, settings)
+    samples, derived = choose_samples(network, settings), plan(network, settings.seed)
+    deriving = [name for name in workers if name in differentiable_backends()]
     pieces = in_pieces(network, samples.inputs)
     weighty = not fits_together(network)
     # Its weights in double precision here, and in a backend, would be too many at one time.
@@ -56,9 +59,14 @@ def check(
             biting = biting_weights(network, settings.seed)
             own = _outputs(network, weights, samples, settings.seed) if weighty else None
 
+        slopes: list[Slopes] = []
+
         def rows(name: str, piece: Piece, reference: Future[Reference]) -> Answers:
             answers = about[name].result()
             ask_rows(workers[name], answers, network, biting, piece, reference, turn)
+            if piece is pieces[-1] and name in deriving and "float64" in answers.rows:
+                with turn:
+                    answers.gradients = ask_gradients(workers[name], answers, derived.problems, biting)
             return answers
 
         for piece in pieces:
@@ -74,17 +82,22 @@ def check(
                 reference.set_exception(error)
                 raise
             own = own or _outputs(network, weights, samples, settings.seed)
+            if piece is pieces[-1] and deriving and derived.directions:
+                slopes = [Slopes(problem, biting, derived.directions, settings.seed) for problem in derived.problems]
             answers = {name: future.result() for name, future in asked.items()}
 
-    def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Comparison:
+    def alone(backend: Caller, row: str, found: Comparison, precision: Precision) -> Alone:
         piece = next(each for each in reversed(pieces) if each.start <= found.sample)
         reference = _reference(network, biting, piece.inputs, settings.seed, samples.draws)
-        given: dict[str, Any] = {"network": network, "weights": biting, "inputs": piece.inputs, "precision": precision}
-        return reference.compare(row, backend.call("run", **given, feed=reference.values), precision, piece.count)
+        return ask_alone(backend, network, biting, piece, reference, row, precision)
 
     assert own is not None, "there is a piece"
     standard = Standard(network, samples.names, *own, alone)
-    verdicts = tuple(judge(name, workers[name], standard, found) for name, found in answers.items())
+    found = {name: Derivation(workers[name], each.gradients) for name, each in answers.items() if each.derives}
+    gradients, wrong = judge_gradients(derived, slopes, biting, found)
+    for name, failures in wrong.items():
+        answers[name].gradient_failures = failures
+    verdicts = tuple(judge(name, workers[name], standard, said) for name, said in answers.items())
     return Verdict(
         network=network.name,
         passed=all(verdict.passed for verdict in verdicts),
@@ -93,6 +106,7 @@ def check(
         non_trainable=network.non_trainable,
         samples=samples.names,
         backends=verdicts,
+        gradients=gradients if deriving else None,
     )
 
 

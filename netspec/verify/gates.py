@@ -42,3 +42,12 @@ UPDATE_GATE = 1e-12
 VANISHING = 1e-12
 """A gradient whose numbers are this much smaller than those of the network's largest is rounding alone, and so is a
 running mean that is this much smaller than the deviations around it."""
+
+GRADIENT_GATE = 1e-9
+"""Largest relative L2 distance of two backends' float64 gradients of a weight, and of what they compute with a batch's
+statistics from the reference. They pass the network forward and back, and rounding grows twice: up to 1e-14 was
+measured in the zoo. What differs in meaning (a kink, a tie, a value that is taken for a constant) shows with 1e-6."""
+
+SLOPE_GATE = 1e-6
+"""Largest distance of a gradient's slope from that of the reference, relative to the gradient. Differences over a step
+of 1e-6 lose half of the digits; what they may be off beyond that is seen from steps of other sizes and granted too."""

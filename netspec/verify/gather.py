@@ -13,6 +13,7 @@ from netspec.backend import Precision
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.training.stepping import Gradients
 from netspec.verify.compare import Comparison
 from netspec.verify.pieces import Piece, Reference
 from netspec.verify.recovered import weight_failures
@@ -44,6 +45,16 @@ class Answers:
     outputs: Mapping[str, Mapping[str, Array]] | None = None
     rows: dict[Precision, dict[str, Comparison]] = field(default_factory=dict)
     """How far every row is from the reference at the sample that fares worst, where the backend could run."""
+    gradients: Sequence[Gradients] = ()
+    """What the backend derived, where it does."""
+    gradient_failures: Sequence[Failure] = ()
+    """What is wrong with that."""
+
+    @property
+    def derives(self) -> bool:
+        """Whether it derived, and computes what it should: what differs already is derived differently."""
+        exact = self.rows.get("float64", {}).values()
+        return bool(self.gradients) and all(found.symptom is None for found in exact)
 
     def ask(self, stage: Stage, question: Callable[[], T]) -> T | None:
         """The answer to a question, or None and a failure; a dead backend is asked no more."""

@@ -36,7 +36,8 @@ def _hard_batch(given: TensorType, ordinary: int, random: np.random.Generator) -
     signs = np.sign(draw["large"])
     hard = {
         "ramp": np.linspace(-1.0, 1.0, given.size).reshape(given.shape) if given.size > 1 else np.ones(given.shape),
-        "wide": 4.0 * draw["wide"],
+        # Of every size up to 100, for functions that change their formula somewhere: at 3, at 6, at 20.
+        "wide": draw["wide"] * 10 ** random.uniform(0.0, 2.0, given.shape),
         "zeros": np.zeros(given.shape),
         "constant": np.full(given.shape, 0.7),
         "large": 1e3 * signs * random.uniform(0.5, 1.0, given.shape),

@@ -12,6 +12,7 @@ from netspec.reference.table import Values
 from netspec.verify.budget import budget
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gather import Answers, Caller
+from netspec.verify.isolated import Alone
 from netspec.verify.result import ArtefactVerdict, BackendVerdict, Failure, Measure, RowVerdict
 
 
@@ -25,7 +26,7 @@ class Standard:
     outputs: Mapping[str, Values]
     """The network's outputs with its own weights, for the samples that the artefacts are given."""
     outputs_predicted: Mapping[str, Values]
-    alone: Callable[[Caller, str, Comparison, Precision], Comparison]
+    alone: Callable[[Caller, str, Comparison, Precision], Alone]
     """A row of a backend, compared again where every row reads what the reference computed."""
 
 
@@ -68,12 +69,14 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
     judged = _rows(standard, answers)
     rows = tuple(found.verdict(standard.samples) for found in judged)
     first = next((found for found in judged if found.diverges), None)
-    alone = _alone(backend, standard, first) if first and answers.alive else None
+    asked = _alone(backend, standard, first) if first and answers.alive else None
+    alone = asked.found.symptom is not None if asked else None
     artefacts, artefact_failures = _artefacts(standard, answers)
     failures = (
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
+        *answers.gradient_failures,
         *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),
@@ -88,6 +91,7 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
         failures=failures,
         first_row=first_row,
         alone=alone if first and first.row.name == first_row else None,
+        cause=asked.cause if asked and first and first.row.name == first_row else None,
     )
 
 
@@ -113,14 +117,14 @@ def _rows(standard: Standard, answers: Answers) -> list[_Judged]:
     return judged
 
 
-def _alone(backend: Caller, standard: Standard, first: _Judged) -> bool | None:
-    """Whether a row diverges even when every row reads what the reference computed; None when that cannot be asked."""
+def _alone(backend: Caller, standard: Standard, first: _Judged) -> Alone | None:
+    """A row that diverges, where every row reads what the reference computed; None when that cannot be asked."""
     precision = first.diverges
     assert precision is not None
     found = first.float64 if precision == "float64" else first.float32
     assert found is not None
     try:
-        return standard.alone(backend, first.row.name, found, precision).symptom is not None
+        return standard.alone(backend, first.row.name, found, precision)
     except BackendError:
         return None
 

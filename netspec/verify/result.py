@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 Stage = Literal["compile", "render", "build", "run", "compare"]
-Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file"]
+Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file", "gradient"]
 UNANSWERED: frozenset[Symptom] = frozenset({"crash", "unsupported"})
 """The symptoms of a backend that gave nothing to compare."""
 
@@ -36,6 +36,27 @@ class Failure(_Result):
     symptom: Symptom
     message: str
     row: str | None = None
+
+
+class Cause(_Result):
+    """Why a row is wrong: what was done instead, found by computing that."""
+
+    row: str
+    """The row to blame."""
+    name: str
+    """The hypothesis, or the signature: `another epsilon`, `a constant factor`."""
+    says: str
+    """What was done instead, in a sentence."""
+    spec: str
+    """The formula that the spec means."""
+    found: str
+    """The formula that gives what was measured."""
+    known: bool
+    """Whether a known mistake gives the measured values; if not, the sentence says how they relate to right ones."""
+    ratio: float | None
+    """What is left of the error where that is computed, over what rounding may cost; null where it is not known."""
+    fields: dict[str, str]
+    """The row's fields that would mean it, as a spec writes them; empty where no spec can say it."""
 
 
 class RowVerdict(_Result):
@@ -73,6 +94,8 @@ class BackendVerdict(_Result):
     """The first row that diverges."""
     alone: bool | None = None
     """Whether that row diverges even when given the reference's own input; if not, it carries on earlier errors."""
+    cause: Cause | None = None
+    """What that row does instead, where it diverges by itself and it could be found out."""
 
     @property
     def differs(self) -> bool:
@@ -83,6 +106,71 @@ class BackendVerdict(_Result):
     def unproven(self) -> bool:
         """Whether it failed without differing: it crashed, or has no rule, before everything could be compared."""
         return not self.passed and not self.differs
+
+
+class OutputVerdict(_Result):
+    """One output of a file that others made."""
+
+    output: str
+    """The network's name of it."""
+    port: str
+    """The file's name of it."""
+    measure: Measure | None
+    """How far it is from the reference; null where the shapes differ."""
+
+
+class FoundRow(_Result):
+    """A row whose value was found in the file."""
+
+    row: str
+    whole: bool
+    """Whether it is the row's result, or what the row has before its activation."""
+    value: str
+    """What the file calls it."""
+    passed: bool
+    measure: Measure
+
+
+class FileVerdict(_Result):
+    """One file that others made, held against the meaning of the spec."""
+
+    file: str
+    runtime: str | None
+    """Who ran it, with its version; null where it could not be run."""
+    passed: bool
+    weights: str | None
+    """Whose weights the reference computed with, and how they were matched; null where there are none."""
+    samples: tuple[str, ...]
+    outputs: tuple[OutputVerdict, ...]
+    rows: tuple[FoundRow, ...]
+    """The rows whose values the file shows, in the network's order; they are looked for where an output differs."""
+    notes: tuple[str, ...]
+    """How the file was read: names, layouts, types."""
+    failures: tuple[Failure, ...]
+    first_row: str | None = None
+    """The row to blame, as far as that can be seen."""
+    alone: bool | None = None
+    """Whether what was found there is wrong even for what the file itself computed before it."""
+    cause: Cause | None = None
+    """What is done instead, where it could be found out."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether something was found to be wrong, other than that it did not run."""
+        return any(failure.symptom not in UNANSWERED for failure in self.failures)
+
+
+class AgainstVerdict(_Result):
+    """Files that others made, each held against the meaning of one spec."""
+
+    network: str
+    passed: bool
+    files: tuple[FileVerdict, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether a file was found to be something else."""
+        return any(file.differs for file in self.files)
 
 
 Quantity = Literal["loss", "gradient", "statistic", "slot", "weight"]
@@ -143,6 +231,61 @@ class LockstepVerdict(_Result):
         return bool(self.differences)
 
 
+class Share(_Result):
+    """How far a gradient is off, relative to its size, and how far it may be."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+    error: float
+    granted: float
+    ratio: float | None
+    """The error over what is granted: 1 at most; null where rounding or a kink hides what the reference's slope is."""
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether it is further off than is granted; where nothing can be said it is not."""
+        return self.ratio is not None and not self.ratio <= 1
+
+
+class GradientVerdict(_Result):
+    """The gradient of one weight, or of one input, in every backend that derives."""
+
+    name: str
+    """The weight (`conv_1.kernel`) or the input."""
+    row: str
+    """The row that has the weight, or reads the input first."""
+    mode: Literal["evaluation", "training"]
+    """As the network is evaluated, or with the batch's statistics and dropout masks."""
+    apart: dict[str, Share]
+    """By backend but the first: the L2 distance to the first one's gradient."""
+    slopes: dict[str, Share]
+    """By backend: how far the slope along a random direction is from that of the reference."""
+
+
+class GradientsVerdict(_Result):
+    """What the backends derive of sum(outputs * cotangents), in float64."""
+
+    backends: tuple[str, ...]
+    samples: int
+    slopes: int
+    """Along how many directions the reference's slope was taken; where they are fewer than weights and inputs, some of
+    those were moved together."""
+    weights: tuple[GradientVerdict, ...]
+    notes: tuple[str, ...]
+    """What was left out, and why."""
+
+    @property
+    def unclear(self) -> tuple[str, ...]:
+        """The weights and inputs of which the reference's slope says nothing."""
+        found = (each.name for each in self.weights if any(share.ratio is None for share in each.slopes.values()))
+        return tuple(dict.fromkeys(found))
+
+    def worst(self, kind: Literal["apart", "slopes"]) -> Share | None:
+        """The share that is nearest to what is granted, or over it."""
+        shares = [share for each in self.weights for share in getattr(each, kind).values() if share.ratio is not None]
+        return max(shares, key=lambda share: share.ratio or 0.0, default=None)
+
+
 class Verdict(_Result):
     """The whole verification."""
 
@@ -153,6 +296,8 @@ class Verdict(_Result):
     non_trainable: int
     samples: tuple[str, ...]
     backends: tuple[BackendVerdict, ...]
+    gradients: GradientsVerdict | None = None
+    """What the backends that train derive; null where none of them could."""
     lockstep: LockstepVerdict | None = None
     """The training in lock-step; null when it was not asked for."""
 

@@ -55,17 +55,16 @@ def samples_within(network: Network, settings: VerifySettings) -> int:
     """How many samples are compared."""
     if "inputs" in settings.model_fields_set:
         return settings.samples
-    return max(LEAST, min(settings.samples, int(WORK // _work(network))))
+    return max(LEAST, min(settings.samples, int(WORK // work_of_a_sample(network))))
 
 
 def _draws(network: Network, samples: int) -> int:
     """How many noisy runs tell what rounding costs."""
     if min(row.output.size for row in network.rows) < MANY:
         return DRAWS
-    return max(FEW_DRAWS, min(DRAWS, int(WORK // (samples * _work(network)))))
+    return max(FEW_DRAWS, min(DRAWS, int(WORK // (samples * work_of_a_sample(network)))))
 
 
-def _work(network: Network) -> float:
-    """What a sample costs, in products."""
-    values = sum(node.output.size for node in network.nodes)
-    return max(network.macs + WORK_OF_A_VALUE * values, 1)
+def work_of_a_sample(network: Network) -> int:
+    """What computing a sample and comparing it takes, in products; at least one."""
+    return max(network.macs + WORK_OF_A_VALUE * sum(node.output.size for node in network.nodes), 1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from netspec.compile import compile_spec
 from netspec.data.dataset import Dataset
 from netspec.data.digits import read
+from netspec.errors import BackendError
 from netspec.spec.load import parse_spec
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
@@ -104,6 +105,16 @@ class Probe:
             found |= {f"mean of {name}": array for name, array in training.state().items()}
         return {name: array.tobytes() for name, array in found.items()}
 
+    def refuse(self) -> None:
+        """Ask for bf16 on a GPU that has no units for it."""
+        from unittest.mock import patch
+
+        import torch
+        from netspec_torch.precision import check
+
+        with patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation: False):
+            check("bf16", torch.device("cuda"))
+
     def _train(self, trainer: Any, precision: str) -> None:
         settings = TrainSettings(precision=precision, epochs=1, batch_size=600)
         trainer.train(NETWORK, draw(NETWORK, 0), digits(), settings, "cpu", lambda *_, **__: None)
@@ -177,6 +188,11 @@ def test_an_update_that_overflows_leaves_nothing_behind(probing, optimizer):
     settings = TrainSettings.model_validate({"precision": "fp16", "ema": 0.5, "optimizer": {optimizer: decayed}})
     wanted = probing.call("updated", settings=settings, overflows=False)
     assert probing.call("updated", settings=settings, overflows=True) == wanted
+
+
+def test_a_device_without_units_is_refused(probing):
+    with pytest.raises(BackendError, match=r"torch cannot train in bf16 on cuda: it has no units for it\n  hint: prec"):
+        probing.call("refuse")
 
 
 def test_the_names_of_the_frameworks_are_known():

@@ -50,11 +50,12 @@ def test_a_spec_becomes_tests_of_every_backend(pytester, monkeypatch):
     (pytester.mkdir("specs") / "net.yaml").write_text(SPEC)
     result = pytester.runpytest_inprocess(*PLUGIN, "--netspec", "specs", "--collect-only", "-q")
     backends = ("keras", "onnx", "torch")
-    assert names(result) == ["check", *(f"{aspect}[{name}]" for name in backends for aspect in netspec_aspects())]
+    tests = [f"{aspect}[{name}]" for name in backends for aspect in netspec_aspects()]
+    assert names(result) == ["check", *(test for test in tests if test != "gradients[onnx]")]
     chosen = pytester.runpytest_inprocess(
         *PLUGIN, "--netspec", "specs/net.yaml", "--netspec-backends", "torch", "--collect-only", "-q"
     )
-    assert names(chosen) == ["check", "counts[torch]", "outputs[torch]", "artefacts[torch]"]
+    assert names(chosen) == ["check", "counts[torch]", "outputs[torch]", "gradients[torch]", "artefacts[torch]"]
 
 
 def netspec_aspects():
@@ -70,7 +71,7 @@ def test_settings_name_the_specs_too(pytester):
     result = pytester.runpytest_inprocess(*PLUGIN, "--collect-only", "-q")
     assert names(result) == [
         "check", "counts[onnx]", "outputs[onnx]", "artefacts[onnx]", "counts[torch]", "outputs[torch]",
-        "artefacts[torch]", "test_own",
+        "gradients[torch]", "artefacts[torch]", "test_own",
     ]  # fmt: skip
     # Who names a file of tests gets that file alone, and once.
     assert names(pytester.runpytest_inprocess(*PLUGIN, "test_own.py", "--collect-only", "-q")) == ["test_own"]
@@ -89,7 +90,8 @@ def test_variants_are_tested_as_well(pytester):
     result = pytester.runpytest_inprocess(
         *PLUGIN, "--netspec", "net.yaml", "--netspec-backends", "torch", "--collect-only", "-q"
     )
-    assert names(result)[4:] == ["check[wide]", "counts[wide-torch]", "outputs[wide-torch]", "artefacts[wide-torch]"]
+    aspects = ("counts", "outputs", "gradients", "artefacts")
+    assert names(result)[5:] == ["check[wide]", *(f"{aspect}[wide-torch]" for aspect in aspects)]
 
 
 def test_yaml_is_left_alone_where_nothing_is_asked(pytester):
@@ -105,7 +107,7 @@ def test_a_wrong_spec_fails_its_check_at_its_own_line(pytester):
     result = pytester.runpytest_inprocess(
         *PLUGIN, "--netspec", "net.yaml", "--netspec", "unmet.yaml", "-k", "check", "--netspec-backends", "torch"
     )
-    result.assert_outcomes(failed=2, deselected=6)
+    result.assert_outcomes(failed=2, deselected=8)
     result.stdout.fnmatch_lines(
         ["net.yaml:3:11: layers.0: unknown layer kind 'CNNN'", "*unmet.yaml:6:22: expect.parameters: *should be 7*"]
     )
@@ -124,6 +126,7 @@ def test_a_wrong_spec_fails_its_check_at_its_own_line(pytester):
         (Failure(stage="build", symptom="crash", message="the worker was killed"), "artefacts"),
         (Failure(stage="render", symptom="unsupported", message="no rule for Conv"), "outputs"),
         (Failure(stage="run", symptom="crash", message="the worker was killed"), "outputs"),
+        (Failure(stage="compare", symptom="gradient", message="the gradient of conv.kernel", row="conv"), "gradients"),
     ],
 )
 def test_a_failure_is_that_of_one_aspect(pytester, monkeypatch, failure, failed):
@@ -131,7 +134,7 @@ def test_a_failure_is_that_of_one_aspect(pytester, monkeypatch, failure, failed)
     asked = played(monkeypatch, failure, rows=rows)
     (pytester.path / "net.yaml").write_text(SPEC)
     result = pytester.runpytest_inprocess(*PLUGIN, "--netspec", "net.yaml", "--netspec-backends", "torch", "-rf")
-    result.assert_outcomes(passed=3, failed=1)
+    result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         [f"*{failure.symptom}*({failure.stage}): {failure.message}*", f"FAILED *::{failed}?torch?*"]
     )
@@ -142,7 +145,7 @@ def test_only_what_is_selected_is_asked(pytester, monkeypatch):
     asked = played(monkeypatch)
     (pytester.path / "net.yaml").write_text(SPEC)
     pytester.runpytest_inprocess(*PLUGIN, "--netspec", "net.yaml", "-k", "outputs and onnx").assert_outcomes(
-        passed=1, deselected=9
+        passed=1, deselected=11
     )
     assert asked == [("net", ("onnx",))]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 
 from pydantic import ValidationError
@@ -73,6 +74,13 @@ class Body:
         self.scope, self.above, self.last = scope, result, row.name
         self.rows.append(row)
         return True
+
+    def attempt(self, rows: Callable[[], bool]) -> None:
+        """Some rows that belong together: if they say that they failed, none of them is there."""
+        scope, above, last, count = self.scope, self.above, self.last, len(self.rows)
+        if not rows():
+            self.scope, self.above, self.last = scope, above, last
+            del self.rows[count:]
 
     def name(self) -> str:
         """A name that no row of this body has."""
@@ -225,9 +233,11 @@ def _steps(body: Body, count: int, *, ends: bool = False) -> dict[str, str]:
         if choice < 0.1 and body.rows:
             _residual(body)
         elif choice < 0.17 and body.rows:
-            _branches(body)
+            trunk = body.named()
+            body.attempt(partial(_branches, body, trunk))
         elif choice < 0.21 and body.rows:
-            _parts(body)
+            trunk = body.named()
+            body.attempt(partial(_parts, body, trunk))
         elif choice < 0.24:
             _gate(body)
         elif choice < 0.26 and body.rows:
@@ -323,9 +333,9 @@ def _residual(body: Body) -> None:
         body.add(Row("Add", sources=(trunk, branch)))
 
 
-def _branches(body: Body) -> None:
-    """Two or three ways of the same extent, one behind the other along the channels."""
-    r, trunk, ends = body.r, body.named(), []
+def _branches(body: Body, trunk: str) -> bool:
+    """Two or three ways of the same extent, one behind the other along the channels; whether they fit."""
+    r, ends = body.r, []
     given = body.above.type
     for _ in range(r.randint(2, 3)):
         name = body.name()
@@ -339,16 +349,16 @@ def _branches(body: Body) -> None:
         if r.random() < 0.4:
             _any(body, {}, kinds.KEEPING)
         ends.append(body.named())
-    body.add(Row("Concat", sources=tuple(ends), name=body.name() if r.random() < 0.3 else None))
+    return body.add(Row("Concat", sources=tuple(ends), name=body.name() if r.random() < 0.3 else None))
 
 
-def _parts(body: Body) -> None:
-    """All parts of an axis, each changed, together again."""
-    r, trunk = body.r, body.named()
+def _parts(body: Body, trunk: str) -> bool:
+    """All parts of an axis, each changed, together again; whether they fit."""
+    r = body.r
     given, axis = body.above.type, body.r.randint(1, body.above.type.rank)
     parts = r.choice([part for part in (2, 3, 5) if given.shape[axis - 1] % part == 0] or [1])
     if parts == 1:
-        return
+        return False
     ends = []
     for index in range(parts):
         body.add(
@@ -364,7 +374,7 @@ def _parts(body: Body) -> None:
         if r.random() < 0.5:
             _any(body, {}, kinds.KEEPING)
         ends.append(body.named())
-    body.add(Row("Concat", size=(axis,), sources=tuple(ends), positional=("axis",)))
+    return body.add(Row("Concat", size=(axis,), sources=tuple(ends), positional=("axis",)))
 
 
 def _gate(body: Body) -> None:

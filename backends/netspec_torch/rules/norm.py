@@ -67,6 +67,10 @@ def group_norm(layer: GroupNorm, node: Node) -> Line:
         eps=unless(layer.epsilon, TORCH_EPSILON),
         affine=option,
     )
+    if layer.center and not layer.scale:
+        # Without a weight beside its bias, GroupNorm's backward pass fails (torch 2.13).
+        ones = f"torch.ones({node.input_type.channels})"
+        then = ("del {self}.weight", f'{{self}}.register_buffer("weight", {ones}, persistent=False)')
     attributes = (Attribute(code, weights, then=then),)
     if node.input_type.rank < 3:
         return Line({"first": "{self}({x})"}, attributes=attributes)

@@ -1,0 +1,127 @@
+"""Models that others saved with Keras, loaded and run by stock Keras, which runs no code that a file holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import keras
+import numpy as np
+
+from netspec.errors import UnsupportedError, VerificationError
+from netspec.exported import existing
+from netspec.runnable import Described, Made, Port, Traced
+from netspec_keras.model import prepare
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Arrays
+
+UNKNOWN = ("could not locate class", "unknown layer", "custom", "could not locate function", "unknown object")
+"""What Keras says, in small letters, of layers that it does not have."""
+
+
+def describe(path: Path) -> Described | None:
+    """See `Runnable.describe_file`."""
+    if existing(path).suffix != ".keras" and not _holds_model(path):
+        return None
+    model = _load(path)
+    runtime = f"Keras {keras.__version__} on {keras.backend.backend()}"
+    return Described(runtime, _ports(model.inputs), _ports(model.outputs, _output_names(model)))
+
+
+def run(path: Path, inputs: Arrays, trace: bool) -> Traced:
+    """See `Runnable.run_file`."""
+    model = _load(path)
+    given = [keras.ops.convert_to_tensor(inputs[port.name]) for port in _ports(model.inputs)]
+    found = _listed(model(given if len(given) > 1 else given[0], training=False))
+    outputs = {name: _array(value) for name, value in zip(_output_names(model), found, strict=True)}
+    if not trace:
+        return Traced(outputs)
+    layers = [layer for layer in model.layers if _traced(layer) is not None]
+    tapped = keras.Model(model.inputs, [_traced(layer) for layer in layers])
+    results = _listed(tapped(given if len(given) > 1 else given[0], training=False))
+    values = {layer.name: _array(value) for layer, value in zip(layers, results, strict=True)}
+    return Traced(outputs, values, dict(_made(layers)))
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: Path, state: tuple[int, ...]) -> Any:  # noqa: ARG001 - the state tells one file from the next
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _load(path: Path) -> Any:
+    prepare()
+    found = existing(path).stat()
+    try:
+        model = _loaded(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+    except Exception as error:  # noqa: BLE001 - Keras raises whatever its parsers stumble over
+        said = " ".join(str(error).split()) or type(error).__name__
+        if any(word in said.casefold() for word in UNKNOWN):
+            raise UnsupportedError(f"stock Keras {keras.__version__} does not know all of it: {said[:300]}") from None
+        raise VerificationError(f"Keras {keras.__version__} cannot load it: {said[:300]}") from None
+    if not getattr(model, "inputs", None):
+        raise UnsupportedError(
+            "it is a model of a class of its own, which says neither what it reads nor what it gives"
+        )
+    return model
+
+
+def _holds_model(path: Path) -> bool:
+    try:
+        with h5py.File(path, "r") as file:
+            config = str(file.attrs.get("model_config", ""))
+    except OSError as error:
+        raise VerificationError(f"it is no whole HDF5 file: {error}") from None
+    # Keras before 3.11.3 runs them in spite of safe_mode (CVE-2025-9905).
+    if re.search(r'"class_name":\s*"(Lambda|__lambda__)"', config):
+        raise VerificationError("it has a Lambda layer, which is code, which netspec never runs")
+    return bool(config)
+
+
+def _ports(tensors: Any, names: list[str] | None = None) -> tuple[Port, ...]:
+    names = names or [tensor.name for tensor in tensors]
+    return tuple(
+        Port(name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+        for name, tensor in zip(names, tensors, strict=True)
+    )
+
+
+def _output_names(model: Any) -> list[str]:
+    named = getattr(model, "output_names", None)
+    return list(named) if named and len(set(named)) == len(model.outputs) else [each.name for each in model.outputs]
+
+
+def _listed(found: Any) -> list[Any]:
+    if isinstance(found, dict):
+        return list(found.values())
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _array(value: Any) -> Array:
+    return np.asarray(keras.ops.convert_to_numpy(value))
+
+
+def _traced(layer: Any) -> Any:
+    """The one result of a layer in the model, or None where it has several."""
+    try:
+        found = layer.output
+    except (AttributeError, ValueError):  # it was never called, or several times
+        return None
+    return found if hasattr(found, "shape") and not isinstance(layer, keras.layers.InputLayer) else None
+
+
+def _made(layers: list[Any]) -> Iterator[tuple[str, Made]]:
+    """The result of every layer with weights, under the names that files of weights give them: `conv/kernel`."""
+    for layer in layers:
+        function = getattr(layer, "activation", None)
+        activated = function is not None and function is not keras.activations.linear
+        for variable in layer.weights:
+            yield f"{layer.name}/{_role(variable.name)}", Made(layer.name, activated)
+
+
+def _role(name: str) -> str:
+    return name.rpartition("/")[2].partition(":")[0]

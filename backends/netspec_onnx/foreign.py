@@ -1,0 +1,125 @@
+"""ONNX files that others made, run by ONNX Runtime as they are: what goes in, what comes out, what lies between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from google.protobuf.message import DecodeError
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from netspec.errors import UnsupportedError, VerificationError
+from netspec.exported import existing
+from netspec.runnable import Described, Made, Port, Traced
+
+if TYPE_CHECKING:
+    from netspec.backend import Array, Arrays
+
+CPU = "CPUExecutionProvider"
+UNKNOWN = (
+    "not a registered function/op",
+    "no op registered",
+    "unsupported model ir version",
+    "opset",
+    "notimplemented",
+)
+"""What ONNX Runtime says, in small letters, where it does not know what it is asked for."""
+
+
+def describe(path: Path) -> Described:
+    """See `Runnable.describe_file`."""
+    _check_parts(path)
+    session = _session(path)
+    return Described(f"ONNX Runtime {ort.__version__}", _ports(session.get_inputs()), _ports(session.get_outputs()))
+
+
+def run(path: Path, inputs: Arrays, trace: bool) -> Traced:
+    """See `Runnable.run_file`: the outputs with all optimisations; the values on the way without any."""
+    _check_parts(path)
+    session = _session(path)
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    if not trace:
+        return Traced(outputs)
+    model = onnx.load(str(path))
+    values = _values(model, inputs)
+    return Traced(outputs, values, dict(_made(model.graph)))
+
+
+def _session(model: Path | bytes, level: Any = ort.GraphOptimizationLevel.ORT_ENABLE_ALL) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = level
+    options.log_severity_level = 4  # what it raises says it all
+    try:
+        return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=[CPU])
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's own have no base class that is exported
+        said = " ".join(str(error).split())
+        text = said.rpartition(" : ")[2] if said.startswith("[ONNXRuntimeError]") else said
+        if type(error).__name__ == "NotImplemented" or any(word in said.casefold() for word in UNKNOWN):
+            raise UnsupportedError(f"ONNX Runtime {ort.__version__} cannot run it: {text}") from None
+        raise VerificationError(f"ONNX Runtime {ort.__version__} cannot load it: {text}") from None
+
+
+def _check_parts(path: Path) -> None:
+    """Raise VerificationError where the file is no model, or lacks a file that holds some of its weights."""
+    try:
+        model = onnx.load(str(existing(path)), load_external_data=False)
+    except DecodeError as error:
+        raise VerificationError(f"it is no whole ONNX file: {error}") from None
+    if not model.graph.node:
+        raise VerificationError("it is no whole ONNX file: it has no operators")
+    for tensor in model.graph.initializer:
+        if uses_external_data(tensor):
+            location = ExternalDataInfo(tensor).location
+            part = (path.parent / location).resolve()
+            if not part.is_relative_to(path.parent.resolve()):
+                raise VerificationError(f"its weight {tensor.name} lies outside of its folder, in {location}")
+            if not part.is_file():
+                raise VerificationError(f"its weight {tensor.name} lies in {location}, which is missing beside it")
+
+
+def _ports(values: Any) -> tuple[Port, ...]:
+    return tuple(
+        Port(each.name, tuple(size if isinstance(size, int) else None for size in each.shape), _dtype(each.type))
+        for each in values
+    )
+
+
+def _dtype(written: str) -> str:
+    """`tensor(float)` -> `float32`."""
+    inner = written.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
+
+
+def _values(model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
+    """The floating point result of every operator of the main graph, computed as it is written."""
+    known = [output.name for output in model.graph.output]
+    names = [name for node in model.graph.node for name in node.output if name]
+    for name in names:
+        if name not in known:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    session = _session(model.SerializeToString(), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    found = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+    }
+
+
+def _made(graph: onnx.GraphProto) -> Iterator[tuple[str, Made]]:
+    """The result of the operator that reads each weight, looked at through Identity and Constant."""
+    constants = {tensor.name: tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t.name or node.output[0]
+        elif node.op_type == "Identity" and node.input[0] in constants:
+            constants[node.output[0]] = constants[node.input[0]]
+        else:
+            for name in node.input:
+                if name in constants:
+                    yield constants[name], Made(node.output[0])

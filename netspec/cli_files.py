@@ -1,0 +1,131 @@
+"""The commands about files that others made: their arguments and exit codes, no logic."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from netspec.arguments import (
+    FlattenedOption,
+    Format,
+    Ignored,
+    MappingFile,
+    Output,
+    Report,
+    Sets,
+    SpecPath,
+    Timeout,
+    Variant,
+    load_chosen,
+)
+from netspec.console import complain, say, say_json
+from netspec.errors import BackendError
+
+if TYPE_CHECKING:
+    from netspec.spec.model import Spec
+
+SPECS = (".yaml", ".yml")
+"""The endings of specs, for a command that takes files as well."""
+
+
+def diff(
+    left: Annotated[Path, typer.Argument(metavar="A", help="A spec, a file of weights, or an exported model.")],
+    right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    timeout: Timeout = 300.0,
+    format_: Output = Format.text,
+) -> None:
+    """What differs between two specs, or two files of weights or models; exit status 1 where something does.
+
+    Specs are compared in their resolved meaning, row by row by name; files
+    tensor by tensor, and two models by what they compute. A spec and a file
+    are `netspec verify SPEC --against FILE`.
+    """
+    from netspec.report.diff import files_text, specs_text
+    from netspec.spec.load import load_spec
+
+    specs = [path for path in (left, right) if path.suffix in SPECS]
+    if len(specs) == 1:
+        [file] = {left, right} - set(specs)
+        complain(f"netspec: a spec and a file: this is `netspec verify {specs[0]} --against {file}`")
+        report = Report.json if format_ is Format.json else Report.text
+        prove_against(load_spec(specs[0]), [file], None, None, (), None, timeout, report)
+    gc.enable()
+    from netspec.diff import diff_files, diff_specs
+
+    found: Any = diff_specs(*(load_spec(path) for path in specs)) if specs else diff_files(left, right, timeout)
+    if format_ is Format.json:
+        say_json(found.model_dump(mode="json"))
+    else:
+        say(specs_text(found) if specs else files_text(found))
+    raise typer.Exit(0 if found.equal else 1)
+
+
+def import_weights(
+    spec: SpecPath,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .pt2, .keras, .h5 or .onnx file."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    mapping: MappingFile = None,
+    ignore: Ignored = None,
+    flattened: FlattenedOption = None,
+    set_: Sets = None,
+    variant: Variant = None,
+    format_: Output = Format.text,
+) -> None:
+    """Turn weights that others trained into netspec's: matched by name, or by order and shape.
+
+    PyTorch state dicts, Keras archives and weight files, and ONNX files are
+    read as numbers; nothing in them is run. Without an error the output is
+    written, whole; with one it is not.
+    """
+    from netspec.compile import compile_spec
+    from netspec.importing import import_weights as run_import
+    from netspec.report.imported import imported_json, imported_text
+    from netspec.weights import save
+
+    network = compile_spec(load_chosen(spec, set_, variant))
+    found = run_import(
+        file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None
+    )
+    save(output, found.weights, network)
+    if format_ is Format.json:
+        say_json(imported_json(found, network, output))
+    else:
+        say(imported_text(found, network, output))
+
+
+def prove_against(
+    spec: Spec,
+    files: list[Path],
+    weights: Path | None,
+    mapping: Path | None,
+    ignore: Sequence[str],
+    flattened: FlattenedOption,
+    timeout: float,
+    format_: Report,
+) -> NoReturn:
+    """Print the verdict on files against a spec, and end with its status: 0 equal, 1 not equal, 3 not proven."""
+    from netspec.against import verify_against
+    from netspec.report.against import against_text
+
+    gc.enable()
+    verdict = verify_against(
+        spec,
+        files,
+        weights,
+        mapping=mapping,
+        ignore=ignore,
+        flattened=flattened.value if flattened else None,
+        limit_s=timeout,
+    )
+    if format_ is Report.json:
+        say_json(verdict.model_dump(mode="json"))
+    else:
+        say(against_text(verdict, spec.file))
+    raise typer.Exit(0 if verdict.passed else 1 if verdict.differs else BackendError.exit_code)

@@ -1,0 +1,92 @@
+"""What `netspec verify --against` found out of files that others made: the verdict, the rows, the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from netspec.report.cause import cause_lines, set_lines
+from netspec.report.columns import aligned
+from netspec.report.verdict import error_text, exceeds, ratio_text
+from netspec.verify.result import AgainstVerdict, FileVerdict
+
+ROWS_SHOWN = 30
+"""More rows than these are left out, but for those around the first that differs."""
+
+
+def against_text(verdict: AgainstVerdict, spec: str) -> str:
+    """The verdict on every file; `spec` is the file of the spec, for commands that show it again."""
+    return "\n\n".join("\n".join(_file_lines(verdict.network, file, spec)) for file in verdict.files)
+
+
+def state_of(file: FileVerdict) -> str:
+    """The verdict on a file in one word or two."""
+    return "EQUAL" if file.passed else "NOT EQUAL" if file.differs else "NOT PROVEN"
+
+
+def _file_lines(network: str, file: FileVerdict, spec: str) -> Iterator[str]:
+    name = Path(file.file).name
+    said = {
+        "EQUAL": f"{name} computes {network}",
+        "NOT EQUAL": f"{name} does not compute {network}",
+        "NOT PROVEN": f"{name} did not answer",
+    }
+    state = state_of(file)
+    yield f"{state}. {said[state]}"
+    if file.runtime is not None:
+        yield f"  run by   {file.runtime}"
+    if file.weights is not None:
+        yield f"  weights  {file.weights}"
+    yield from (f"  note     {note}" for note in file.notes)
+    if file.outputs:
+        yield ""
+        yield f"Outputs, the worst of {len(file.samples)} inputs, as a share of what rounding may cost"
+        rows = [
+            [each.output, each.port, error_text(each.measure), ratio_text(each.measure) + "!" * exceeds(each.measure)]
+            for each in file.outputs
+        ]
+        yield from (f"  {line}" for line in aligned([["output", "in the file", "error", "share"], *rows], right=(2, 3)))
+    if file.rows and file.passed:
+        most = max(file.rows, key=lambda row: row.measure.ratio or 0.0).measure
+        yield f"  {len(file.rows)} rows whose values it shows agree too, at most {ratio_text(most)}"
+    elif file.rows:
+        yield ""
+        yield from _rows(file)
+    if not file.passed:
+        yield ""
+        yield from _failures(file, spec)
+
+
+def _rows(file: FileVerdict) -> Iterator[str]:
+    """The rows that the file shows; of many those up to the first that differs, and the next."""
+    wrong = next((place for place, row in enumerate(file.rows) if not row.passed), len(file.rows) - 1)
+    start = max(0, wrong + 2 - ROWS_SHOWN)
+    shown = file.rows[start : start + ROWS_SHOWN]
+    yield f"Rows whose values were found in it ({len(file.rows)})"
+    if start:
+        yield f"  the {start} before these agree"
+    lines = [
+        [
+            row.row if row.whole else f"{row.row}, before its activation",
+            row.value,
+            ratio_text(row.measure) + "!" * (not row.passed),
+        ]
+        for row in shown
+    ]
+    yield from (f"  {line}" for line in aligned([["row", "in the file", "share"], *lines], right=(2,)))
+    if left := len(file.rows) - start - len(shown):
+        yield f"  and {left} more"
+
+
+def _failures(file: FileVerdict, spec: str) -> Iterator[str]:
+    for failure in file.failures:
+        place = f" at row {failure.row!r}" if failure.row else ""
+        first, *rest = failure.message.splitlines() or [""]
+        yield f"{failure.symptom}{place} ({failure.stage}): {first}"
+        yield from (f"  {line}" for line in rest)
+    if file.alone is False:
+        yield f"row {file.first_row!r} is right for what the file computed before it: it carries on smaller errors"
+    if file.cause is not None:
+        yield from cause_lines(file.cause)
+        yield from set_lines(file.cause, spec, file.file)
+    yield f"again: netspec verify {spec} --against {file.file}"

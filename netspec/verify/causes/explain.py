@@ -1,0 +1,260 @@
+"""Try every hypothesis on a part of a network that gave other values than the reference, and say which one fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from netspec.errors import NetspecError
+from netspec.network import Network, Node, Row
+from netspec.reference import evaluate_parts
+from netspec.reference.interpreter import node_weights
+from netspec.reference.table import Array, Values
+from netspec.verify.budget import norms, predict
+from netspec.verify.causes.hypothesis import Alternative, Call
+from netspec.verify.causes.signature import signature
+from netspec.verify.causes.table import hypotheses
+from netspec.verify.causes.written import formula, number, written_activation
+from netspec.verify.result import Cause
+
+OUTPUT = "output"
+WORK = 2e9
+"""What the samples that are tried cost at most in products, unless two cost more."""
+EQUALLY_GOOD = 1.5
+"""Of explanations whose remaining errors are as near to each other as that, the likelier counts."""
+NEARLY_NOTHING = 0.1
+"""A share of what is granted below which one error is as good as another."""
+SEARCHED = 80
+"""Steps of the search for a number, each of which narrows the range by the golden ratio."""
+
+Granted = Callable[[Values, Values], Values]
+"""The largest L2 error of every sample, from the right values and the error that float32 is predicted to make."""
+
+
+def part_of(network: Network, nodes: tuple[Node, ...]) -> Network:
+    """These nodes of a network, which stand in its order, as a network that gives the value of the last one.
+
+    What they read of others are its inputs, by the names that the values have.
+    """
+    own = {node.name for node in nodes}
+    read = [name for node in nodes for name in node.inputs if name not in own]
+    inputs = {name: network.types[name] for name in dict.fromkeys(read)}
+    # Every node is a row, so that a prediction is made for the last one alone.
+    rows = tuple(replace(node, row=node.name) for node in nodes)
+    return replace(network, inputs=inputs, nodes=rows, outputs={OUTPUT: nodes[-1].name}, uses=())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A part of a network with what it read: its right values, and what was measured instead."""
+
+    part: Network
+    weights: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    measured: Array
+    granted: Granted
+
+    def values(self) -> dict[str, Values]:
+        """The right value of everything in it."""
+        found: dict[str, Values] = {name: np.asarray(given, np.float64) for name, given in self.inputs.items()}
+        for node in self.part.nodes:
+            found[node.name] = self.call(node, found).value()
+        return found
+
+    def call(self, node: Node, values: Mapping[str, Values]) -> Call:
+        """A node with what it reads."""
+        return Call(node, tuple(values[name] for name in node.inputs), node_weights(node, self.weights))
+
+    def after(self, node: Node, value: Values, values: Mapping[str, Values]) -> Values:
+        """The result of the part where a node gives another value."""
+        changed = {**values, node.name: value}
+        touched = {node.name}
+        start = self.part.nodes.index(node) + 1
+        for later in self.part.nodes[start:]:
+            if touched & set(later.inputs):
+                call = self.call(later, changed)
+                changed[later.name] = evaluate_parts(later, call.inputs, call.weights)
+                touched.add(later.name)
+        return changed[self.part.nodes[-1].name]
+
+
+def explain(
+    network: Network,
+    nodes: tuple[Node, ...],
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    measured: Array,
+    granted: Granted,
+    worst: int,
+) -> Cause | None:
+    """What may have been done instead by one of these nodes of a network, so that the last one gave `measured`.
+
+    `inputs` are what they read, by the names of the values, channels last; `worst` is the sample that fares worst.
+    The hypotheses are tried on every node in turn. Without one that fits within what rounding may cost, the cause is
+    what can be seen in the numbers, and None where nothing can.
+    """
+    part = part_of(network, nodes)
+    if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
+        return None  # not even the batch is there
+    chosen = _samples(part, len(measured), worst)
+    trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
+    rows = {node.name: row for row in network.rows for node in row.nodes}
+    with np.errstate(all="ignore"):
+        values = trial.values()
+        last = part.nodes[-1]
+        right = values[last.name]
+        predicted = predict(part, weights, trial.inputs, {last.name: right})[last.name]
+        judge = _Judge(trial, right, predicted)
+        if judge.ratio(right) <= 1:
+            return None  # what was measured is right for these inputs
+        found = sorted(_explanations(trial, values, judge), key=lambda each: each.ratio)
+        if found:
+            near = max(found[0].ratio * EQUALLY_GOOD, NEARLY_NOTHING)
+            best = min((each for each in found if each.ratio <= near), key=lambda each: each.place)
+            return best.cause(rows)
+        seen = signature(right, trial.measured, judge.fits, predicted, last.output)
+    if seen is None:
+        return None
+    return Cause(
+        row=rows[last.name].name,
+        name=seen.name,
+        says=seen.says,
+        spec=f"y = {formula(last.layer)}",
+        found=seen.formula,
+        known=False,
+        ratio=None,
+        fields={},
+    )
+
+
+def _samples(part: Network, count: int, worst: int) -> list[int]:
+    """The samples that are tried: all, or of what costs much the worst and a few others."""
+    most = max(2, int(WORK // max(part.macs + sum(node.output.size for node in part.nodes), 1)))
+    others = [index for index in range(count) if index != worst]
+    return sorted([worst, *others[: most - 1]])
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Whether values are those that were measured."""
+
+    trial: Trial
+    right: Values
+    predicted: Values
+
+    def ratio(self, values: Array) -> float:
+        """The largest error over what is granted; infinite for another shape, or where numbers are missing."""
+        measured = self.trial.measured
+        if values.shape != measured.shape:
+            return float("inf")
+        # Where both overflow they are alike.
+        lost = ~np.isfinite(measured)
+        if lost.any() and not np.array_equal(lost, ~np.isfinite(values)):
+            return float("inf")
+        theirs, ours = np.where(lost, 0.0, measured), np.where(lost, 0.0, values)
+        sizes = norms(self.right) if np.isfinite(self.right).all() else np.ones(len(self.right))
+        # What is larger than it should be rounds as much more.
+        grown = np.maximum(norms(ours) / np.where(sizes > 0, sizes, 1.0), 1.0)
+        granted = self.trial.granted(ours, self.predicted * grown)
+        errors = norms(theirs - ours)
+        ratios = np.where(errors == 0, 0.0, errors / granted)
+        return float(ratios.max()) if np.isfinite(ratios).all() else float("inf")
+
+    def fits(self, values: Array) -> bool:
+        """Whether they are alike within rounding."""
+        return self.ratio(values) <= 1
+
+
+@dataclass(frozen=True)
+class _Explanation:
+    place: int
+    """Where it stands in the tables."""
+    ratio: float
+    node: Node
+    name: str
+    alternative: Alternative
+    number: tuple[float, ...]
+
+    def cause(self, rows: Mapping[str, Row]) -> Cause:
+        """The explanation in words."""
+        says, row = self.alternative.says, rows[self.node.name]
+        changed: dict[str, Any] = dict(self.alternative.fields(*self.number))
+        fields = {name: number(value) for name, value in changed.items()}
+        if changed and self.node.name != row.nodes[0].name:  # a row says its activation in one cell
+            fields = {"activation": written_activation(self.node.layer.replace(**changed))}
+        return Cause(
+            row=row.name,
+            name=self.name,
+            says=says.format(*(f"{value:.6g}" for value in self.number)) if self.number else says,
+            spec=formula(self.node.layer),
+            found=self.alternative.formula(*self.number),
+            known=True,
+            ratio=self.ratio,
+            fields=fields,
+        )
+
+
+def _explanations(trial: Trial, values: Mapping[str, Values], judge: _Judge) -> Iterator[_Explanation]:
+    """Every alternative that gives what was measured."""
+    place = 0
+    known = False
+    for node in reversed(trial.part.nodes):  # the last one is the likeliest
+        call = trial.call(node, values)
+        for hypothesis in hypotheses(node.layer):
+            for alternative in _alternatives(hypothesis.alternatives, call):
+                place += 1
+                if alternative.fitted and known:
+                    continue  # a number that nobody takes by default, where such a one explains it
+
+                def measured(*given: float, alternative: Alternative = alternative, node: Node = node) -> float:
+                    return _tried(trial, values, judge, node, alternative, given)
+
+                numbers = (_searched(measured, *alternative.fitted),) if alternative.fitted else ()
+                ratio = measured(*numbers)
+                if ratio <= 1:
+                    known = True
+                    yield _Explanation(place, ratio, node, hypothesis.name, alternative, numbers)
+
+
+def _alternatives(made: Callable[[Call], Any], call: Call) -> list[Alternative]:
+    try:
+        return list(made(call))
+    except (ValueError, LookupError, TypeError, ArithmeticError, NetspecError):
+        return []  # it makes no sense for this node
+
+
+def _tried(
+    trial: Trial,
+    values: Mapping[str, Values],
+    judge: _Judge,
+    node: Node,
+    alternative: Alternative,
+    given: tuple[float, ...],
+) -> float:
+    """How far what an alternative gives is from what was measured, as a share of what is granted."""
+    try:
+        value = trial.after(node, alternative.value(*given), values)
+    except (ValueError, LookupError, TypeError, ArithmeticError, NetspecError):
+        return float("inf")  # it makes no sense for these shapes
+    return judge.ratio(value)
+
+
+def _searched(error: Callable[[float], float], least: float, most: float) -> float:
+    """The number between these for which an error is smallest, which has one valley: by golden sections of logs."""
+    low, high = np.log(least), np.log(most)
+    share = (5**0.5 - 1) / 2
+    first, second = high - share * (high - low), low + share * (high - low)
+    left, right = error(float(np.exp(first))), error(float(np.exp(second)))
+    for _ in range(SEARCHED):
+        if left <= right:
+            high, second, right = second, first, left
+            first = high - share * (high - low)
+            left = error(float(np.exp(first)))
+        else:
+            low, first, left = first, second, right
+            second = low + share * (high - low)
+            right = error(float(np.exp(second)))
+    return float(np.exp((low + high) / 2))

@@ -1,0 +1,218 @@
+"""The library of causes: each hypothesis, planted in the reference's own numbers, is found by its name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netspec.errors import NetspecError
+from netspec.layers import LRN, Activation, BatchNorm, Concat, Conv, Dense, MaxPool, PReLU
+from netspec.reference import interpret
+from netspec.verify.budget import budget, gate
+from netspec.verify.causes import explain
+from netspec.verify.causes.explain import OUTPUT, Trial, part_of
+from netspec.verify.causes.hypothesis import Alternative, Call, Hypothesis
+from netspec.verify.causes.table import HYPOTHESES, hypotheses
+from netspec.verify.inputs import biting_weights, hard_inputs
+from tests.cases import LAYER_CASES, Case, chain
+
+GRANTED = {"float64": gate, "float32": budget}
+# Shapes in which two mistakes differ that look alike in others: square kernels, as many channels as rows, values
+# where exp overflows in the middle of a softmax.
+OTHERS = (
+    Case("conv-square", Conv(filters=4, kernel=3), (7, 6, 4)),
+    Case("dense-square", Dense(units=5), (5,)),
+    Case("concat-alike", Concat(), (4, 3, 2), ((4, 3, 2),)),
+    Case("prelu-square", PReLU(), (5, 4, 5)),
+)
+CASES = (*LAYER_CASES, *OTHERS)
+ENOUGH = 2
+"""In so many cases of a kind each hypothesis is planted, and in each so many of its values."""
+INVISIBLE = {
+    "linear above a threshold": "it differs by 2e-9 at most, where x is a little above 20",
+    "largest value not taken off": "it differs where exp overflows, and then is not finite",
+}
+
+
+class Planted:
+    """A case with what its layer reads, and all that could be done instead."""
+
+    def __init__(self, case: Case, precision: str) -> None:
+        self.network, self.precision = case.network(), precision
+        self.weights, given = biting_weights(self.network, 0), hard_inputs(self.network, 1, 0)
+        [self.node] = self.network.nodes
+        self.inputs = given
+        part = part_of(self.network, (self.node,))
+        trial = Trial(part, self.weights, given, np.zeros(1), GRANTED[precision])
+        with np.errstate(all="ignore"):
+            values = trial.values()
+            self.call: Call = trial.call(self.node, values)
+            self.right = values[self.node.name]
+
+    def measured(self, alternative: Alternative) -> Any:
+        """What a backend that does this gives; None where it makes no sense, or does not differ."""
+        found = (float(np.sqrt(np.prod(alternative.fitted))) * 1.234,) if alternative.fitted else ()
+        try:
+            with np.errstate(all="ignore"):
+                value = alternative.value(*found).astype(self.precision)
+        except (ValueError, LookupError, TypeError, NetspecError):
+            return None
+        return value if np.isfinite(value).all() and value.size else None
+
+    def made(self, hypothesis: Hypothesis) -> Iterator[Any]:
+        """What backends give that do what it says."""
+        for alternative in hypothesis.alternatives(self.call):
+            if (measured := self.measured(alternative)) is not None:
+                yield measured
+
+    def explained(self, measured: Any) -> Any:
+        return explain(
+            self.network, (self.node,), self.weights, self.inputs, measured, GRANTED[self.precision], worst=0
+        )
+
+
+@cache
+def planted(precision: str) -> dict[str, set[str]]:
+    """For each hypothesis that some case shows, the names that were said instead of it where the values differ."""
+    wrong: dict[str, set[str]] = {}
+    shown: Counter[tuple[str, str]] = Counter()
+    for case in CASES:
+        wanted = [each for each in hypotheses(case.layer) if shown[each.name, case.layer.kind] < ENOUGH]
+        if not wanted:
+            continue
+        plan = Planted(case, precision)
+        made: dict[str, list[Any]] = {}
+        for hypothesis in hypotheses(case.layer):
+            made.setdefault(hypothesis.name, []).extend(plan.made(hypothesis))
+        for name in {hypothesis.name for hypothesis in wanted}:
+            for measured in made[name][:ENOUGH]:
+                cause = plan.explained(measured)
+                if cause is None:
+                    continue  # here it makes no difference
+                shown[name, case.layer.kind] += 1
+                said = wrong.setdefault(name, set())
+                if cause.name == name:
+                    wrong.setdefault(f"found {name}", set())
+                # Two mistakes may be one: a leaky ReLU of slope 0 and a ReLU.
+                elif not any(close(value, measured) for value in made.get(cause.name, ())):
+                    said.add(f"{case.id}: {cause.name}")
+    return wrong
+
+
+def close(left: Any, right: Any) -> bool:
+    return left.shape == right.shape and bool(
+        np.allclose(left, right, rtol=1e-6 if left.dtype == np.float32 else 1e-13, atol=0)
+    )
+
+
+@pytest.mark.parametrize("precision", GRANTED)
+@pytest.mark.parametrize("name", sorted({hypothesis.name for hypothesis in HYPOTHESES} - set(INVISIBLE)))
+def test_what_is_planted_is_said(name, precision):
+    found = planted(precision)
+    assert f"found {name}" in found, "no case shows it"
+    assert not found[name]
+
+
+def test_a_right_value_has_no_cause():
+    for case in LAYER_CASES:
+        plan = Planted(case, "float32")
+        assert plan.explained(plan.right.astype(np.float32)) is None, case.id
+
+
+def test_the_threshold_of_softplus_is_seen_in_float64():
+    network = chain("softplus", (64,), Activation(function="softplus"))
+    [node] = network.nodes
+    inputs = {"input": np.linspace(18.0, 24.0, 2 * 64).reshape(2, 64)}
+    right = np.logaddexp(0.0, inputs["input"])
+    measured = np.where(inputs["input"] > 20, inputs["input"], right)
+    cause = explain(network, (node,), {}, inputs, measured, gate, worst=0)
+    assert cause is not None
+    assert (cause.name, cause.found) == ("linear above a threshold", "x if x > 20 else log(1 + exp(x))")
+
+
+def test_a_cause_is_found_within_several_rows():
+    """Where only the end of a part is known, the row in it is named that is to blame."""
+    network = chain(
+        "part",
+        (9, 8, 3),
+        Conv(filters=4, kernel=3),
+        BatchNorm(),
+        MaxPool(size=3, stride=2, padding="same"),
+        LRN(size=3),
+    )
+    weights, inputs = biting_weights(network, 0), hard_inputs(network, 2, 0)
+    spoilt = [node if node.name != "max_pool_1" else alter(node, padding=((1, 1), (1, 0))) for node in network.nodes]
+    measured = last_value(network, spoilt, weights, inputs).astype(np.float32)
+    cause = explain(network, network.nodes, weights, inputs, measured, budget, worst=0)
+    assert cause is not None
+    assert (cause.row, cause.name) == ("max_pool_1", "shifted padding")
+    # The pixel at the end meets no window, so that this is the same.
+    assert cause.fields == {"padding": "((1,1),(1,1))"}
+
+
+def alter(node, **fields):
+    return replace(node, layer=node.layer.replace(**fields))
+
+
+def last_value(network, nodes, weights, inputs):
+    spoilt = replace(network, nodes=tuple(nodes), outputs={OUTPUT: nodes[-1].name})
+    return [value for _, value in interpret(spoilt, weights, inputs)][-1]
+
+
+def dense():
+    network = chain("dense", (6, 5, 4), Conv(filters=6, kernel=3))
+    weights, inputs = biting_weights(network, 3), hard_inputs(network, 3, 3)
+    [right] = [value for _, value in interpret(network, weights, inputs)]
+    return network, weights, inputs, right
+
+
+def swap_channels(y):
+    return y[..., [3, 0, 5, 1, 4, 2]]
+
+
+UNKNOWN = {
+    "a constant factor": lambda y: y * 7.0,
+    "a constant offset": lambda y: y + 0.5,
+    "a factor a channel": lambda y: y * np.linspace(1, 2, y.shape[-1]),
+    "an offset a channel": lambda y: y + np.linspace(1, 2, y.shape[-1]),
+    "channels in another order": swap_channels,
+    "an axis reversed": lambda y: y[:, ::-1],
+    "clipped values": lambda y: np.minimum(y, 1.5),
+    "wrong where negative": lambda y: np.where(y < 0, y - np.sin(7 * y) ** 2, y),
+    "some channels wrong": lambda y: np.where(np.arange(y.shape[-1]) == 2, np.cos(y), y),
+    "wrong at the border": lambda y: np.pad(y[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.123),
+    "another shape": lambda y: y.reshape(len(y), -1),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_no_hypothesis_explains_is_described(name):
+    network, weights, inputs, right = dense()
+    measured = UNKNOWN[name](right).astype(np.float32)
+    cause = explain(network, network.nodes, weights, inputs, measured, budget, worst=0)
+    assert cause is not None
+    assert (cause.name, cause.known, cause.ratio) == (name, False, None)
+
+
+def test_a_lower_precision_is_told_by_its_bits():
+    network, weights, inputs, right = dense()
+    sizes = np.abs(right).mean((1, 2, 3), keepdims=True)
+    noise = np.random.default_rng(0).standard_normal(right.shape)
+    cause = explain(
+        network, network.nodes, weights, inputs, (right + sizes * noise * 2.0**-11).astype(np.float32), budget, worst=0
+    )
+    assert cause is not None
+    assert cause.name == "a lower precision"
+    assert "float16" in cause.says
+
+
+def test_nothing_is_said_of_mere_noise():
+    network, weights, inputs, right = dense()
+    noise = np.random.default_rng(0).standard_normal(right.shape)
+    assert explain(network, network.nodes, weights, inputs, right + noise, budget, worst=0) is None

@@ -150,10 +150,12 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
     """The outputs of an exported file; see `Backend.predict_artefact`."""
     try:
         session = _optimised(file)
-        order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
-        shapes = {given.name: tuple(given.shape[1:]) for given in session.get_inputs()}
     except Exception as error:  # noqa: BLE001 - what ONNX Runtime raises has no base of its own
         raise unusable(file, network, error) from None
+    layout = session.get_modelmeta().custom_metadata_map.get("netspec.layout")
+    if layout is None:
+        raise unusable(file, network, "its metadata have no netspec.layout, which says where the channels stand")
+    order, shapes = _order(layout), {given.name: tuple(given.shape[1:]) for given in session.get_inputs()}
     wanted = {name: (np.empty((0, *given.shape)), order) for name, given in network.inputs.items()}
     expected = {name: _from_canonical(*each).shape[1:] for name, each in wanted.items()}
     if shapes != expected:

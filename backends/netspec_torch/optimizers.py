@@ -138,31 +138,36 @@ def optimizer_of(
         {"params": group, "weight_decay": own if decays else 0.0, "decays": decays, "matrix": matrix}
         for (decays, matrix), group in groups.items()
     ]
-    optimizer = _plain(chosen, params)
+    optimizer = _plain(chosen, params, skips=settings.precision == "fp16")
     _add_hooks(optimizer, settings, decoupled=chosen.decoupled and bool(decayed) and chosen.name not in OWN_DECAY)
     return optimizer
 
 
-def _plain(chosen: Optimizer, params: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """As torch has it, in one kernel for a weight where there is one."""
+def _plain(chosen: Optimizer, params: list[dict[str, Any]], *, skips: bool) -> torch.optim.Optimizer:
+    """As torch has it, in one kernel for a weight where there is one, unless GradScaler `skips` updates.
+
+    It would call those kernels nevertheless, with the hooks around them, and SGD's never sets a momentum whose first
+    update is left out.
+    """
+    fused = None if skips else True
     # torch has it for Adagrad on CPUs alone.
-    fused = all(parameter.device.type == "cpu" for group in params for parameter in group["params"])
+    on_cpu = fused if all(each.device.type == "cpu" for group in params for each in group["params"]) else None
     rate, betas, epsilon = chosen.learning_rate, (chosen.beta_1, chosen.beta_2), chosen.epsilon
     match chosen.name:
         case "sgd":
             return torch.optim.SGD(
-                params, lr=rate, momentum=chosen.momentum, dampening=0, nesterov=chosen.nesterov, fused=True
+                params, lr=rate, momentum=chosen.momentum, dampening=0, nesterov=chosen.nesterov, fused=fused
             )
         case "adam" | "adamw":
             kind = torch.optim.AdamW if chosen.decoupled else torch.optim.Adam
-            return kind(params, lr=rate, betas=betas, eps=epsilon, amsgrad=False, fused=True)
+            return kind(params, lr=rate, betas=betas, eps=epsilon, amsgrad=False, fused=fused)
         case "rmsprop":
             return torch.optim.RMSprop(
                 params, lr=rate, alpha=chosen.rho, eps=epsilon, momentum=chosen.momentum, centered=False
             )
         case "adagrad":
             return torch.optim.Adagrad(
-                params, lr=rate, lr_decay=0, initial_accumulator_value=chosen.accumulator, eps=epsilon, fused=fused
+                params, lr=rate, lr_decay=0, initial_accumulator_value=chosen.accumulator, eps=epsilon, fused=on_cpu
             )
         case "adadelta":
             return torch.optim.Adadelta(params, lr=rate, rho=chosen.rho, eps=epsilon)

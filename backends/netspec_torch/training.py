@@ -54,9 +54,14 @@ class Objective:
         loss = self.data_loss(outputs, targets, labels)
         return loss if self.penalty is None else loss + self.penalty()
 
-    def part(self, outputs: Tensor, targets: Tensor, labels: Tensor, whole: Tensor, ranks: int) -> Tensor:
-        """What a part of a batch, whose labels are `whole`, adds to what is minimised, of so many parts."""
-        loss = self.part_of_loss(outputs, targets, labels, whole)
+    def part(
+        self, outputs: Tensor, targets: Tensor, labels: Tensor, whole: Tensor, ranks: int, *, idle: bool = False
+    ) -> Tensor:
+        """What a part of a batch, whose labels are `whole`, adds to what is minimised, of so many parts.
+
+        One that is `idle` has no images of its own: those that are given count nothing, the weights what they do.
+        """
+        loss = self.part_of_loss(outputs, targets, labels, whole) * (not idle)
         return loss if self.penalty is None else loss + self.penalty() / ranks
 
     def right(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -209,10 +214,8 @@ def step_of(training: Training, samples: Samples, totals: Totals, record: Record
             own = slice(0, 1)
         images, labels, targets, whole = samples.take_part(chosen, own)
         outputs = training.forward(images)
-        loss = objective.part(outputs, targets, labels, whole, ranks.size)
-        right = objective.right(outputs.detach(), labels)
-        if idle:
-            loss, right = loss * 0, right * 0
+        loss = objective.part(outputs, targets, labels, whole, ranks.size, idle=idle)
+        right = objective.right(outputs.detach(), labels) * (not idle)
         minimise(loss * ranks.size)  # of which the mean over the ranks is taken
         totals.add(loss.detach(), right)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from netspec.data.settings import Origin
 from netspec.report.progress import SHOWN
 
 if TYPE_CHECKING:
@@ -86,9 +87,11 @@ def origin_text(origin: Mapping[str, Any]) -> str:
     optimizer, data = train["optimizer"], origin["data"]
     how = f"{train['loss']['name']}, {optimizer['name']} with learning rate {optimizer['learning_rate']:g}"
     begun = f"; the initial weights were {initial}" if imported else ""
-    where = data.get("source") or data["folder"]
+    where = next(data[name] for name in get_args(Origin) if data.get(name))
+    narrow = train.get("precision", "float32")
+    computed = f", computed in {narrow}" if narrow != "float32" else ""
     return (
         f"Trained with {origin['trainer']} on {where}: {train['epochs']} epochs, batches of {train['batch_size']}, "
-        f"{how} ({train['schedule']['name']}), seed {origin['seed']}; "
+        f"{how} ({train['schedule']['name']}){computed}, seed {origin['seed']}; "
         f"the best epoch by {train['monitor']} was kept{begun}."
     )

@@ -139,6 +139,17 @@ def test_a_file_that_is_not_whole_is_refused(place, run: Run, ending):
     assert f"tiny{ending} cannot be run as tiny" in err
 
 
+def test_an_onnx_file_that_is_not_ours_is_refused_in_words(place, run: Run):
+    import onnx
+
+    model = onnx.load("build/tiny/onnx/tiny.onnx")
+    del model.metadata_props[:]
+    onnx.save(model, "other.onnx")
+    status, _, err = run("evaluate", "tiny.yaml", "--artefact", "other.onnx")
+    assert status == 2
+    assert "other.onnx cannot be run as tiny: its metadata have no netspec.layout" in err
+
+
 def test_a_file_that_was_changed_since_is_not_run(place, run: Run):
     [file] = Path("build/tiny/onnx").glob("*.onnx")
     file.write_bytes(file.read_bytes() + b"\0")

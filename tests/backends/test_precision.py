@@ -84,6 +84,27 @@ class Probe:
             assert keras.config.dtype_policy().name == "float32"
         return found
 
+    def updated(self, settings: TrainSettings, *, overflows: bool) -> dict[str, bytes]:
+        """The weights and their running means after an update in fp16, before which another one may overflow."""
+        import torch
+        from netspec_torch.optimizers import averages
+        from netspec_torch.ranks import Ranks
+        from netspec_torch.training import parameters_of, prepare
+
+        # What memory a kernel leaves as it is holds no zeros then.
+        _ = [torch.full((size,), 1e6) for size in range(1, 2000)]
+        training = prepare(NETWORK, draw(NETWORK, 0), settings, torch.device("cpu"), Ranks())
+        assert training.scaler is not None
+        for size in (float("inf"), 1e-3) if overflows else (1e-3,):
+            training.scaler.scale(torch.zeros(()))
+            for parameter in parameters_of(training):
+                parameter.grad = torch.full_like(parameter, size * training.scaler.get_scale())
+            training.update()
+        found = training.state()
+        with averages(training.optimizer):
+            found |= {f"mean of {name}": array for name, array in training.state().items()}
+        return {name: array.tobytes() for name, array in found.items()}
+
     def refuse(self) -> None:
         """Ask for bf16 on a GPU that has no units for it."""
         from unittest.mock import patch
@@ -158,6 +179,15 @@ def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_p
     narrow = settings.model_copy(update={"precision": precision})
     with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as probing:
         bit_equal_after_interruptions(probing, trainer, narrow, tmp_path / "checkpoint.safetensors")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "rmsprop"])
+def test_an_update_that_overflows_leaves_nothing_behind(probing, optimizer):
+    """No decay, no step in the running mean, and a momentum that begins with the first update that is made."""
+    decayed = {"weight_decay": 0.1, "decay": "decoupled", **({"momentum": 0.9} if optimizer == "sgd" else {})}
+    settings = TrainSettings.model_validate({"precision": "fp16", "ema": 0.5, "optimizer": {optimizer: decayed}})
+    wanted = probing.call("updated", settings=settings, overflows=False)
+    assert probing.call("updated", settings=settings, overflows=True) == wanted
 
 
 def test_a_device_without_units_is_refused(probing):

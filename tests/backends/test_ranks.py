@@ -154,7 +154,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "phases": [{"epochs": 2}, {"epochs": 2, "learning_rate": 1e-3}],
         "early_stopping": {"patience": 1},
     },
-    "one by one": {"epochs": 1, "batch_size": 1, "optimizer": {"sgd": {"learning_rate": 1e-3}}},
+    "one by one": {
+        "epochs": 1,
+        "batch_size": 1,
+        "optimizer": {"sgd": {"learning_rate": 1e-3}},
+        "regularizer": {"l2": 0.1},
+    },
     "mixed": {"epochs": 2, "batch_size": 6, "augment": {"mixup": 0.4, "flip": "horizontal"}},
 }
 

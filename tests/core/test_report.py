@@ -26,6 +26,7 @@ from netspec.report.progress import build_progress, epoch_text
 from netspec.report.verdict import ADVICE, verify_text
 from netspec.spec.load import load_spec
 from netspec.training.evaluation import ClassShare, Evaluation
+from netspec.training.settings import TrainSettings
 from netspec.verify.result import (
     ArtefactVerdict,
     BackendVerdict,
@@ -474,6 +475,15 @@ def test_trained_weights_say_what_they_began_with():
     assert said.startswith("Trained with torch on photos: 3 epochs, batches of 8, cross_entropy, adam")
     assert said.endswith("the initial weights were the base's from base.pt and the others drawn from seed 5.")
     assert "initial weights" not in origin_text({**origin, "imported": {}})
+
+
+@pytest.mark.parametrize("kind", ["source", "folder", "file", "hf"])
+def test_trained_weights_say_on_what_and_in_which_precision(kind: str) -> None:
+    train = {**TrainSettings(precision="bf16").model_dump(mode="json"), "monitor": "val_loss"}
+    data = {**dict.fromkeys(["source", "folder", "file", "hf"]), kind: "x"}
+    said = origin_text({"trained": True, "trainer": "torch", "seed": 5, "train": train, "data": data})
+    assert said.startswith("Trained with torch on x: 10 epochs, ")
+    assert "(constant), computed in bf16, seed 5" in said
 
 
 # Training in lock-step

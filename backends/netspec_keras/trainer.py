@@ -57,6 +57,7 @@ def train(
     batches = Batches(dataset.train, settings.batch_size, settings.seed, augmentation)
     validation = Batches(dataset.validation, evaluation_batch(network))
     record = Record(settings, len(batches), progress, checkpoint)
+    record.announce(len(dataset.train), f"keras on {device_named(device)}")
     found = checkpoint.load() if checkpoint else None
     kept = unpacked(found.arrays) if found else {}
     weights, best = kept.get("weights", weights), kept.get("best", {})

@@ -103,6 +103,7 @@ def run(
     size, places = evaluation_batch(network), batch_slices(len(training), settings.batch_size)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
     record = Record(settings, len(places), progress, file)
+    record.announce(len(training), f"torch on {target}")
     kept = unpacked(found.arrays) if found else {}
     weights, best = kept.get("weights", job.weights), kept.get("best", {})
     with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32(tf32=settings.tf32):

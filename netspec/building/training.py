@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.backend import Progress, Trainable
 from netspec.building.options import CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.building.run import Run
-from netspec.building.weights import imported_facts, weights_key
+from netspec.building.weights import imported_facts, weights_key, weights_parts
 from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
@@ -52,12 +52,13 @@ def train(run: Run) -> None:
     }
     key = weights_key(facts, versions=run.libraries[trainer])
 
+    checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key, _parts(run, facts))
     if _trained_already(run, key, settings):
+        checkpoint.discard()  # of a build that ended between its weights and this
         if place_of(os.environ) is not None:
             run.worker(trainer, {}).call("dismiss")
             run.workers.pop(trainer).close()
         return
-    checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key)
 
     def write(folder: Path) -> None:
         from netspec.data import load as load_data
@@ -98,6 +99,13 @@ def train(run: Run) -> None:
 
     run.stage("weights", key, write, facts=facts)
     checkpoint.discard()
+
+
+def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the key of the weights is made of, with the rows of the network, which its digest does not tell."""
+    rows = {node.name: f"{node.layer.kind} {json.dumps(node.layer.plain())}" for node in run.network.nodes}
+    parts = weights_parts(facts, versions=run.libraries[run.options.trainer])
+    return {"rows": rows, **parts}
 
 
 def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) -> Evaluation:

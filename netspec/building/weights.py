@@ -52,8 +52,13 @@ def imported_facts(run: Run) -> dict[str, Any]:
 
 def weights_key(facts: Mapping[str, Any], **versions: Any) -> str:
     """The key of weights of which this is to be known; a file counts by what it holds, whatever its name."""
+    return key_of(**weights_parts(facts, **versions))
+
+
+def weights_parts(facts: Mapping[str, Any], **versions: Any) -> dict[str, Any]:
+    """What the key is made of."""
     imported = {name: value for name, value in facts.get("imported", {}).items() if name != "file"}
-    return key_of(**{**facts, "imported": imported}, **versions, version=__version__)
+    return {**facts, "imported": imported, **versions, "version": __version__}
 
 
 def _check_kept(run: Run, facts: Mapping[str, Any], *, fits: bool) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TextIO
 from netspec.backend import Progress
 from netspec.report.columns import duration
 
+HEARTBEAT_S = 30.0
+"""The shortest time between two lines of a log that say only how far the work is."""
 SHOWN = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -30,15 +32,16 @@ class Screen(Protocol):
 
 @contextmanager
 def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress]:
-    """A place for the events of a build: live bars where the stream is a terminal, else a line for what is finished.
+    """A place for the events of a build: live bars where the stream is a terminal, else a line for what is finished,
+    and every half a minute without one a line for how far it is.
 
-    The events and their values are `warning` (text, hint), `stage`, `current` and `done` (stage), `step` (epoch,
-    epochs; step of total, over the whole training), `epoch` (epochs and the columns of a history) and `part` (what;
-    done of total); others are passed over.
+    The events and their values are `warning` (text, hint), `stage`, `current` and `done` (stage), `training` (images,
+    steps of an epoch, and where), `step` (epoch, epochs; step of total, over the whole training), `epoch` (epochs and
+    the columns of a history) and `part` (what; done of total); others are passed over.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
-    screen: AbstractContextManager[Screen] = _live(name, stream) if terminal else nullcontext(_Lines(stream))
+    screen: AbstractContextManager[Screen] = _live(name, stream) if terminal else nullcontext(_Lines(name, stream))
     with screen as shown:
         yield Events(shown, name)
 
@@ -60,6 +63,7 @@ class Events:
             "stage": self._begin,
             "done": self._end,
             "current": self._current,
+            "training": self._training,
             "resumed": self._resumed,
             "warning": self._warning,
             "epoch": self._epoch,
@@ -86,6 +90,10 @@ class Events:
     def _warning(self, values: Mapping[str, Any]) -> None:
         self.screen.line(f"{self.name}: warning: {values['text']}\n  hint: {values['hint']}")
 
+    def _training(self, values: Mapping[str, Any]) -> None:
+        images, steps = values["images"], values["steps"]
+        self.screen.line(f"{self.name}: training on {images:,} images, {steps:,} steps an epoch, {values['where']}")
+
     def _resumed(self, values: Mapping[str, Any]) -> None:
         epoch, step = int(values["epoch"]), int(values["step"])
         self._before = epoch - bool(step)
@@ -101,8 +109,12 @@ class Events:
 
     def _step(self, values: Mapping[str, Any]) -> None:
         self._steps = True
-        where = f", epoch {values['epoch']} of {values['epochs']}" if "epochs" in values else ""
-        self.screen.now(f"training{where}", values["step"], values["total"])
+        where, step, total = "", values["step"], values["total"]
+        if "epochs" in values:
+            epoch, epochs = values["epoch"], values["epochs"]
+            steps = total // epochs
+            where = f", epoch {epoch} of {epochs}, step {step - (epoch - 1) * steps:,} of {steps:,}"
+        self.screen.now(f"training{where}", step, total)
 
     def _part(self, values: Mapping[str, Any]) -> None:
         self.screen.now(values["what"], values["done"], values["total"])
@@ -125,18 +137,24 @@ def epoch_text(values: Mapping[str, Any], usual_s: float) -> str:
 
 
 class _Lines:
-    """A stream that is no terminal: what is finished, a line each, for as long as somebody reads."""
+    """A stream that is no terminal: what is finished, a line each, for as long as somebody reads; a sign of life where
+    nothing has been for long.
+    """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self.name, self.stream = name, stream
+        self._said = time.monotonic()
 
     def line(self, text: str) -> None:
+        self._said = time.monotonic()
         # A log that cannot be written must not end the work that it tells of.
         with suppress(OSError):
             print(text, file=self.stream, flush=True)
 
     def now(self, text: str, done: float, total: float) -> None:
-        """Nothing: a log has no line that changes."""
+        # A log has no line that changes.
+        if text and total and time.monotonic() - self._said >= HEARTBEAT_S:
+            self.line(f"{self.name}: {text}, {done / total:.0%} done")
 
 
 @contextmanager

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 EVERY_S = 30.0
 """The shortest time between two checkpoints inside of an epoch."""
 FORMAT = "1"
+LONGEST = 60
+"""Of a value that differs no more than so many characters are shown."""
+DIFFERENCES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,30 @@ def under(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     return {path.removeprefix(prefix): array for path, array in arrays.items() if path.startswith(prefix)}
 
 
-class CheckpointFile:
-    """The checkpoint of one training; `key` says which: of another one nothing is taken."""
+def differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """What two pieces of JSON differ in, with both values; what only one of them has is `-` in the other.
 
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
+    >>> differences({"train": {"epochs": 2, "seed": 0}}, {"train": {"epochs": 1, "seed": 0}, "trainer": "torch"})
+    ['train.epochs 2 -> 1', 'trainer - -> torch']
+    """
+    if before == now:
+        return []
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = dict.fromkeys([*before, *now])
+        pairs = ((f"{path}.{name}" if path else name, before.get(name, "-"), now.get(name, "-")) for name in names)
+        return [each for name, old, new in pairs for each in differences(old, new, name)]
+    old, new = (value if isinstance(value, str) else json.dumps(value) for value in (before, now))
+    return [f"{path} {old[:LONGEST]} -> {new[:LONGEST]}"]
+
+
+class CheckpointFile:
+    """The checkpoint of one training; `key` says which: of another one nothing is taken.
+
+    `parts`, which are JSON, are what the key is made of, for people.
+    """
+
+    def __init__(self, path: Path, key: str, parts: Mapping[str, Any] | None = None) -> None:
+        self.path, self.key, self.parts = path, key, dict(parts or {})
         self._written = monotonic()
 
     def due(self) -> bool:
@@ -88,7 +110,7 @@ class CheckpointFile:
         from safetensors.numpy import save
 
         content = {"format": FORMAT, "key": self.key, "epoch": checkpoint.epoch, "step": checkpoint.step}
-        content["facts"] = dict(checkpoint.facts)
+        content |= {"parts": self.parts, "facts": dict(checkpoint.facts)}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self.path, durable=True) as partial:
@@ -113,18 +135,23 @@ class CheckpointFile:
                 content = json.loads(file.metadata()["netspec"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
             found = Checkpoint(content["epoch"], content["step"], arrays, content["facts"])
-            key = content["key"] if content["format"] == FORMAT else ""
+            key, parts = (content["key"], content.get("parts")) if content["format"] == FORMAT else ("", None)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             hint = f"remove {self.path} to train from the beginning"
             raise SpecError([Problem(f"the checkpoint {self.path} cannot be read: {error}", hint)]) from error
         if key != self.key:
-            message = (
-                f"the checkpoint {self.path} is of another training: the network, the data, the settings, the backend "
-                f"or a version differ"
-            )
+            message = f"the checkpoint {self.path} is of another training: {self._unlike(parts)}"
             hint = f"undo the change to go on from epoch {found.epoch}, or remove the file to train from the beginning"
             raise SpecError([Problem(message, hint)])
         return found
+
+    def _unlike(self, parts: Mapping[str, Any] | None) -> str:
+        """What this training differs in from one of other parts, a line each, where they are known."""
+        found = differences(parts, json.loads(json.dumps(self.parts))) if parts else []
+        if not found:
+            return "the network, the data, the settings, the backend or a version differ"
+        more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] * (len(found) > DIFFERENCES_SHOWN)
+        return "".join(f"\n  {each}" for each in [*found[:DIFFERENCES_SHOWN], *more])
 
     def discard(self) -> None:
         """The training is done."""

@@ -64,6 +64,11 @@ class Record:
         """Whether the phase has another epoch."""
         return self.phase_epoch < self.phase.epochs and not self._patience.over
 
+    @property
+    def ended(self) -> bool:
+        """Whether the last epoch of the phase has ended, early or not."""
+        return bool(self.epoch) and len(self.history) == self.epoch and not self.goes_on
+
     def begin(self) -> int:
         """Begin the next epoch; its number."""
         self.epoch, self.phase_epoch, self._began = self.epoch + 1, self.phase_epoch + 1, monotonic()
@@ -81,6 +86,10 @@ class Record:
         update, total = self._batch(step) // settings.accumulate, max(epochs * self.steps // settings.accumulate, 1)
         self.rate = learning_rate(self.base, settings.schedule, update, total, epochs, self._plateau.factor)
         return self.rate
+
+    def announce(self, images: int, where: str) -> None:
+        """Report that the training begins on so many images; `where` is what computes: `torch on cpu`."""
+        self.progress("training", images=images, steps=self.steps, where=where)
 
     def due(self) -> bool:
         """Whether the last report is long enough ago for another."""
@@ -114,8 +123,10 @@ class Record:
         return True
 
     def pauses(self) -> bool:
-        """Whether the training should be written down after this step, for it ends here or it was long ago."""
-        return STOP.is_set() or (self.file is not None and self.file.due())
+        """Whether the training should be written down after this step: it ends here, it was long ago, or no epoch is
+        left of the phase, and what follows must not cost it.
+        """
+        return STOP.is_set() or (self.file is not None and (self.file.due() or self.ended))
 
     def pause(self, step: int, arrays: Callable[[], Mapping[str, Array]]) -> None:
         """Write down the training after `step` steps of this epoch; `arrays` are what the backend needs to go on.

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from netspec.backend import find_backend
+from netspec.build import build
+from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.data.dataset import Dataset, Split
 from netspec.interrupt import STOP
@@ -69,6 +71,7 @@ class Interrupting(CheckpointFile):
     path: Path
     key: str
     after: int
+    parts: dict[str, Any] = field(default_factory=dict)
 
     def due(self) -> bool:
         self.after -= 1
@@ -135,6 +138,50 @@ def bit_equal_after_interruptions(probing: Worker, trainer: str, settings: Train
     assert all("the same command goes on from there" in each for each in said)
 
 
+@pytest.mark.parametrize("trainer", ["torch", "keras"])
+def test_ctrl_c_after_the_last_epoch_costs_none(probing, trainer, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    whole, history = probing.call("train", backend=trainer, settings=STEPWISE, path=None, after=0)
+    said = probing.call("train", backend=trainer, settings=STEPWISE, path=path, after=STEPWISE.epochs)
+    assert said == f"stopped after epoch {STEPWISE.epochs}; the same command goes on from there"
+    # Nor does one that comes after the training, which left its end on the disk.
+    for _ in range(2):
+        weights, rows = probing.call("train", backend=trainer, settings=STEPWISE, path=path, after=10_000)
+        assert {name: array.tobytes() for name, array in weights.items()} == {
+            name: array.tobytes() for name, array in whole.items()
+        }
+        assert [row["loss"] for row in rows] == [row["loss"] for row in history]
+        kept = CheckpointFile(path, "key").load()
+        assert kept is not None
+        assert (kept.epoch, kept.step) == (STEPWISE.epochs, 0)
+
+
+@pytest.mark.parametrize("trainer", ["torch", "keras"])
+def test_a_build_that_ends_before_its_weights_are_stored_goes_on_from_the_last_epoch(trainer, tmp_path, monkeypatch):
+    spec = parse_spec(SPEC.replace("100000, batch_size: 16", "2, batch_size: 64"), str(tmp_path / "long.yaml"))
+    options = Options(targets=(trainer,), folder=tmp_path / "build", trainer=trainer, device="cpu", until="train")
+    heard = []
+
+    def progress(event: str, **values: Any) -> None:
+        heard.append((event, values))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("netspec.building.training._evaluation", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(spec, options, progress)
+    assert [event for event, _ in heard].count("epoch") == 2
+    assert ("training", {"images": 1295, "steps": 21, "where": f"{trainer} on cpu"}) in heard
+    heard.clear()
+    outcome = build(spec, options, progress)
+    assert outcome.evaluation is not None
+    assert ("resumed", {"epoch": 2, "step": 0}) in heard
+    assert "epoch" not in [event for event, _ in heard]
+    assert not list(tmp_path.rglob("checkpoint.safetensors"))
+
+
 SPEC = """\
 name: long
 input: 8x8x1
@@ -173,3 +220,4 @@ def test_ctrl_c_ends_a_build_with_a_checkpoint_and_the_next_goes_on(tmp_path):
     refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "is of another training" in refused.stderr
+    assert "  train.batch_size 16 -> 32\n" in refused.stderr

@@ -63,3 +63,19 @@ def test_another_trainings_checkpoint_is_refused(file):
     CheckpointFile(Path(file.path), "another").save(some())
     with pytest.raises(SpecError, match=r"of another training(.|\n)*go on from epoch 3"):
         file.load()
+
+
+def test_what_another_training_differs_in_is_said_with_both_values(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    before = {"rows": {"fc": "Dense 32", "old": "ReLU"}, "train": {"epochs": 2, "seed": 0}, "trainer": "torch"}
+    now = {"rows": {"fc": "Dense 64"}, "train": {"epochs": 1, "seed": 0}, "trainer": "torch", "data": (1, 2)}
+    CheckpointFile(path, "before", before).save(some())
+    with pytest.raises(SpecError) as refused:
+        CheckpointFile(path, "now", now).load()
+    [problem] = refused.value.problems
+    assert problem.message.splitlines()[1:] == [
+        "  rows.fc Dense 32 -> Dense 64",
+        "  rows.old ReLU -> -",
+        "  train.epochs 2 -> 1",
+        "  data - -> [1, 2]",
+    ]

@@ -38,7 +38,8 @@ def judge(
 ) -> Evaluation:
     """What an artefact makes of images; raises SpecError where its outputs are not numbers, and as `predict` does."""
     loss = loss_of(spec, network)
-    found = predict(artefact, image_samples(chosen, network, artefact.network, spec.preprocess), progress)
+    samples = image_samples(chosen, network, artefact.network, spec.preprocess)
+    found = predict(artefact, samples, progress, "evaluation")
     [outputs] = found.outputs.values()
     names = network.classes or chosen.classes
     return judge_outputs(outputs, chosen.labels, network, loss, names, data=chosen.name, split=chosen.split, top=top)

@@ -29,24 +29,24 @@ class Predicted:
     outputs: Arrays
 
 
-def predict(artefact: Artefact, samples: Samples, progress: Progress) -> Predicted:
-    """The outputs of an artefact for all samples.
+def predict(artefact: Artefact, samples: Samples, progress: Progress, stage: str = "predict") -> Predicted:
+    """The outputs of an artefact for all samples; `stage` is what progress calls it.
 
     Raises SpecError for a sample that cannot be read, BackendError for a backend that is missing or fails.
     """
     with running(artefact, progress) as run:
-        return _gathered(run, artefact.network, samples, progress)
+        return _gathered(run, artefact.network, samples, progress, stage)
 
 
-def _gathered(run: Run, network: Network, samples: Samples, progress: Progress) -> Predicted:
+def _gathered(run: Run, network: Network, samples: Samples, progress: Progress, stage: str) -> Predicted:
     names: list[str] = []
     pieces: list[Arrays] = []
-    progress("stage", stage="predict")
+    progress("stage", stage=stage)
     for batch in samples.batches():
         progress("part", what="predicting", done=len(names), total=samples.count)
         pieces.append(run(batch.inputs))
         names += batch.names
-    progress("done", stage="predict")
+    progress("done", stage=stage)
     outputs = {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
     return Predicted(tuple(names), outputs)
 
@@ -135,5 +135,5 @@ def activations(part: Network, weights: Weights, samples: Samples, backend: str,
             found: Arrays = worker.call("predict", network=part, weights=own, inputs=inputs)
             return found
 
-        value: Array = _gathered(run, part, one, progress).outputs["output"][0]
+        value: Array = _gathered(run, part, one, progress, "activations").outputs["output"][0]
     return value

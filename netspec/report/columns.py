@@ -42,6 +42,17 @@ def megabytes(size_bytes: int) -> str:
     return f"{size_bytes / MB:,.2f}"
 
 
+def share_text(ratio: float) -> str:
+    """An error as a share of what is granted, always in percent; far from it only on which side.
+
+    >>> share_text(0), share_text(2e-4), share_text(0.344), share_text(6.45), share_text(2e4)
+    ('0%', '<1%', '34%', '645%', '>999,999%')
+    """
+    if 0 < ratio < 0.005:
+        return "<1%"
+    return f"{ratio:,.0%}" if ratio < 9999.99 else ">999,999%"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them.
 

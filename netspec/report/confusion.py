@@ -82,7 +82,7 @@ def _names(axes: Any, names: list[str]) -> None:
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_color(GRID)
     axes.set_xlabel("predicted as", fontsize=9, color=QUIET)
-    axes.set_ylabel("class", fontsize=9, color=QUIET)
+    axes.set_ylabel("true class", fontsize=9, color=QUIET)
     if len(names) > MAX_NAMED:
         axes.set_xticks([])
         axes.set_yticks([])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from netspec.report.columns import aligned
+from netspec.report.columns import aligned, share_text
 from netspec.report.markup import html_table
 from netspec.verify.result import LockstepVerdict, difference_text
 
 DIFFERENCES_SHOWN = 5
-HEADER = ["", "float64, of what is granted", "float32"]
+HEADER = ["value", "float64", "float32"]
+UNIT = "the largest errors, as a share of what is granted: 100% is the limit"
 HINTS = {
     "loss": "compare the loss and its options, the regulariser, and what the loss reads",
     "gradient": "the backward pass differs: compare the rows that read this weight, and frozen rows",
@@ -32,6 +33,7 @@ def lockstep_state(found: LockstepVerdict) -> str:
 def lockstep_lines(found: LockstepVerdict) -> Iterator[str]:
     """The kinds of values with their errors, then what differs or failed and what to do about it."""
     yield f"Training in lock-step: {title(found)}"
+    yield f"  {UNIT}"
     yield from (f"  {line}" for line in aligned([HEADER, *rows(found)], right=(1, 2)))
     if found.synchronised:
         yield f"  not compared, for their gradient is zero but for rounding: {', '.join(found.synchronised)}"
@@ -60,18 +62,16 @@ def lockstep_section(found: LockstepVerdict | None) -> str:
     """The same as a part of the page; nothing where training was not asked for."""
     if found is None:
         return ""
-    last = "".join(f"<p>{escape(line.strip())}</p>" for line in list(lockstep_lines(found))[2 + len(rows(found)) :])
+    last = "".join(f"<p>{escape(line.strip())}</p>" for line in list(lockstep_lines(found))[3 + len(rows(found)) :])
     note = (
         "<p>Every backend took the same updates from the same weights, on the same batches with the same dropout "
         "masks. In float64 each went on from its own state, held against the other and against the reference's "
-        "formulas; in float32 each update began from the float64 state, and is granted what rounding may cost.</p>"
+        "formulas; in float32 each update began from the float64 state, and is granted what rounding may cost. "
+        f"Shown are {UNIT}.</p>"
     )
     table = html_table(HEADER, rows(found), right=(1, 2))
     return f"<h3>Training in lock-step</h3>\n<p>{escape(title(found))}</p>\n{note}\n{table}\n{last}\n"
 
 
 def _share(ratio: float | None) -> str:
-    """A share of what is granted; far below it only how far."""
-    if ratio is None:
-        return "-"
-    return f"{ratio:.0%}" if ratio >= 0.01 else f"{ratio:.0e}" if ratio else "0"
+    return "-" if ratio is None else share_text(ratio)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netspec.report.cause import cause_lines
-from netspec.report.columns import aligned
+from netspec.report.columns import aligned, share_text
 from netspec.report.gradients import gradients_lines
 from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
@@ -114,11 +114,7 @@ def ratio_text(measure: Measure | None) -> str:
     """The error of a measure as a share of what is granted: `34%`."""
     if measure is None:
         return "-"
-    if measure.ratio is None:
-        return "lost"
-    if measure.ratio < 10:
-        return f"{measure.ratio:.0%}"
-    return f"{measure.ratio:.0f}x" if measure.ratio < 1000 else f"{measure.ratio:.0e}x"
+    return "lost" if measure.ratio is None else share_text(measure.ratio)
 
 
 def exceeds(measure: Measure | None) -> bool:

@@ -32,6 +32,8 @@ def plot_history(history: Sequence[Row], path: Path, monitor: Monitor = "val_los
     best = best_epoch(history, monitor)
     for axes, metric in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         _curves(axes, history, metric, best)
+    # Below both, where it touches no curve and not the line of the best epoch.
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=2)
     if title:
         figure.suptitle(f"{title}: epoch {best} of {len(history)} is best by {monitor}", fontsize=11)
     with replacing(path) as partial:
@@ -68,7 +70,6 @@ def _curves(axes: Any, history: Sequence[Row], metric: str, best: int) -> None:
         )
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right" if metric == "loss" else "lower right")
 
 
 def _values(history: Sequence[Row], metric: str) -> list[float]:

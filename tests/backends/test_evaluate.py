@@ -88,6 +88,12 @@ def test_every_artefact_gives_the_numbers_of_the_training(place, run: Run):
     assert set(place.evaluation.metrics) < set(found["torch"]["metrics"])
 
 
+def test_progress_says_what_was_asked_for(place, run: Run):
+    _, _, err = run("evaluate", "tiny.yaml", "--backend", "onnx")
+    assert "tiny: evaluation done in " in err
+    assert "predict" not in err
+
+
 def test_the_numbers_are_those_of_the_reference(place, run: Run):
     spec = load_spec("tiny.yaml")
     network = compile_spec(spec)

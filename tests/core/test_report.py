@@ -136,6 +136,22 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
     assert third == "tiny: export torch is up to date"
 
 
+def test_a_log_tells_that_a_long_epoch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("netspec.report.progress.time.monotonic", lambda: clock[0])
+    stream = io.StringIO()
+    with build_progress("tiny", stream) as progress:
+        progress("training", images=54_000, steps=211, where="torch on cpu")
+        for step in range(212, 300):
+            clock[0] += 1
+            progress("step", epoch=2, epochs=40, step=step, total=40 * 211)
+    assert stream.getvalue().splitlines() == [
+        "tiny: training on 54,000 images, 211 steps an epoch, torch on cpu",
+        "tiny: training, epoch 2 of 40, step 30 of 211, 3% done",
+        "tiny: training, epoch 2 of 40, step 60 of 211, 3% done",
+    ]
+
+
 class Unread(io.StringIO):
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -529,6 +545,12 @@ def test_a_training_that_agrees_is_part_of_the_verdict() -> None:
         "fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec; training agrees for 100 updates"
     )
     assert "torch and keras with cross_entropy, adam, cosine: 100 of 100 updates agree" in text
+    table = text[text.index("as a share of what is granted: 100% is the limit") :].splitlines()[1:4]
+    assert [line.split() for line in table] == [
+        ["value", "float64", "float32"],
+        ["loss", "<1%", "-"],
+        ["weight", "50%", "25%"],
+    ]
     assert "not compared, for their gradient is zero but for rounding: conv_1.bias" in text
     assert Verdict.from_json(verdict.to_json()) == verdict
 

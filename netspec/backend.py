@@ -416,6 +416,19 @@ def installed_backends() -> list[str]:
     return sorted(entry.name for entry in entry_points(group="netspec.backends"))
 
 
+OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("tensorflow", "tf", "jax"), "keras"),
+    **dict.fromkeys(("pytorch",), "torch"),
+    **dict.fromkeys(("onnxruntime", "ort"), "onnx"),
+}
+"""What users call a backend after the library that computes in it."""
+
+
+def _meant(name: str) -> str | None:
+    meant = OTHER_NAMES.get(name.casefold())
+    return f"the backend that computes with it is {meant!r}" if meant else None
+
+
 def find_backend(name: str) -> Backend:
     """The backend of this name; raises BackendError naming what to install when its libraries are missing."""
     from importlib.util import find_spec
@@ -424,7 +437,7 @@ def find_backend(name: str) -> Backend:
     if not found:
         raise BackendError(
             f"there is no backend {name!r}; "
-            + (did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
+            + (_meant(name) or did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
         )
     backend: Backend = next(iter(found)).load()
     missing = [module for module in backend.requires if find_spec(module) is None]

@@ -149,12 +149,12 @@ class VerificationError(NetspecError):
     exit_code = 1
 
 
-def nearest(word: str, known: Iterable[str], *, fold: bool = True) -> str | None:
-    """The nearest known word, or None when nothing is near."""
+def nearest(word: str, known: Iterable[str], *, fold: bool = True, cutoff: float = 0.6) -> str | None:
+    """The nearest known word, or None when nothing is near: no ratio of difflib reaches the `cutoff`."""
     import difflib
 
     by_fold = {(name.casefold() if fold else name): name for name in known}
-    near = difflib.get_close_matches(word.casefold() if fold else word, by_fold, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word.casefold() if fold else word, by_fold, n=1, cutoff=cutoff)
     return by_fold[near[0]] if near else None
 
 
@@ -166,6 +166,23 @@ def did_you_mean(word: str, known: Iterable[str], *, fold: bool = True) -> str |
     """
     near = nearest(word, known, fold=fold)
     return f"did you mean {near!r}?" if near is not None else None
+
+
+def file_near(name: str, beside: Iterable[str]) -> str | None:
+    """A hint naming the file whose name is nearest, or None; endings, which many share, do not count.
+
+    >>> file_near("nets.yaml", ["net.yaml", "other.yaml"]), file_near("nothere.yaml", ["paren.yaml"])
+    ("did you mean 'net.yaml'?", None)
+    """
+
+    def stem(name: str) -> str:
+        return name[: name.rfind(".")] if name.rfind(".") > 0 else name
+
+    by_stem: dict[str, list[str]] = {}
+    for each in beside:
+        by_stem.setdefault(stem(each), []).append(each)
+    near = nearest(stem(name), by_stem, cutoff=0.65)
+    return did_you_mean(name, by_stem[near]) or f"did you mean {by_stem[near][0]!r}?" if near is not None else None
 
 
 def one_of(known: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.compile import compile_spec
 from netspec.compile.network import read_rows
-from netspec.errors import Position, Problem, SpecError, did_you_mean
+from netspec.errors import Position, Problem, SpecError, file_near
 from netspec.importing import check_file, load_weights
 from netspec.network import Network
 from netspec.spec.model import Spec
@@ -154,7 +154,7 @@ def find_weights(name: Path, beside: Path) -> Path:
         if path.exists():
             return path
     siblings = [found.name for path in paths if path.parent.is_dir() for found in path.parent.iterdir()]
-    near = did_you_mean(name.name, siblings)
+    near = file_near(name.name, siblings)
     hint = f"{near} " * bool(near) + f"it was looked for as {', '.join(map(str, paths))}"
     if not data and not name.is_absolute():
         hint += "; NETSPEC_DATA, which may name a folder of weights, is not set"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.backend import ExportSettings, Progress, find_backend, runners
 from netspec.building.export import export_key
-from netspec.errors import BackendError, Problem, SpecError, did_you_mean
+from netspec.errors import BackendError, Problem, SpecError, file_near
 from netspec.initial import Start
 from netspec.network import Network
 from netspec.spec.model import Spec
@@ -92,7 +92,7 @@ def given_artefact(file: Path, spec: Spec, network: Network) -> Artefact:
         raise SpecError([Problem(message, f"a file ending in {', '.join(sorted(endings))}", OPTION)])
     if not file.is_file():
         siblings = [found.name for found in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise SpecError([Problem(f"there is no file {file}", did_you_mean(file.name, siblings), OPTION)])
+        raise SpecError([Problem(f"there is no file {file}", file_near(file.name, siblings), OPTION)])
     find_backend(endings[file.suffix])
     return Artefact(endings[file.suffix], network, spec.export or ExportSettings(), file.resolve())
 

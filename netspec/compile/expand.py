@@ -10,7 +10,7 @@ from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import evaluated, flag_of, size_of, times_of
-from netspec.compile.scope import Scope, left_out, rows_near, sources_of
+from netspec.compile.scope import Scope, left_out, rows_near, sources_of, stand_ins
 from netspec.errors import Problem, Used
 from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
@@ -136,7 +136,7 @@ class _Unroller:
         before = len(self.problems)
         row = evaluated(row, scope)
         legible = len(self.problems) == before
-        sources = sources_of(row, scope)
+        sources, absent = sources_of(row, scope), stand_ins(row, scope)
         kept, frozen = flag_of(row, "when", scope, default=True), flag_of(row, "frozen", scope, default=False)
         # A row that is left out takes its name too, so that a row has the same one wherever its block is used.
         names = self._names(row, scope, namer, kept=kept)
@@ -149,13 +149,15 @@ class _Unroller:
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
         result = sources
         for each in names if kept else ():
-            result = (self._place(row, each, result, scope, frozen=frozen) if legible else UNKNOWN,)
+            result = (self._place(row, each, result, scope, absent, frozen=frozen) if legible else UNKNOWN,)
             scope.rows[each] = result[0]
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
         # A row that is left out stands for the one thing that it would have read. Of several it stands for none: it is
         # as if it were not written, so that what follows reads the row above it.
         scope.rows[name] = result[0] if len(result) == 1 else UNKNOWN
+        if not kept and len(result) == 1:
+            scope.absent[name] = result[0]
         if len(result) == 1:
             scope.above = result
         elif UNKNOWN not in result:
@@ -181,7 +183,16 @@ class _Unroller:
         namer.taken.update(names)
         return names
 
-    def _place(self, row: Row, name: str, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
+    def _place(
+        self,
+        row: Row,
+        name: str,
+        sources: tuple[str, ...],
+        scope: Scope,
+        absent: tuple[tuple[str, str], ...],
+        *,
+        frozen: bool,
+    ) -> str:
         """The rows that a kept row stands for; the full name of their result."""
         if is_base(row):
             return self._base(row, sources, scope, frozen=frozen)
@@ -193,7 +204,7 @@ class _Unroller:
         if self.count > MAX_ROWS:
             raise self._too_many(f"{MAX_ROWS:,} rows", row, scope)
         frozen = frozen or self.frozen
-        self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used, scope.values))
+        self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used, absent, scope.values))
         return full
 
     def _use(self, block: Block, row: Row, name: str, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:

@@ -107,7 +107,7 @@ def _kind(row: Row, problems: list[Problem], blocks: Collection[str]) -> tuple[A
     elif arguments and alias.layer is not Activation:
         said = f"{name} takes its arguments in the next cell, not in brackets"
         cell = str(arguments[0]).removeprefix(name)[1:-1]
-        problems.append(_at(row, "type", Problem(said, f"{name} | {cell}")))
+        problems.append(_at(row, "type", Problem(said, f"{name} | {cell}" if cell else f"{name}, without brackets")))
         return None, ()
     return alias, arguments
 
@@ -229,10 +229,22 @@ def _validated(
             written = fields.get(field)
             if problem.hint is None and isinstance(written, str):
                 problem = replace(problem, hint=did_you_mean(written, names))
+            elif problem.hint is None and isinstance(written, tuple) and row.size[:1] == (written,):
+                problem = replace(problem, hint=_other_order(row, kind))
             elif problem.hint is None and isinstance(written, float) and "/" in row.text:
                 problem = replace(problem, hint=_divided(row, kind, field))
             problems.append(_at(row, cell or _cell_of(row, kind, field), problem, field))
         return None
+
+
+def _other_order(row: Row, kind: type[Layer]) -> str | None:
+    """A hint for a size cell that begins with the size of the window: `3x3, 8`."""
+    if len(row.size) != 2 or len(kind.positional) != 2 or not isinstance(row.size[1], int):
+        return None
+    window = write_value(row.size[0])
+    if isinstance(row.size[0], tuple) and all(isinstance(each, int) for each in row.size[0]):
+        window = "x".join(map(str, row.size[0]))
+    return f"the size cell is {', '.join(kind.positional)}: {row.size[1]}, {window}"
 
 
 def _divided(row: Row, kind: type[Layer], field: str) -> str:

@@ -251,6 +251,10 @@ class _Walk:
         message = error.message
         for index, source in enumerate(row.shown_sources):
             message = message.replace(f"{{{index}}}", source)
+        for name, source in row.placed.absent:
+            if source in row.placed.sources:
+                shown = row.shown_sources[row.placed.sources.index(source)]
+                message += f"; the row {name!r} is left out by `when`, and {shown} stands for it"
         problem = Problem(message, error.hint, f"{written.row.path}.{row.name}", place)
         self.problems.append(problem.used_at(row.placed.used))
 

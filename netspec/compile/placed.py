@@ -27,6 +27,8 @@ class Placed:
     frozen: bool = False
     used: tuple[Used, ...] = ()
     """The rows that used the blocks it stands in, the innermost first."""
+    absent: tuple[tuple[str, str], ...] = ()
+    """The rows it names that are left out, each with the full name of what stands for it."""
     known: Mapping[str, Value] = field(default_factory=dict)
     """The parameters and variables that it could name."""
 

@@ -36,6 +36,8 @@ class Scope:
     """By the label that a table gives a row, the row's name."""
     gaps: set[str] = field(default_factory=set)
     """The rows that are left out and would have read several, so that they stand for none."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """By the name of a row that is left out, what stands for it."""
     lost: bool = False
     """Whether a row cannot be read or named, so that a name which is not known may be its own."""
 
@@ -69,6 +71,13 @@ def sources_of(row: Row, scope: Scope) -> tuple[str, ...]:
     if not names:
         scope.report(row, "from", "from names no row", "for example from=[left, right]")
     return tuple(_source(row, name, scope) for name in names) or (UNKNOWN,)
+
+
+def stand_ins(row: Row, scope: Scope) -> tuple[tuple[str, str], ...]:
+    """The rows that are left out among those a row names, each with the full name of what stands for it."""
+    written = row.options.get("from")
+    names = written if isinstance(written, (list, tuple)) else [written]
+    return tuple((name, scope.absent[name]) for name in names if isinstance(name, str) and name in scope.absent)
 
 
 def _source(row: Row, name: Value, scope: Scope) -> str:

@@ -33,6 +33,9 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("output", "outputlayer", "outputs"), "the last row is the output, such as FNN | 10 | Softmax"),
     **dict.fromkeys(("none", "noop"), "leave the row out"),
     **dict.fromkeys(("gaussiannoise", "gaussiandropout", "alphadropout", "featurealphadropout"), "Dropout"),
+    **dict.fromkeys(("globalmeanpool", "globalmeanpooling"), "GlobalAvgPool"),
+    **dict.fromkeys(("meanpool", "meanpooling"), "AvgPool"),
+    **dict.fromkeys(("adaptivemeanpool", "adaptivemeanpooling"), "AdaptiveAvgPool"),
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
     **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),
     "depthtospace": "PixelShuffle, where the channels of one result lie side by side as in torch, not as in TensorFlow",
@@ -57,4 +60,19 @@ def unknown_kind(name: str, blocks: Collection[str] = ()) -> Problem:
     if instead is not None:
         return Problem(f"{name} is not supported", instead if " " in instead else f"use {instead}")
     what = "layer kind or block" if blocks else "layer kind"
-    return Problem(f"unknown {what} {name!r}", did_you_mean(name, (*NAMES.values(), *blocks)))
+    hint = _in_cells(name, blocks) or did_you_mean(name, (*NAMES.values(), *blocks))
+    return Problem(f"unknown {what} {name!r}", hint)
+
+
+def _in_cells(name: str, blocks: Collection[str]) -> str | None:
+    """A hint for a row that was written without `|` between its cells: `Conv 8 3 relu`."""
+    kind, *rest = name.replace(",", " ").split()
+    if not rest or (fold(kind) not in ALIASES and kind not in blocks):
+        return None
+    options = [word for word in rest if "=" in word]
+    sizes = [word for word in rest if re.fullmatch(r"[\dx().]+", word)]
+    words = [word for word in rest if word not in options and word not in sizes]
+    cells = [kind, ", ".join(sizes) or "-", " ".join(words) or "-", ", ".join(options)]
+    while cells[-1] in ("", "-"):
+        cells.pop()
+    return f"the cells of a row are split by `|`: {' | '.join(cells)}"

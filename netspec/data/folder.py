@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from netspec.backend import Progress
 from netspec.data.preprocess import Preprocess, read_pixels
 from netspec.data.settings import DataSettings
-from netspec.errors import Problem, SpecError, did_you_mean
+from netspec.errors import Problem, SpecError, file_near
 from netspec.memory import memory_available, written_bytes
 from netspec.network import TensorType
 from netspec.stages import sha256
@@ -63,7 +63,7 @@ def find_file(written: str, near: Path, path: str) -> Path:
     beside = [each.name for each in around.iterdir()] if around.is_dir() else []
     root = os.environ.get("NETSPEC_DATA")
     second = f"{Path(root) / written}" if root else "NETSPEC_DATA, which is not set"
-    hint = did_you_mean(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
+    hint = file_near(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
     message = f"there is no file {written!r}: looked for as {near / written} and in {second}"
     raise SpecError([Problem(message, hint, path)])
 
@@ -318,6 +318,6 @@ def _required(written: str, near: Path, path: str) -> Path:
     places = [f"{near / written}", f"{Path(root) / written}" if root else "NETSPEC_DATA, which is not set"]
     around = [(near / written).parent, *([(Path(root) / written).parent] if root else [])]
     beside = [each.name for folder in around if folder.is_dir() for each in folder.iterdir() if each.is_dir()]
-    hint = did_you_mean(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
+    hint = file_near(Path(written).name, beside) or "a path relative to the spec, or to the folder NETSPEC_DATA"
     message = f"there is no folder {written!r}: looked for as {places[0]} and in {places[1]}"
     raise SpecError([Problem(message, hint, path)])

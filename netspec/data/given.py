@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.data.folder import SUFFIXES, image_files
-from netspec.errors import Problem, SpecError, did_you_mean, one_of
+from netspec.errors import Problem, SpecError, did_you_mean, file_near, one_of
 from netspec.network import Network
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _pictures(path: Path) -> list[Path]:
 
 def _missing(path: Path) -> SpecError:
     siblings = [found.name for found in path.parent.iterdir()] if path.parent.is_dir() else []
-    return _refused(f"there is no file {path}", did_you_mean(path.name, siblings))
+    return _refused(f"there is no file {path}", file_near(path.name, siblings))
 
 
 def _refused(message: str, hint: str | None = None) -> SpecError:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from netspec.errors import BackendError, Problem, SpecError, did_you_mean
+from netspec.errors import BackendError, Problem, SpecError, file_near
 from netspec.network import TensorType
 from netspec.notation import NotationError, parse_value
 
@@ -270,7 +270,7 @@ def _sized(size: tuple[int, ...]) -> str:
 
 def _near(path: Path) -> str | None:
     try:
-        return did_you_mean(path.name, [found.name for found in path.parent.iterdir()])
+        return file_near(path.name, [found.name for found in path.parent.iterdir()])
     except OSError:
         return f"there is no folder {str(path.parent)!r} either"
 

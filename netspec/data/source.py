@@ -79,7 +79,10 @@ def check_data(settings: DataSettings, network: Network) -> list[Problem]:
     input_type = network.input_type
     if source.shape != input_type:
         hint = f"input: {source.shape}"
-        if source.shape.size == input_type.size:
+        axes = tuple(input_type.shape)
+        if axes[1:] + axes[:1] == tuple(source.shape.shape):
+            hint = f"channels come last: {source.shape}"
+        elif source.shape.size == input_type.size:
             hint += ", and a Flatten or Reshape row first"
         problems.append(
             Problem(

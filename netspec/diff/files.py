@@ -12,7 +12,7 @@ import numpy as np
 
 from netspec.backend import importers, openers
 from netspec.diff.result import FileDiff, OutputDiff, TensorDiff
-from netspec.errors import BackendError, NetspecError, Problem, SpecError, UnreadableError, did_you_mean, one_of
+from netspec.errors import BackendError, NetspecError, Problem, SpecError, UnreadableError, file_near, one_of
 from netspec.importing.file import SLACK_BYTES, TIMES
 from netspec.network import Network, TensorType
 from netspec.runnable import Described, Port, Traced
@@ -67,7 +67,7 @@ def _tensors(path: Path, limit_s: float) -> list[StoredTensor]:
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
     if not path.is_file():
         siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UnreadableError([Problem(f"{path}: there is no such file", did_you_mean(path.name, siblings))])
+        raise UnreadableError([Problem(f"{path}: there is no such file", file_near(path.name, siblings))])
     if path.suffix not in known:
         raise UnreadableError(
             [Problem(f"{path}: files ending in {path.suffix!r} are not known", one_of(sorted(known)))]

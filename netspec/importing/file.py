@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.backend import Importable, Order, Placement, importers
-from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, one_of
+from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, file_near, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
@@ -139,7 +139,7 @@ def check_file(path: Path, network: Network) -> None:
     if not path.exists():
         siblings = [found.name for found in path.parent.iterdir()] if path.parent.is_dir() else []
         there = [name for name in siblings if Path(name).suffix in known]
-        raise _refused(path, "there is no such file", did_you_mean(path.name, there))
+        raise _refused(path, "there is no such file", file_near(path.name, there))
     if not path.is_file():
         raise _refused(path, "it is no regular file")
     if path.suffix not in known:

@@ -188,10 +188,10 @@ def _refused(path: Path, message: str, hint: str | None) -> SpecError:
 
 
 def _near(path: Path) -> str | None:
-    from netspec.errors import did_you_mean
+    from netspec.errors import file_near
 
     try:
-        return did_you_mean(
+        return file_near(
             path.name, [found.name for found in path.parent.iterdir() if found.suffix in (".yaml", ".yml")]
         )
     except OSError:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from netspec.data.folder import places
 from netspec.data.settings import ARRAYS, TABLES, DataSettings, SourceName, plain_name
-from netspec.errors import Position, Problem, SpecError, did_you_mean
+from netspec.errors import Position, Problem, SpecError, file_near
 from netspec.spec.reader import plain, read
 from netspec.wording import reworded
 
@@ -53,7 +53,7 @@ def _named(name: str, own: DataSettings | None) -> dict[str, Any]:
         return {"folder": name, **_kept(own, "folder", "skip_broken")}
     around = Path(name).parent
     beside = [each.name for each in around.iterdir()] if around.is_dir() else []
-    near = did_you_mean(Path(name).name, [*get_args(SourceName), *beside])
+    near = file_near(Path(name).name, [*get_args(SourceName), *beside])
     message = f"{name!r} is no known data set, and no folder or file of data"
     raise SpecError([Problem(message, near or f"{KNOWN}, {SECTION}", OPTION)])
 

@@ -165,6 +165,11 @@ def test_misfits_name_both_shapes_and_both_counts() -> None:
     assert check_data(DataSettings(source="digits"), classifier("8x8x1", 10)) == []
 
 
+def test_channels_that_come_first_are_told_to_come_last() -> None:
+    [problem] = check_data(DataSettings(source="fashion-mnist"), classifier("1x28x28", 10))
+    assert problem.hint == "channels come last: 28x28x1"
+
+
 def test_a_flat_input_is_told_to_flatten() -> None:
     network = compile_spec(parse_spec("input: 64\nlayers:\n  - FNN | 10\n", "x.yaml"))
     [problem] = check_data(DataSettings(source="digits"), network)

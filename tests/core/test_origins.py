@@ -135,8 +135,8 @@ class TestArrays:
         assert "the splits overlap: test and train are the same file" in refused(
             tmp_path, "{file: a.npz, test: ./a.npz}"
         )
-        said = refused(tmp_path, "{file: b.npz}")
-        assert "there is no file 'b.npz': looked for as" in said
+        said = refused(tmp_path, "{file: aa.npz}")
+        assert "there is no file 'aa.npz': looked for as" in said
         assert "did you mean 'a.npz'?" in said
 
 

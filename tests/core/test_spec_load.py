@@ -286,6 +286,9 @@ def test_files_that_are_no_specs(tmp_path):
     assert load_spec(tmp_path / "net.yaml").name == "small"
     with pytest.raises(SpecError, match=r"there is no such file\n  hint: did you mean 'net.yaml'\?"):
         load_spec(tmp_path / "nett.yaml")
+    with pytest.raises(SpecError) as far:
+        load_spec(tmp_path / "other.yaml")  # whose ending alone is that of a file
+    assert far.value.problems[0].hint is None
     with pytest.raises(SpecError, match="there is no such file"):
         load_spec(tmp_path / "none" / "nett.yaml")
     with pytest.raises(SpecError, match=r"is a folder, not a spec file\n  hint: name the file in it: net.yaml"):

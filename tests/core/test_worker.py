@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from netspec.errors import Problem, SpecError
+from netspec.backend import find_backend
+from netspec.errors import BackendError, Problem, SpecError
 from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 
@@ -85,6 +86,12 @@ def test_a_killed_worker_is_reported_with_its_signal(worker: Worker) -> None:
         worker.call("sleep")
     with pytest.raises(WorkerDied):
         worker.call("add", a=1, b=1)
+
+
+@pytest.mark.parametrize(("said", "meant"), [("tensorflow", "keras"), ("PyTorch", "torch"), ("onnxruntime", "onnx")])
+def test_a_library_names_the_backend_that_computes_with_it(said: str, meant: str) -> None:
+    with pytest.raises(BackendError, match=f"there is no backend '{said}'; .* is '{meant}'"):
+        find_backend(said)
 
 
 def test_an_unknown_backend_is_reported_at_the_first_call() -> None:

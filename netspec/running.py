@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.backend import ExportSettings, Progress, find_backend, runners
 from netspec.building.export import export_key
 from netspec.errors import BackendError, Problem, SpecError, did_you_mean
+from netspec.exported import unusable
 from netspec.initial import Start
 from netspec.network import Network
 from netspec.spec.model import Spec
@@ -144,8 +145,14 @@ def running(artefact: Artefact, progress: Progress) -> Iterator[Run]:
             progress("done", stage=stage)
             file = Path(folder) / _runs(artefact.backend, names)
 
+        network = artefact.network
+        wanted = {name: network.types[value].shape for name, value in network.outputs.items()}
+
         def run(inputs: Arrays) -> Arrays:
-            found: Arrays = worker.call("predict_artefact", file=file, network=artefact.network, inputs=inputs)
+            found: Arrays = worker.call("predict_artefact", file=file, network=network, inputs=inputs)
+            shapes = {name: array.shape[1:] for name, array in found.items()}
+            if shapes != wanted:
+                raise unusable(file, network, f"it gives {shapes}, not {wanted}")
             return found
 
         yield run

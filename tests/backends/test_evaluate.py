@@ -131,6 +131,18 @@ def test_a_file_of_another_network_is_refused(place, run: Run, backend):
     assert f"{file.name} cannot be run as tiny" in err
 
 
+def test_a_file_with_other_outputs_is_refused(place, run: Run, backend):
+    """Its input fits, so it runs: neither are its ten numbers judged as twelve, nor printed as if they were."""
+    [file] = Path("build/tiny", backend).glob(f"*{ENDINGS[backend]}")
+    other = SPEC.replace("FNN | 10", "FNN | 12").replace("data: digits\n", "data: {file: a.npz}\n")
+    Path("tiny.yaml").write_text(other, encoding="utf-8")
+    np.savez("a.npz", images=np.zeros((400, 8, 8), np.uint8), labels=np.arange(400) % 12)
+    for command in ("evaluate", "predict"):
+        status, _, err = run(command, "tiny.yaml", "--split", "validation", "--artefact", file)
+        assert status == 2, err
+        assert f"{file.name} cannot be run as tiny" in err
+
+
 @pytest.mark.parametrize("ending", [".onnx", ".keras"])
 def test_a_file_that_is_not_whole_is_refused(place, run: Run, ending):
     Path(f"tiny{ending}").write_bytes(b"nothing that can be loaded")

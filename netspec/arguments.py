@@ -143,6 +143,12 @@ WeightsFile = Annotated[
     ),
 ]
 Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
+OwnRunner = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="NAME", help="The backend that computes; torch when not given, or what runs --artefact."
+    ),
+]
 Known = Annotated[
     Path | None,
     typer.Option(

@@ -15,6 +15,7 @@ from netspec.arguments import (
     Format,
     Known,
     Output,
+    OwnRunner,
     Runner,
     Sets,
     SpecPath,
@@ -45,7 +46,7 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
     ] = None,
-    backend: Runner = "torch",
+    backend: OwnRunner = None,
     artefact: ArtefactFile = None,
     weights: Known = None,
     top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
@@ -96,7 +97,7 @@ def evaluate(
     spec: SpecPath,
     data: DataSource = None,
     split: SplitOption = None,
-    backend: Runner = "torch",
+    backend: OwnRunner = None,
     artefact: ArtefactFile = None,
     weights: Known = None,
     metrics: Annotated[
@@ -191,7 +192,7 @@ def _artefact(
     spec: Spec,
     network: Network,
     reads: Network,
-    backend: str,
+    backend: str | None,
     file: Path | None,
     weights: Path | None,
     built: Path,
@@ -202,10 +203,10 @@ def _artefact(
     from netspec.compile.pixels import exported_network
     from netspec.running import find_artefact, given_artefact
 
+    [runner] = chosen_backends(backend, "--backend", most=1) if backend is not None else [None]
     if file is None:
-        [runner] = chosen_backends(backend, "--backend", most=1)
-        return find_artefact(spec, network, reads, built, weights, runner)
+        return find_artefact(spec, network, reads, built, weights, runner or "torch")
     if weights is not None:
         message = f"--artefact {file} has its weights, but --weights {weights} names others"
         raise SpecError([Problem(message, "leave one of the two out")])
-    return given_artefact(file, spec, exported_network(spec, network))
+    return given_artefact(file, spec, exported_network(spec, network), runner)

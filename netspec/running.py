@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.backend import ExportSettings, Progress, find_backend, runners
 from netspec.building.export import export_key
+from netspec.building.options import WEIGHTS
 from netspec.errors import BackendError, Problem, SpecError, file_near
+from netspec.exported import unusable
 from netspec.initial import Start
 from netspec.network import Network
 from netspec.spec.model import Spec
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Arrays], Arrays]
 
-OPTION, WEIGHTS = "--artefact", "weights.safetensors"
+OPTION = "--artefact"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +36,8 @@ class Known:
     weights: Weights
     file: Path
     facts: Mapping[str, Any] | None = None
+    digest: str | None = None
+    """The sha256 of a build's file, which has it still."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,23 +82,29 @@ def _built(spec: Spec, network: Network, folder: Path) -> Known | None:
     if stage.facts.get("network") != network.digest:
         hint = f"`netspec build {spec.file}` makes them anew; --weights {file} takes these"
         raise SpecError([Problem(f"{folder} has weights of another version of this network", hint)])
-    if not file.is_file() or sha256(file) != stage.files.get(WEIGHTS):
+    digest = stage.files.get(WEIGHTS)
+    if not file.is_file() or sha256(file) != digest:
         hint = f"`netspec build {spec.file}` makes them anew"
         raise SpecError([Problem(f"{file} is missing or was changed since the build", hint)])
-    return Known(load(file, network), file, stage.facts)
+    return Known(load(file, network), file, stage.facts, digest)
 
 
-def given_artefact(file: Path, spec: Spec, network: Network) -> Artefact:
-    """A file that somebody names; raises SpecError where it is missing or is none that a backend runs."""
+def given_artefact(file: Path, spec: Spec, network: Network, backend: str | None = None) -> Artefact:
+    """A file that somebody names; raises SpecError where it is missing or is none that a backend, or this one, runs."""
     endings = runners()
     if file.suffix not in endings:
         message = f"{file} is no artefact that runs"
         raise SpecError([Problem(message, f"a file ending in {', '.join(sorted(endings))}", OPTION)])
+    runner = endings[file.suffix]
+    if backend not in (None, runner):
+        ending = next(ending for ending, name in endings.items() if name == backend)
+        hint = f"leave --backend out, or name a file ending in {ending}"
+        raise SpecError([Problem(f"{file} is run by {runner}, not by {backend}", hint, OPTION)])
     if not file.is_file():
         siblings = [found.name for found in file.parent.iterdir()] if file.parent.is_dir() else []
         raise SpecError([Problem(f"there is no file {file}", file_near(file.name, siblings), OPTION)])
-    find_backend(endings[file.suffix])
-    return Artefact(endings[file.suffix], network, spec.export or ExportSettings(), file.resolve())
+    find_backend(runner)
+    return Artefact(runner, network, spec.export or ExportSettings(), file.resolve())
 
 
 def find_artefact(
@@ -109,8 +119,10 @@ def find_artefact(
     found, settings = find_backend(backend), spec.export or ExportSettings()
     known = known_weights(spec, network, built, weights)
     fresh = Artefact(backend, exported, settings, known=known)
-    stage = read_stages(built / spec.name).get(f"export {backend}") if known.facts is not None else None
-    if stage is None or stage.key != export_key(exported, sha256(known.file), settings, found.versions()):
+    if known.digest is None:
+        return fresh
+    stage = read_stages(built / spec.name).get(f"export {backend}")
+    if stage is None or stage.key != export_key(exported, known.digest, settings, found.versions()):
         return fresh
     folder = built / spec.name
     for name, digest in stage.files.items():
@@ -144,8 +156,14 @@ def running(artefact: Artefact, progress: Progress) -> Iterator[Run]:
             progress("done", stage=stage)
             file = Path(folder) / _runs(artefact.backend, names)
 
+        network = artefact.network
+        wanted = {name: network.types[value].shape for name, value in network.outputs.items()}
+
         def run(inputs: Arrays) -> Arrays:
-            found: Arrays = worker.call("predict_artefact", file=file, network=artefact.network, inputs=inputs)
+            found: Arrays = worker.call("predict_artefact", file=file, network=network, inputs=inputs)
+            shapes = {name: array.shape[1:] for name, array in found.items()}
+            if shapes != wanted:
+                raise unusable(file, network, f"it gives {shapes}, not {wanted}")
             return found
 
         yield run

@@ -14,7 +14,7 @@ from netspec.data.preprocess import bytes_only
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
 from netspec.spec.model import Spec
-from netspec.spec.origin import read_origin
+from netspec.spec.origin import named_by_option, read_origin
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,4 +80,7 @@ def choose_images(spec: Spec, network: Network, data: str | None, split: Wanted 
 
         with spec.places():
             scale = load(spec.data, network, near, spec.preprocess, progress).scale
-    return other_images(settings, network, Path(), spec.preprocess, progress, split, scale)
+    try:
+        return other_images(settings, network, Path(), spec.preprocess, progress, split, scale)
+    except SpecError as error:
+        raise SpecError(map(named_by_option, error.problems)) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.culprit import Culprit, Seen, culprit_of, row_of_weights, up_to
 from netspec.training.loss import loss_input
@@ -61,7 +62,9 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
         self.batches.begin(self.record.epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """The rate of the step; and at the last of them a look at what it will compute."""
+        """The rate of the step; and at the last of them a look at what it will compute. Ctrl-C ends the search."""
+        if STOP.is_set():
+            raise Found(None)
         self.model.optimizer.learning_rate = self.record.rate_of(batch + self.batches.done)
         at = self._at(batch)
         if self.search is None and at >= self.last - self.record.settings.accumulate:

@@ -217,6 +217,8 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
     wanted = [given.shape for given in network.inputs.values()]
     if shapes != wanted:
         raise unusable(file, network, f"it reads {shapes}, not {wanted}")
+    if len(model.outputs) != len(network.outputs):
+        raise unusable(file, network, f"it gives {len(model.outputs)} outputs, not {len(network.outputs)}")
     return _predict(network, model, inputs)
 
 

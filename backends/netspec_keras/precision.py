@@ -14,15 +14,23 @@ from keras import ops
 
 from netspec.errors import BackendError
 from netspec.training.precision import FIRST_SCALE, GROWTH_STEPS, Compute
+from netspec.training.settings import TrainSettings
 
 POLICIES: dict[Compute, str] = {"float32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 """What Keras calls each: weights are float32 in all of them, and norms and losses computed in it."""
 
 
-def check(precision: Compute) -> None:
-    """Raise BackendError where the device in use does not compute in this precision."""
+def check(settings: TrainSettings) -> None:
+    """Raise BackendError where Keras, or the device in use, does not train in the precision that is asked for."""
+    precision = settings.precision
     if precision == "float32":
         return
+    if precision == "fp16" and settings.accumulate > 1:
+        # Keras' LossScaleOptimizer skips the one call whose gradients overflow, which the optimiser then never counts.
+        raise BackendError(
+            f"Keras cannot train in fp16 with accumulate: {settings.accumulate}: where gradients overflow, it would "
+            "leave out a batch, not the update\n  hint: precision: bf16, accumulate: 1 or --backend torch"
+        )
     dtype = keras.DTypePolicy(POLICIES[precision]).compute_dtype
     try:
         ops.matmul(ops.ones((2, 2), dtype), ops.ones((2, 2), dtype))

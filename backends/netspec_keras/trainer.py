@@ -11,12 +11,13 @@ import keras
 import numpy as np
 
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under, unpacked
 from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, best_epoch
 from netspec.training.phases import phases_of
-from netspec.training.record import Diverged, Record, check_batches, evaluation_batch
+from netspec.training.record import Diverged, Record, check_batches, evaluation_batch, unless_it_fails
 from netspec.training.settings import TrainSettings
 from netspec_keras.augment import Augmentation
 from netspec_keras.batches import Batches
@@ -66,7 +67,7 @@ def train(
         tensor_float_32(allowed=settings.tf32),
         keras.device(device_named(device)),
     ):
-        check(settings.precision)
+        check(settings)
         keras.utils.set_random_seed(settings.seed % 2**32)
         for number, (trained, phase) in enumerate(phases_of(network, settings)):
             if found and number < found.facts["phase"]:
@@ -79,8 +80,7 @@ def train(
             try:
                 fit(current, batches, validation, watch, found)
             except Diverged as diverged:
-                near = record.nearest(found)
-                raise explained(trained, weights, random, near, batches, record, diverged) from None
+                raise explained(trained, weights, random, found, batches, record, diverged) from None
             found = None
             best, weights = watch.best, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
@@ -120,7 +120,7 @@ def explained(
     network: Network,
     start: Weights,
     random: Sequence[Array],
-    found: Checkpoint | None,
+    began: Checkpoint | None,
     batches: Batches,
     lost: Record,
     diverged: Diverged,
@@ -128,11 +128,15 @@ def explained(
     """What to raise: what was not finite first, in the step of the epoch under way in `lost` that `diverged` names or
     before it.
 
-    The phase goes again from its first weights and random states, or from a checkpoint in it. On a GPU, where sums may
-    come out otherwise, there may be nothing to find.
+    The phase goes again from its first weights and random states, or from the nearest checkpoint in it; it began with
+    `began`. On a GPU, where sums may come out otherwise, there may be nothing to find; nor is there where Ctrl-C ends
+    the search.
     """
 
     def again(last: int, search: Literal["loss", "weights"] | None = None) -> Culprit | None:
+        if STOP.is_set():
+            return None
+        found = lost.nearest(began)
         record, kept = lost.again(), unpacked(found.arrays) if found else {}
         current = training_of(network, lost.settings)
         set_weights(current.model, network, kept.get("weights", start))
@@ -162,10 +166,10 @@ def explained(
     before = (lost.epoch - 1) * lost.steps
     last = before + diverged.step
     if diverged.what == "weights" or diverged.among > 1:  # then it may have been a step before
-        first = again(last, diverged.what)
+        first = unless_it_fails(lambda: again(last, diverged.what))
         last = first.step if first is not None else last
     step = last - before if diverged.what == "loss" else diverged.step
-    return lost.diverged(Diverged(step, diverged.what), again(last))
+    return lost.diverged(Diverged(step, diverged.what), lambda: again(last))
 
 
 def steps_at_once(network: Network, record: Record) -> int:

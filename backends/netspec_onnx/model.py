@@ -16,6 +16,14 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidArgument,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+    NotImplemented,  # noqa: A004
+)
 
 from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last, in_pieces
 from netspec.errors import BackendError
@@ -32,6 +40,11 @@ EXTERNAL_BYTES = 1_800_000_000
 """Weights beyond this go to a file beside the model: protobuf ends at 2 GB."""
 STATISTICS = {("BatchNormalization", 3), ("BatchNormalization", 4)}
 """Inputs of operators that are running statistics, which are not trained."""
+NOT_LOADABLE = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, NotImplemented)
+"""What ONNX Runtime raises of a file that is not whole, or that it does not understand; they have no base of their own.
+"""
+NO_MEMORY = ("bad_alloc", "Failed to allocate memory")
+"""What it says, in a `Fail` too, where the file is not to blame."""
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
@@ -150,7 +163,9 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
     """The outputs of an exported file; see `Backend.predict_artefact`."""
     try:
         session = _optimised(file)
-    except Exception as error:  # noqa: BLE001 - what ONNX Runtime raises has no base of its own
+    except (OSError, *NOT_LOADABLE) as error:
+        if any(said in str(error) for said in NO_MEMORY):
+            raise
         raise unusable(file, network, error) from None
     layout = session.get_modelmeta().custom_metadata_map.get("netspec.layout")
     if layout is None:
@@ -160,6 +175,9 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
     expected = {name: _from_canonical(*each).shape[1:] for name, each in wanted.items()}
     if shapes != expected:
         raise unusable(file, network, f"it reads {shapes}, not {expected}")
+    given = [output.name for output in session.get_outputs()]
+    if set(given) != set(network.outputs):
+        raise unusable(file, network, f"it gives {', '.join(given)}, not {', '.join(network.outputs)}")
     return in_pieces(network, inputs, lambda piece: _canonical(session, network, piece, order))
 
 

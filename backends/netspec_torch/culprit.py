@@ -8,6 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, unpacked
 from netspec.training.culprit import Culprit, Seen, culprit_of, row_of_weights, up_to
@@ -28,9 +29,10 @@ def find(
 ) -> Culprit | None:
     """What was not finite first, in the step of the epoch under way in `lost` that `diverged` names or before it.
 
-    The phase goes again from `start`, or from a checkpoint in it. On a GPU, where sums may come out otherwise, there
-    may be nothing to find.
+    The phase goes again from `start`, or from the nearest checkpoint in it; it began with `found`. On a GPU, where sums
+    may come out otherwise, there may be nothing to find; nor is there where Ctrl-C ends the search.
     """
+    found = lost.nearest(found)
     last = (lost.epoch - 1) * lost.steps + diverged.step
     if diverged.what == "weights":  # which any step before may have done
         steps = replayed(network, start, found, samples, lost, last)
@@ -50,7 +52,7 @@ def replayed(
     network: Network, start: Start, found: Checkpoint | None, samples: Samples, lost: Record, last: int
 ) -> Iterator[tuple[int, Training, Tensor | None]]:
     """Every step up to `last`, counted from 0, with the training as it was before it, and its images; then the training
-    after all of them.
+    after all of them. Ctrl-C ends it early.
     """
     settings, device = lost.settings, samples.labels.device
     record = lost.again()
@@ -70,6 +72,8 @@ def replayed(
             samples.augmenter.begin(record.epoch)
         order = batches(len(samples), settings, record.epoch, device)
         for number, chosen in enumerate(islice(order, done, None), start=done):
+            if STOP.is_set():
+                return
             at = (record.epoch - 1) * record.steps + number
             set_rate(current.optimizer, record.rate_of(number), on_device=False)
             yield at, current, chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -166,9 +166,15 @@ def predict(network: Network, weights: Weights, inputs: Arrays) -> Arrays:
     return _predict(network, loaded(network, weights).to(device), inputs, device)
 
 
-def _predict(network: Network, model: nn.Module, inputs: Arrays, device: str) -> Arrays:
+def _predict(
+    network: Network,
+    model: nn.Module,
+    inputs: Arrays,
+    device: str,
+    read: Callable[[Network, Tensor | tuple[Tensor, ...]], Arrays] = outputs,
+) -> Arrays:
     def compute(piece: Arrays) -> Arrays:
-        return outputs(network, model(*arguments(network, piece, torch.float32, device)))
+        return read(network, model(*arguments(network, piece, torch.float32, device)))
 
     with torch.inference_mode(), full_float32():
         return in_pieces(network, inputs, compute)
@@ -239,7 +245,14 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
         if found != placement.placed_shape(weight.shape):
             said = f"{placement.name} is {found}, not {placement.placed_shape(weight.shape)}"
             raise unusable(file, network, said)
-    return _predict(network, model.to(device), inputs, device)
+
+    def outputs_of(network: Network, found: Tensor | tuple[Tensor, ...]) -> dict[str, Array]:
+        count = len(found) if isinstance(found, tuple) else 1
+        if count != len(network.outputs):
+            raise unusable(file, network, f"it gives {count} outputs, not {len(network.outputs)}")
+        return outputs(network, found)
+
+    return _predict(network, model.to(device), inputs, device, outputs_of)
 
 
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:

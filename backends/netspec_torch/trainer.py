@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -139,10 +140,8 @@ def run(
                     if pauses(record, ranks):
                         pause(current, totals, record, best, 0)
             except Diverged as diverged:
-                named = None
-                if ranks.alone:
-                    named = culprit.find(trained, start, record.nearest(found), training, record, diverged)
-                raise record.diverged(diverged, named) from None
+                search = partial(culprit.find, trained, start, found, training, record, diverged)
+                raise record.diverged(diverged, search if ranks.alone else lambda: None) from None
             found, weights = None, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return dict(best), record.history

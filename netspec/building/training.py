@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from netspec.backend import Weights
     from netspec.data.dataset import Dataset
     from netspec.training.evaluation import Evaluation
-    from netspec.training.history import Row
     from netspec.training.settings import TrainSettings
+    from netspec.training.tensorboard import EpochLog
     from netspec.worker import Worker
 
 
@@ -66,6 +66,7 @@ def train(run: Run) -> None:
         from netspec.report.confusion import draw_confusion
         from netspec.training.history import write_history
         from netspec.training.plot import plot_history
+        from netspec.training.tensorboard import EpochLog
 
         with run.spec.places():
             dataset = load_data(data, run.network, run.near, run.spec.preprocess, run.progress)
@@ -73,7 +74,8 @@ def train(run: Run) -> None:
         network = trained_network(run.spec, run.network)
         run.training = worker = run.worker(trainer, {})
         resumed = checkpoint.path.exists()
-        with _logged(run, fresh=not resumed) as progress:
+        log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
+        with _logged(run, log, resumed=resumed) as progress:
             weights, history = worker.call(
                 "train",
                 progress=progress,
@@ -86,7 +88,7 @@ def train(run: Run) -> None:
             )
         run.training = None
         if resumed and run.options.tensorboard:
-            _log_epochs(run, history)
+            log.write(history)  # not all were followed
         save(folder / WEIGHTS, weights, run.network)
         write_history(folder / HISTORY, history)
         plot_history(history, folder / PLOT, settings.monitor, title=run.spec.name)
@@ -125,16 +127,13 @@ def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) ->
 
 
 @contextmanager
-def _logged(run: Run, *, fresh: bool) -> Iterator[Progress]:
+def _logged(run: Run, log: EpochLog, *, resumed: bool) -> Iterator[Progress]:
     """The progress of a training, whose epochs are logged for TensorBoard too where that was asked for."""
-    from netspec.training.tensorboard import EpochLog
-
-    log = EpochLog(run.folder.path / TENSORBOARD)
-    if fresh:
-        log.begin()  # what is there tells of other weights
     if not run.options.tensorboard:
+        log.forget()  # it tells of other weights, or of a part of the epochs
         yield run.progress
         return
+    log.begin(goes_on=resumed)
 
     def progress(event: str, **values: Any) -> None:
         if event == "epoch":
@@ -143,15 +142,26 @@ def _logged(run: Run, *, fresh: bool) -> Iterator[Progress]:
 
     try:
         yield progress
+        if not resumed:
+            log.end()
     finally:
         log.close()
 
 
-def _log_epochs(run: Run, history: Sequence[Row]) -> None:
-    """The log of a training whose epochs were not all followed."""
+def _log_anew(run: Run, key: str) -> None:
+    """Leave no log beside the weights that is another training's or a part of theirs: the whole one where it is asked
+    for, else none.
+    """
+    from netspec.training.history import read_history
     from netspec.training.tensorboard import EpochLog
 
-    EpochLog(run.folder.path / TENSORBOARD).write(history)
+    log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
+    if log.whole:
+        return
+    if run.options.tensorboard:
+        log.write(read_history(run.folder.path / HISTORY))
+    else:
+        log.forget()
 
 
 def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
@@ -166,10 +176,7 @@ def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
 
         history = read_history(run.folder.path / HISTORY)
         plot_history(history, run.folder.path / PLOT, settings.monitor, title=run.spec.name)
-    if run.options.tensorboard and not (run.folder.path / TENSORBOARD).exists():
-        from netspec.training.history import read_history
-
-        _log_epochs(run, read_history(run.folder.path / HISTORY))
+    _log_anew(run, key)
     if CONFUSION in lost:
         from netspec.report.confusion import draw_confusion
         from netspec.training.evaluation import Evaluation

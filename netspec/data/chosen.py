@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -88,7 +88,8 @@ def other_images(
     for data that are not there, do not fit the network, or have no such split.
     """
     if problems := check_data(settings, network):
-        raise SpecError(problems)
+        # How the network would fit them is no help: it has its weights.
+        raise SpecError(replace(each, hint=None) if each.path != "classes" else each for each in problems)
     reading = Reading(settings, network, near, preprocess or Preprocess(), progress, whole=True)
     found = cached(reading.request(), reading.decode)
     splits = _renumbered(found, settings, network)

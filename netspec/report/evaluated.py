@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_CLASSES, MAX_MATRIX, MAX_MISTAKES = 40, 10, 10
 """How many classes the table has, and the matrix; and how many kinds of mistakes are named where it has more."""
 SHORTENED = 20
+NO_SHARE, NO_SHARE_MEANS = "-", "-: nothing to divide by, which counts as 0 in means"
 
 
 def evaluated_text(found: Evaluation, artefact: Artefact) -> str:
@@ -75,11 +76,13 @@ def _ran(artefact: Artefact) -> str:
 
 
 def _classes(found: Evaluation) -> str:
-    shown, note = found.classes, ""
+    shown, note = class_shares(found), ""
     if len(shown) > MAX_CLASSES:
-        shown = tuple(sorted(shown, key=lambda each: each.f1)[:MAX_CLASSES])
+        shown = sorted(shown, key=lambda pair: pair[0].f1)[:MAX_CLASSES]
         note = f"\nthe {MAX_CLASSES} of {len(found.classes):,} classes with the least F1"
-    rows = [[_short(each.name), *_shares(each), f"{each.support:,}"] for each in shown]
+    rows = [[_short(each.name), *shares, f"{each.support:,}"] for each, shares in shown]
+    if any(NO_SHARE in shares for _, shares in shown):
+        note = f"\n{NO_SHARE_MEANS}{note}"
     count = len(found.classes)
     means = (sum(getattr(each, name) for each in found.classes) / count for name in ("precision", "recall", "f1"))
     rows.append(["mean", *(f"{mean:.2%}" for mean in means), f"{found.images:,}"])
@@ -88,10 +91,16 @@ def _classes(found: Evaluation) -> str:
     return "\n".join(lines) + note
 
 
-def _shares(each: ClassShare) -> list[str]:
-    """Where there was nothing to divide by there is no share to show."""
-    recall = f"{each.recall:.2%}" if each.support else "-"
-    return [f"{each.precision:.2%}", recall, f"{each.f1:.2%}" if each.support else "-"]
+def class_shares(found: Evaluation) -> list[tuple[ClassShare, list[str]]]:
+    """Every class, and its precision, recall and F1 as text; `-` where there was nothing to divide by."""
+    columns = map(sum, zip(*found.confusion, strict=True))
+    return [(each, _shares(each, predicted)) for each, predicted in zip(found.classes, columns, strict=True)]
+
+
+def _shares(each: ClassShare, predicted: int) -> list[str]:
+    """The divisors are how many were `predicted` as the class, how many are of it, and for F1 half of both."""
+    shares = (each.precision, predicted), (each.recall, each.support), (each.f1, predicted + each.support)
+    return [f"{share:.2%}" if of else NO_SHARE for share, of in shares]
 
 
 def _confusion(found: Evaluation) -> str:

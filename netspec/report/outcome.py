@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from netspec.building.options import CONFUSION, HISTORY, PLOT, REPORT, WEIGHTS
 from netspec.data.settings import Origin
 from netspec.report.progress import SHOWN
 
@@ -26,12 +27,12 @@ def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") 
         from netspec.report.evaluated import evaluation_line, evaluation_text
 
         if until == "train" or "weights" in outcome.ran:
-            drawn = f"as a picture in {outcome.folder / 'confusion.png'}"
+            drawn = f"as a picture in {outcome.folder / CONFUSION}"
             parts.append(f"{evaluation_text(outcome.evaluation)}\n{drawn}")
         else:
             parts.append(evaluation_line(outcome.evaluation))
     did = f"ran {', '.join(outcome.ran)}" if outcome.ran else "everything was up to date"
-    page = outcome.folder / "report.html"
+    page = outcome.folder / REPORT
     where = f"{outcome.folder}/" if until != "report" else str(page)
     parts.append(f"{where}: {did}")
     return "\n\n".join(parts)
@@ -50,8 +51,8 @@ def best_text(best: Best, folder: Path) -> str:
     number = int(best.epoch["epoch"])
     return (
         f"The best of {best.epochs} epochs by {best.monitor} is epoch {number}: {said}\n"
-        f"  its weights    {folder / 'weights.safetensors'}\n"
-        f"  every epoch    {folder / 'history.csv'}, drawn in {folder / 'history.png'}"
+        f"  its weights    {folder / WEIGHTS}\n"
+        f"  every epoch    {folder / HISTORY}, drawn in {folder / PLOT}"
     )
 
 

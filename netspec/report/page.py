@@ -10,9 +10,10 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netspec.building.options import EVALUATION
 from netspec.network import Network
 from netspec.report.columns import MB, megabytes
-from netspec.report.evaluated import metric_text
+from netspec.report.evaluated import NO_SHARE, NO_SHARE_MEANS, class_shares, metric_text
 from netspec.report.markup import html_table
 from netspec.report.outcome import origin_text
 from netspec.report.page_verdict import verdict_section
@@ -98,13 +99,12 @@ def _said_of(trained: Trained) -> Iterator[str]:
     yield f"<p>On {found.images:,} {escape(found.split)} images of {escape(found.data)}: {', '.join(said)}.</p>"
     if trained.confusion is not None:
         yield _picture(trained.confusion, "what each class was predicted as")
-    rows = [
-        [escape(each.name), f"{each.precision:.2%}", f"{each.recall:.2%}", f"{each.f1:.2%}", f"{each.support:,}"]
-        for each in found.classes
-    ]
+    rows = [[escape(each.name), *shares, f"{each.support:,}"] for each, shares in class_shares(found)]
     yield html_table(["class", "precision", "recall", "F1", "images"], rows[:MAX_CLASSES], right=(1, 2, 3, 4))
     if len(rows) > MAX_CLASSES:
-        yield f"<p>And {len(rows) - MAX_CLASSES:,} more classes, which evaluation.json has.</p>"
+        yield f"<p>And {len(rows) - MAX_CLASSES:,} more classes, which {EVALUATION} has.</p>"
+    if any(NO_SHARE in row[1:4] for row in rows[:MAX_CLASSES]):
+        yield f"<p>{NO_SHARE_MEANS}</p>"
 
 
 def _picture(path: Path, what: str) -> str:

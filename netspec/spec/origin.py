@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from netspec.data.folder import places
-from netspec.data.settings import ARRAYS, TABLES, DataSettings, SourceName, plain_name
+from netspec.data.settings import ARRAYS, TABLES, DataSettings, Origin, SourceName, plain_name
 from netspec.errors import Position, Problem, SpecError, file_near
 from netspec.spec.reader import plain, read
 from netspec.wording import reworded
@@ -38,6 +39,22 @@ def read_origin(text: str, own: DataSettings | None) -> DataSettings:
         message = "standardise is by the rows that were trained on, which the spec's own section `data` names"
         raise SpecError([Problem(message, "data: {standardise: true} in the spec", OPTION)])
     return settings
+
+
+def named_by_option(problem: Problem) -> Problem:
+    """A problem of the section `data` as one of the option that stands for it, with the key that is not its origin.
+
+    >>> print(named_by_option(Problem("there is no array 'y'", None, "data.labels")))
+    --data: labels: there is no array 'y'
+    """
+    section, _, key = (problem.path or "").partition(".")
+    if section != "data":
+        return problem
+    path = f"{OPTION}: {key}" if key and key not in get_args(Origin) else OPTION
+    hint = problem.hint
+    if hint is not None and hint.startswith("data: {"):
+        hint = f"{OPTION} '{hint.removeprefix('data: ')}'"
+    return replace(problem, path=path, hint=hint)
 
 
 def _named(name: str, own: DataSettings | None) -> dict[str, Any]:

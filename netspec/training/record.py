@@ -190,8 +190,9 @@ class Record:
         if not all(np.isfinite(array).all() for array in weights.values()):
             raise Diverged((step or self.steps) - 1, "weights")
 
-    def diverged(self, found: Diverged, culprit: Culprit | None = None) -> DivergedError:
-        """What to raise, with what was the first not to be finite, where that is known."""
+    def diverged(self, found: Diverged, find: Callable[[], Culprit | None]) -> DivergedError:
+        """What to raise, with what was the first not to be finite, where `find` tells."""
+        culprit = unless_it_fails(find)
         first, hint = "", "a smaller learning_rate, or inputs scaled to about 1"
         if culprit is not None:
             epoch, step = divmod(culprit.step, self.steps)
@@ -207,6 +208,16 @@ class Record:
             f"{what} not finite {when} step {found.step + 1} of {self.steps} in epoch {self.epoch} "
             f"(learning rate {self.rate:g}){first}{kept}\n  hint: {hint}"
         )
+
+
+def unless_it_fails(find: Callable[[], Culprit | None]) -> Culprit | None:
+    """What is found, or None: that a training diverged is to be said even where looking for the reason fails, which
+    takes memory for a second model and a checkpoint that is whole.
+    """
+    try:
+        return find()
+    except Exception:  # noqa: BLE001 - every framework has errors of its own for memory
+        return None
 
 
 def unheard(event: str, **values: Any) -> None:

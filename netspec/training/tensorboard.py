@@ -6,18 +6,22 @@ of TFRecord files: its length, a checksum of that, the bytes, a checksum of thes
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 
+from netspec.backend import Progress
 from netspec.training.history import Row
 
 VALIDATION = "val_"
+NOTE = "training.json"
 ALONE = ("epoch", "epochs")
 """What of a history's row is no value over the epochs."""
 
@@ -51,19 +55,58 @@ class EventFile:
 
 
 class EpochLog:
-    """The epochs of one training, in the folders `train` and `validation`, which TensorBoard draws over each other."""
+    """The epochs of one training, in the folders `train` and `validation`, which TensorBoard draws over each other.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    A file beside them says by its key which training that is, and whether they are all. No log is worth a training:
+    where a file cannot be written, `progress` hears of it once, as a `warning`, and nothing more is logged.
+    """
+
+    def __init__(self, folder: Path, key: str, progress: Progress) -> None:
+        self.folder, self.key, self.progress = folder, key, progress
         self._files: dict[str, EventFile] = {}
+        self._lost = False
 
-    def begin(self) -> None:
-        """Forget what an earlier training left."""
+    @property
+    def whole(self) -> bool:
+        """Whether all epochs of this training are there, and of no other one."""
+        return self._note() == {"key": self.key, "whole": True}
+
+    def begin(self, *, goes_on: bool = False) -> None:
+        """Forget what another training left; of this one, which may go on, what is there stays."""
+        note = self._note()
+        if not (goes_on and isinstance(note, dict) and note.get("key") == self.key):
+            self.forget()
+        self._try(lambda: self._say(whole=False))
+
+    def forget(self) -> None:
+        """Remove what is there."""
         self.close()
         rmtree(self.folder, ignore_errors=True)
 
     def add(self, row: Row) -> None:
         """One row of a history: `loss`, `accuracy`, `learning_rate` and so on, those of the validation apart."""
+        self._try(lambda: self._add(row))
+
+    def end(self) -> None:
+        """The training has ended, and all of its epochs were added."""
+        self.close()
+        self._try(lambda: self._say(whole=True))
+
+    def write(self, history: Iterable[Row]) -> None:
+        """All epochs of a training that has ended, in the place of what is there."""
+        self.begin()
+        for row in history:
+            self.add(row)
+        self.end()
+
+    def close(self) -> None:
+        """There is no more to come."""
+        for file in self._files.values():
+            with suppress(OSError):  # of what could not be written, which was said
+                file.close()
+        self._files = {}
+
+    def _add(self, row: Row) -> None:
         parts: dict[str, dict[str, float]] = {"train": {}, "validation": {}}
         for name, value in row.items():
             if name not in ALONE:
@@ -75,18 +118,27 @@ class EpochLog:
                     self._files[part] = EventFile(self.folder / part)
                 self._files[part].scalars(int(row["epoch"]), values)
 
-    def write(self, history: Iterable[Row]) -> None:
-        """All epochs of a training that has ended, in the place of what is there."""
-        self.begin()
-        for row in history:
-            self.add(row)
-        self.close()
+    def _try(self, work: Callable[[], None]) -> None:
+        if self._lost:
+            return
+        try:
+            work()
+        except OSError as error:
+            self._lost = True
+            self.close()
+            text = f"{self.folder} cannot be written: {error.strerror or error}; TensorBoard's log ends here"
+            hint = "once the training has ended, the same command makes the log of its history"
+            self.progress("warning", text=text, hint=hint)
 
-    def close(self) -> None:
-        """There is no more to come."""
-        for file in self._files.values():
-            file.close()
-        self._files = {}
+    def _say(self, *, whole: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / NOTE).write_text(json.dumps({"key": self.key, "whole": whole}) + "\n", encoding="utf-8")
+
+    def _note(self) -> object:
+        try:
+            return json.loads((self.folder / NOTE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
 
 
 def _varint(number: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from netspec.compile import compile_spec
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
 from netspec.spec.load import load_spec
 from netspec.stages import BuildFolder, sha256
+from netspec.training.history import StoppedError
+from netspec.training.tensorboard import EventFile
 from netspec.weights import draw, load, save
 from netspec.worker import Worker
 
@@ -61,10 +64,10 @@ class Place:
         self.folder, self.text = folder, text
         self.path = folder / "tiny-net"
 
-    def build(self, **options):
+    def build(self, progress=silent, **options):
         spec = self.folder / "spec.yaml"
         spec.write_text(self.text, encoding="utf-8")
-        return build(load_spec(spec), Options(folder=self.folder, **options), silent)
+        return build(load_spec(spec), Options(folder=self.folder, **options), progress)
 
     def files(self) -> dict[str, str]:
         """The sha256 of every file."""
@@ -200,6 +203,67 @@ def test_a_training_is_logged_while_it_goes_on(trained):
     trained.text = trained.text.replace("epochs: 2", "epochs: 1")
     trained.build(until="train")
     assert not (trained.path / "tensorboard").exists()
+
+
+def stopped_after_an_epoch(place: Place, monkeypatch) -> None:
+    """A training that is logged, in which Ctrl-C is pressed when an epoch has ended."""
+
+    class Stopped(Worker):
+        def call(self, asked, progress=None, **arguments):
+            def heard(event, **values):
+                progress(event, **values)
+                if event == "epoch":
+                    self.interrupt()
+
+            return super().call(asked, heard if asked == "train" else progress, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(netspec.building.run, "Worker", Stopped)
+        with pytest.raises(StoppedError):
+            place.build(tensorboard=True, until="train")
+    assert all(1 < count < 51 for count in logged(place.path / "tensorboard").values())
+
+
+def test_a_log_of_a_part_of_a_training_is_not_left_so(trained, monkeypatch):
+    trained.text = trained.text.replace("epochs: 1", "epochs: 50")
+    stopped_after_an_epoch(trained, monkeypatch)
+    assert "weights" in trained.build(until="train").ran
+    assert not (trained.path / "tensorboard").exists()
+    assert trained.build(tensorboard=True, until="train").ran == []
+    assert logged(trained.path / "tensorboard") == {"train": 51, "validation": 51}
+
+
+def test_a_log_of_a_training_that_failed_is_not_that_of_older_weights(trained, monkeypatch):
+    older = trained.text
+    for tensorboard in (True, False):
+        trained.text = older.replace("epochs: 1", "epochs: 50")
+        stopped_after_an_epoch(trained, monkeypatch)
+        trained.text = older
+        assert "weights" not in trained.build(tensorboard=tensorboard, until="train").ran
+        assert logged(trained.path / "tensorboard") == ({"train": 2, "validation": 2} if tensorboard else {})
+    trained.text = older.replace("epochs: 1", "epochs: 50")
+    trained.build(tensorboard=True, until="train")
+    assert logged(trained.path / "tensorboard") == {"train": 51, "validation": 51}
+
+
+def test_a_log_for_which_there_is_no_space_ends_no_training(trained, monkeypatch):
+    warned = []
+
+    def heard(event, **values):
+        if event == "warning":
+            warned.append(values["text"])
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    trained.text = trained.text.replace("epochs: 1", "epochs: 3")
+    with monkeypatch.context() as patch:
+        patch.setattr(EventFile, "_write", full)
+        assert "weights" in trained.build(heard, tensorboard=True, until="train").ran
+    [text] = warned
+    assert "No space left on device" in text
+    assert trained.build(tensorboard=True, until="train").ran == []
+    assert logged(trained.path / "tensorboard") == {"train": 4, "validation": 4}
 
 
 def test_a_change_of_words_exports_anew_and_trains_not(trained):

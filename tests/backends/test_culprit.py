@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from netspec.backend import find_backend
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
-from netspec.training.checkpoint import CheckpointFile
+from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.culprit import Culprit, Seen, culprit_of
 from netspec.training.history import DivergedError
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
+from netspec.worker import Worker
 
 NETWORK = compile_spec(
     parse_spec(
@@ -143,6 +148,74 @@ def test_it_is_found_from_a_checkpoint_which_is_kept(workers, trainer, accumulat
     assert kept is not None
     assert (kept.epoch, kept.step) == (1, 1)
     assert all(np.isfinite(array).all() for name, array in kept.arrays.items() if name.startswith("weights/"))
+
+
+class Spoilt(CheckpointFile):
+    """A file that is damaged once it is written."""
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        super().save(checkpoint)
+        self.path.write_bytes(b"not a checkpoint")
+
+
+class Interrupting(CheckpointFile):
+    """A file at whose second reading, when the training is lost, Ctrl-C is pressed."""
+
+    read = 0
+
+    def load(self) -> Checkpoint | None:
+        self.read += 1
+        if self.read == 2:
+            STOP.set()
+        return super().load()
+
+
+class Probe:
+    """A training that is lost in a process of its own."""
+
+    def lost(self, backend: str, file: CheckpointFile, *, memory: bool) -> str:
+        """What is said of it; there may be no memory to look for the reason."""
+        module = importlib.import_module(f"netspec_{backend}.culprit")
+        trainer: Any = find_backend(backend)
+        dataset = data(NETWORK)
+        dataset.train.images[epoch_order(40, 5, 1)[17]] = np.nan
+        # With a rate that changes in every step each is looked at by itself.
+        settings = TrainSettings(batch_size=8, epochs=2, seed=5, schedule="cosine")
+        try:
+            with patch.object(module, "seen", module.seen if memory else none_left):
+                trainer.train(NETWORK, draw(NETWORK, 2), dataset, settings, "cpu", lambda *_, **__: None, file)
+        except DivergedError as error:
+            return str(error)
+        finally:
+            STOP.clear()
+        return "it was not lost"
+
+
+def none_left(*_: Any) -> Seen:
+    raise MemoryError("out of memory")
+
+
+probe = Probe()
+
+
+@pytest.fixture(scope="module")
+def probing():
+    with Worker("tests.backends.test_culprit:probe", {"CUDA_VISIBLE_DEVICES": ""}) as worker:
+        yield worker
+
+
+@BOTH
+@pytest.mark.parametrize("accident", ["none", "memory", "checkpoint", "interrupt"])
+def test_what_goes_wrong_in_the_search_does_not_hide_the_finding(probing, trainer, accident, tmp_path):
+    kinds = {"checkpoint": Spoilt, "interrupt": Interrupting}
+    file = kinds.get(accident, CheckpointFile)(tmp_path / "checkpoint.safetensors", "key")
+    if accident == "checkpoint":
+        file._written -= 1e9  # due at once
+    said = probing.call("lost", backend=trainer, file=file, memory=accident != "memory")
+    noticed = re.match(r"the (?:loss was|weights were) not finite (?:at|after) step \d of 5 in epoch 1 ", said)
+    assert noticed is not None, said
+    assert ("an image of that batch" in said) == (accident == "none")
+    assert ("hint: a smaller learning_rate" in said) == (accident != "none")
 
 
 def test_what_comes_first_is_named():

@@ -13,7 +13,7 @@ from netspec.backend import find_backend
 from netspec.build import BACKENDS, Options, build
 from netspec.compile import compile_spec
 from netspec.data import load
-from netspec.errors import BackendError
+from netspec.errors import BackendError, SpecError
 from netspec.exported import LoadedOnce
 from netspec.reference import evaluate as reference
 from netspec.spec.load import load_spec
@@ -137,6 +137,29 @@ def test_a_file_of_another_network_is_refused(place, run: Run, backend):
     assert f"{file.name} cannot be run as tiny" in err
 
 
+def test_a_file_with_other_outputs_is_refused(place, run: Run, backend):
+    """Its input fits, so it runs: neither are its ten numbers judged as twelve, nor printed as if they were."""
+    [file] = Path("build/tiny", backend).glob(f"*{ENDINGS[backend]}")
+    other = SPEC.replace("FNN | 10", "FNN | 12").replace("data: digits\n", "data: {file: a.npz}\n")
+    Path("tiny.yaml").write_text(other, encoding="utf-8")
+    np.savez("a.npz", images=np.zeros((400, 8, 8), np.uint8), labels=np.arange(400) % 12)
+    for command in ("evaluate", "predict"):
+        status, _, err = run(command, "tiny.yaml", "--split", "validation", "--artefact", file)
+        assert status == 2, err
+        assert f"{file.name} cannot be run as tiny" in err
+
+
+def test_a_file_with_more_outputs_is_refused(place, run: Run, backend):
+    """The same weights, so that nothing else tells them apart."""
+    [file] = Path("build/tiny", backend).glob(f"*{ENDINGS[backend]}")
+    layers, _, _ = SPEC.partition("data:")
+    Path("tiny.yaml").write_text(f"{layers}outputs: {{output: dense_1, early: conv_1}}\n", encoding="utf-8")
+    np.save("x.npy", np.zeros((2, 8, 8, 1), np.float32))
+    status, _, err = run("predict", "tiny.yaml", "--input", "x.npy", "--artefact", file)
+    assert status == 2, err
+    assert f"{file.name} cannot be run as tiny: it gives " in err
+
+
 @pytest.mark.parametrize("ending", [".onnx", ".keras"])
 def test_a_file_that_is_not_whole_is_refused(place, run: Run, ending):
     Path(f"tiny{ending}").write_bytes(b"nothing that can be loaded")
@@ -154,6 +177,27 @@ def test_an_onnx_file_that_is_not_ours_is_refused_in_words(place, run: Run):
     status, _, err = run("evaluate", "tiny.yaml", "--artefact", "other.onnx")
     assert status == 2
     assert "other.onnx cannot be run as tiny: its metadata have no netspec.layout" in err
+
+
+def test_an_onnx_file_is_not_to_blame_for_what_this_machine_lacks(place, monkeypatch):
+    """ONNX Runtime calls both a file that it does not understand and memory that it does not get a `Fail`."""
+    from netspec_onnx import model
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    network, file = compile_spec(load_spec("tiny.yaml")), Path("build/tiny/onnx/tiny.onnx")
+    for error, shows in (
+        (Fail("Load model from tiny.onnx failed:foo:Nope(-1) is not a registered function/op"), True),
+        (Fail("Load model from tiny.onnx failed:std::bad_alloc"), False),
+        (MemoryError(), False),
+        (RuntimeError("a bug of ours"), False),
+    ):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(model, "_optimised", LoadedOnce(fail))
+        with pytest.raises(SpecError if shows else type(error)):
+            model.predict_artefact(file, network, {"input": np.zeros((1, 8, 8, 1), np.float32)})
 
 
 def test_a_file_that_was_changed_since_is_not_run(place, run: Run):

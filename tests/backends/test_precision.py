@@ -190,6 +190,23 @@ def test_an_update_that_overflows_leaves_nothing_behind(probing, optimizer):
     assert probing.call("updated", settings=settings, overflows=True) == wanted
 
 
+def test_keras_refuses_to_accumulate_in_fp16(workers):
+    """Its scaling of losses leaves out the call that overflows: one batch, after which updates come a batch late."""
+    wanted = (
+        r"Keras cannot train in fp16 with accumulate: 2: .*\n  hint: precision: bf16, accumulate: 1 or --backend torch"
+    )
+    with pytest.raises(BackendError, match=wanted):
+        workers["keras"].call(
+            "train",
+            progress=lambda event, **values: None,
+            network=NETWORK,
+            weights=draw(NETWORK, 0),
+            dataset=digits(),
+            settings=TrainSettings(precision="fp16", accumulate=2, epochs=1),
+            device="cpu",
+        )
+
+
 def test_a_device_without_units_is_refused(probing):
     with pytest.raises(BackendError, match=r"torch cannot train in bf16 on cuda: it has no units for it\n  hint: prec"):
         probing.call("refuse")

@@ -15,7 +15,7 @@ from netspec.data.chosen import image_samples
 from netspec.errors import SpecError
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.origin import read_origin
-from netspec.stages import BuildFolder
+from netspec.stages import BuildFolder, sha256
 from netspec.subject import choose_images
 from netspec.weights import draw, save
 from tests.core.test_cli import Run, run
@@ -195,6 +195,24 @@ class TestNames:
         assert said in str(caught.value)
 
 
+def test_the_weights_of_a_build_are_read_for_their_digest_once(monkeypatch):
+    pytest.importorskip("torch")
+    spec, network = written(IMAGES, None)
+    built(network)
+    read = []
+    monkeypatch.setattr(netspec.running, "sha256", lambda path: read.append(path) or sha256(path))
+    found = netspec.running.find_artefact(spec, network, network, Path("build"), None, "torch")
+    assert (found.file, found.known.digest) == (None, sha256(Path("build/net/weights.safetensors")))
+    # Without an export there is no key to compare, with one it has the digest already.
+    folder = BuildFolder(Path("build/net"))
+    with folder.stage("export torch", "another key", {}):
+        pass
+    folder.close()
+    read.clear()
+    netspec.running.find_artefact(spec, network, network, Path("build"), None, "torch")
+    assert read == [Path("build/net/weights.safetensors")]
+
+
 class TestRefused:
     """Each with exit status 2, a sentence and a way out, and no framework."""
 
@@ -248,7 +266,21 @@ class TestRefused:
         assert "another version of this network" in self.refused(run)
 
     def test_data_of_another_shape(self, network, run: Run):
-        assert "the images of digits are 8x8x1, but the input is 6x5x1" in self.refused(run, "--data", "digits")
+        """What is to blame is the option, and the network has its weights: to change it is no way out."""
+        err = self.refused(run, "--data", "digits")
+        assert "--data: the images of digits are 8x8x1, but the input is 6x5x1" in err
+        assert "data.source" not in err
+        assert "input: 8x8x1" not in err
+
+    def test_data_whose_arrays_are_unknown(self, network, run: Run):
+        np.savez("b.npz", one=images(), two=LABELS, three=LABELS)
+        err = self.refused(run, "--data", "b.npz")
+        assert "--data: b.npz" in err
+        assert "hint: --data '{file: x.npz, inputs: NAME, labels: NAME}'" in err
+        np.save("b.npy", images())
+        err = self.refused(run, "--data", "{file: b.npy, labels: y.npy}")
+        assert "--data: labels: there is no file 'y.npy'" in err
+        assert "data.file" not in self.refused(run, "--data", "c.npz")
 
     def test_no_data(self, network, run: Run):
         written(IMAGES, None)
@@ -265,6 +297,18 @@ class TestRefused:
         assert "there is no file net.onnx" in self.refused(run, "--artefact", "net.onnx")
         err = self.refused(run, "--artefact", "net.onnx", "--weights", "w.safetensors")
         assert "has its weights, but --weights w.safetensors names others" in err
+
+    @pytest.mark.parametrize("command", [("evaluate",), ("predict", "--split", "train")])
+    def test_an_artefact_and_a_backend_that_does_not_run_it(self, network, run: Run, command):
+        command, *options = command
+        options += ["--artefact", "net.onnx"]
+        Path("net.onnx").touch()
+        status, _, err = run(command, "net.yaml", "--backend", "keras", *options)
+        assert status == 2
+        said = "net.onnx is run by onnx, not by keras\n  hint: leave --backend out, or name a file ending in .keras"
+        assert f"--artefact: {said}" in err
+        status, _, err = run(command, "net.yaml", "--backend", "kers", *options)
+        assert (status, "there is no backend 'kers'" in err) == (2, True), err
 
     def test_a_picture_that_could_not_be_written(self, network, run: Run):
         assert "the picture is a PNG" in self.refused(run, "-o", "x.jpg")

@@ -48,13 +48,27 @@ def test_many_classes_have_the_worst_and_the_commonest_mistakes():
     assert " taken for " in mistakes
 
 
+def test_where_there_was_nothing_to_divide_by_no_share_is_shown_and_the_mean_takes_it_for_0():
+    """Class 2 is there and never predicted; class 3 is predicted and not there: its F1 is 0, not nothing."""
+    labels, taken = np.array([0, 1, 2, 1]), np.array([0, 1, 3, 1])
+    found = evaluate(np.eye(5)[taken] * 3, labels, ENTROPY, data="toys", split="all")
+    rows = {line.split()[0]: line.split()[1:] for line in evaluation_text(found).split("\n\n")[1].splitlines()}
+    assert rows["1"] == ["100.00%", "100.00%", "100.00%", "2"]
+    assert rows["2"] == ["-", "0.00%", "0.00%", "1"]
+    assert rows["3"] == ["0.00%", "-", "0.00%", "0"]
+    assert rows["4"] == ["-", "-", "-", "0"]
+    assert rows["mean"] == ["40.00%", "40.00%", "40.00%", "4"]
+    assert " ".join(rows["-:"]) == "nothing to divide by, which counts as 0 in means"
+    assert "-:" not in evaluation_text(judged(3))
+
+
 def test_a_class_without_images_has_no_recall_and_no_area_is_no_number():
     labels = np.zeros(5, np.int64)
     found = evaluate(np.eye(2)[labels] * 3, labels, ENTROPY, data="toys", split="all")
     text = evaluation_text(found)
     assert text.startswith("On 5 images of toys\n")
     assert re.search(r"\n  auc +none\n", text)
-    assert re.search(r"\n1 +0\.00% +- +- +0\n", text)
+    assert re.search(r"\n1 +- +- +- +0\n", text)
 
 
 def test_all_right_is_no_mistake():

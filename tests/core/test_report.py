@@ -413,6 +413,17 @@ def test_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert len([width for width in page.widths if width == 34.0]) == 3 * (len(net.rows) + 1)
 
 
+def test_page_shows_no_share_where_there_was_nothing_to_divide_by() -> None:
+    net, means = network("fashion-mnist-cnn"), "-: nothing to divide by, which counts as 0 in means"
+    never = ClassShare("b", 0.0, 0.0, 0.0, 1)
+    found = replace(judged("toys"), classes=(ClassShare("a", 0.5, 1.0, 2 / 3, 1), never), confusion=((1, 0), (1, 0)))
+    text = report_page(net, verdict_of(net), {}, {}, Trained(evaluation=found))
+    assert means in text
+    assert (text.count(">0.00%<"), text.count(">-<")) == (2, 1)
+    whole = report_page(net, verdict_of(net), {}, {}, Trained(evaluation=judged("toys")))
+    assert means not in whole
+
+
 def test_page_escapes_what_it_is_given() -> None:
     hostile = '<script>alert("x")</script>'
     net = replace(network("fashion-mnist-cnn"), name=hostile, about=hostile)

@@ -6,9 +6,11 @@ import struct
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
+from netspec.training.record import unheard
 from netspec.training.tensorboard import EpochLog, _checksum
 
 HISTORY = [
@@ -40,7 +42,7 @@ def test_the_checksum_is_the_one_that_is_published():
 
 @pytest.mark.skipif(find_spec("tensorflow") is None, reason="TensorFlow reads the files; pip install 'netspec[keras]'")
 def test_tensorflow_reads_what_was_written(tmp_path):
-    EpochLog(tmp_path).write(HISTORY)
+    EpochLog(tmp_path, "key", unheard).write(HISTORY)
     command = [sys.executable, "-c", READ, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -60,7 +62,7 @@ def test_tensorflow_reads_what_was_written(tmp_path):
 
 def test_a_training_that_begins_takes_the_place_of_another(tmp_path):
     for _ in range(2):
-        log = EpochLog(tmp_path / "logs")
+        log = EpochLog(tmp_path / "logs", "key", unheard)
         log.begin()
         log.add(HISTORY[0])
         log.close()
@@ -68,10 +70,43 @@ def test_a_training_that_begins_takes_the_place_of_another(tmp_path):
 
 
 def test_every_epoch_is_on_the_disk_at_once(tmp_path):
-    log = EpochLog(tmp_path)
+    log = EpochLog(tmp_path, "key", unheard)
     log.add(HISTORY[0])
     [file] = (tmp_path / "train").iterdir()
     before = file.stat().st_size
     log.add(HISTORY[1])
     assert file.stat().st_size > before
     log.close()
+
+
+def test_a_log_is_whole_when_its_training_has_ended(tmp_path):
+    log = EpochLog(tmp_path / "logs", "key", unheard)
+    assert not log.whole
+    log.begin()
+    log.add(HISTORY[0])
+    log.close()
+    assert not log.whole
+    log.begin(goes_on=True)
+    assert list((tmp_path / "logs" / "train").iterdir())
+    log.write(HISTORY)
+    assert EpochLog(tmp_path / "logs", "key", unheard).whole
+    other = EpochLog(tmp_path / "logs", "other", unheard)
+    assert not other.whole
+    other.begin(goes_on=True)
+    assert not (tmp_path / "logs" / "train").exists()
+
+
+def test_a_full_disk_is_warned_of_once(tmp_path):
+    heard = []
+    log = EpochLog(tmp_path, "key", lambda event, **values: heard.append((event, values["text"])))
+    log.begin()
+    log.add(HISTORY[0])
+    for file in log._files.values():
+        file._file.close()
+        file._file = Path("/dev/full").open("ab")  # noqa: SIM115 - the log closes it
+    log.add(HISTORY[1])
+    log.add(HISTORY[2])
+    log.end()
+    text = f"{tmp_path} cannot be written: No space left on device; TensorBoard's log ends here"
+    assert heard == [("warning", text)]
+    assert not log.whole

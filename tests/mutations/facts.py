@@ -484,7 +484,7 @@ def _biased(backend: str) -> AbstractContextManager[Any]:
     from unittest.mock import patch
 
     if backend == "keras":
-        from netspec_keras.trainer import ADAPTED
+        from netspec_keras.training import ADAPTED
 
         return patch.dict(ADAPTED, clear=True)
     from torch.nn import functional

@@ -54,7 +54,8 @@ def train(run: Run) -> None:
 
     checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key, _parts(run, facts))
     if _trained_already(run, key, settings):
-        checkpoint.discard()  # of a build that ended between its weights and this
+        if checkpoint.is_own():  # of a build that ended between its weights and this; that of another one is kept
+            checkpoint.discard()
         if place_of(os.environ) is not None:
             run.worker(trainer, {}).call("dismiss")
             run.workers.pop(trainer).close()

@@ -153,6 +153,13 @@ class CheckpointFile:
         more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] * (len(found) > DIFFERENCES_SHOWN)
         return "".join(f"\n  {each}" for each in [*found[:DIFFERENCES_SHOWN], *more])
 
+    def is_own(self) -> bool:
+        """Whether there is a whole checkpoint of this very training."""
+        try:
+            return self.load() is not None
+        except SpecError:
+            return False
+
     def discard(self) -> None:
         """The training is done."""
         self.path.unlink(missing_ok=True)

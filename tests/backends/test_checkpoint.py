@@ -24,7 +24,8 @@ from netspec.data.dataset import Dataset, Split
 from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
-from netspec.training.checkpoint import CheckpointFile
+from netspec.stages import read_stages
+from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.history import StoppedError
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
@@ -180,6 +181,13 @@ def test_a_build_that_ends_before_its_weights_are_stored_goes_on_from_the_last_e
     assert ("resumed", {"epoch": 2, "step": 0}) in heard
     assert "epoch" not in [event for event, _ in heard]
     assert not list(tmp_path.rglob("checkpoint.safetensors"))
+    # Weights that are there take away the checkpoint of their own training, and no other.
+    file = CheckpointFile(outcome.folder / "checkpoint.safetensors", read_stages(outcome.folder)["weights"].key)
+    other = CheckpointFile(file.path, "another")
+    for kept in (other, file):
+        kept.save(Checkpoint(1, 0, {"a": np.zeros(1)}))
+        build(spec, options, progress)
+        assert file.path.exists() == (kept is other)
 
 
 SPEC = """\

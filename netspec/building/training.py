@@ -105,10 +105,14 @@ def train(run: Run) -> None:
 
 
 def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the key of the weights is made of, with the rows of the network, which its digest does not tell."""
-    rows = {node.name: f"{node.layer.kind} {json.dumps(node.layer.plain())}" for node in run.network.nodes}
+    """What the key of the weights is made of, the network as its layers, which a digest does not tell."""
+    rows = {
+        node.name: {"kind": node.layer.kind, "reads": list(node.inputs), "frozen": node.frozen, **node.layer.plain()}
+        for node in run.network.nodes
+    }
     parts = weights_parts(facts, versions=run.libraries[run.options.trainer])
-    return {"rows": rows, **parts}
+    inputs = {name: str(given) for name, given in run.network.inputs.items()}
+    return {"inputs": inputs, "layers": rows} | {name: part for name, part in parts.items() if name != "network"}
 
 
 def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) -> Evaluation:

@@ -140,7 +140,7 @@ class CheckpointFile:
             hint = f"remove {self.path} to train from the beginning"
             raise SpecError([Problem(f"the checkpoint {self.path} cannot be read: {error}", hint)]) from error
         if key != self.key:
-            message = f"the checkpoint {self.path} is of another training: {self._unlike(parts)}"
+            message = f"the checkpoint {self.path} is of another training:{self._unlike(parts)}"
             hint = f"undo the change to go on from epoch {found.epoch}, or remove the file to train from the beginning"
             raise SpecError([Problem(message, hint)])
         return found
@@ -149,7 +149,7 @@ class CheckpointFile:
         """What this training differs in from one of other parts, a line each, where they are known."""
         found = differences(parts, json.loads(json.dumps(self.parts))) if parts else []
         if not found:
-            return "the network, the data, the settings, the backend or a version differ"
+            return " the network, the data, the settings, the backend or a version differ"
         more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] * (len(found) > DIFFERENCES_SHOWN)
         return "".join(f"\n  {each}" for each in [*found[:DIFFERENCES_SHOWN], *more])
 

@@ -221,29 +221,29 @@ def stopped_after_an_epoch(place: Place, monkeypatch) -> None:
         patch.setattr(netspec.building.run, "Worker", Stopped)
         with pytest.raises(StoppedError):
             place.build(tensorboard=True, until="train")
-    assert all(1 < count < 51 for count in logged(place.path / "tensorboard").values())
+    assert all(1 < count < 21 for count in logged(place.path / "tensorboard").values())
 
 
 def test_a_log_of_a_part_of_a_training_is_not_left_so(trained, monkeypatch):
-    trained.text = trained.text.replace("epochs: 1", "epochs: 50")
+    trained.text = trained.text.replace("epochs: 1", "epochs: 20")
     stopped_after_an_epoch(trained, monkeypatch)
     assert "weights" in trained.build(until="train").ran
     assert not (trained.path / "tensorboard").exists()
     assert trained.build(tensorboard=True, until="train").ran == []
-    assert logged(trained.path / "tensorboard") == {"train": 51, "validation": 51}
+    assert logged(trained.path / "tensorboard") == {"train": 21, "validation": 21}
 
 
 def test_a_log_of_a_training_that_failed_is_not_that_of_older_weights(trained, monkeypatch):
     older = trained.text
     for tensorboard in (True, False):
-        trained.text = older.replace("epochs: 1", "epochs: 50")
+        trained.text = older.replace("epochs: 1", "epochs: 20")
         stopped_after_an_epoch(trained, monkeypatch)
         trained.text = older
         assert "weights" not in trained.build(tensorboard=tensorboard, until="train").ran
         assert logged(trained.path / "tensorboard") == ({"train": 2, "validation": 2} if tensorboard else {})
-    trained.text = older.replace("epochs: 1", "epochs: 50")
+    trained.text = older.replace("epochs: 1", "epochs: 20")
     trained.build(tensorboard=True, until="train")
-    assert logged(trained.path / "tensorboard") == {"train": 51, "validation": 51}
+    assert logged(trained.path / "tensorboard") == {"train": 21, "validation": 21}
 
 
 def test_a_log_for_which_there_is_no_space_ends_no_training(trained, monkeypatch):

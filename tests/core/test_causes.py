@@ -224,7 +224,9 @@ def test_another_certain_class_is_no_lower_precision():
     assert said is None or said.name != "a lower precision"
 
 
-@pytest.mark.parametrize(("bits", "name"), [(5, None), (6, None), (8, "bfloat16"), (9.5, None), (11, "float16")])
+@pytest.mark.parametrize(
+    ("bits", "name"), [(5, None), (6, None), (8, "bfloat16"), (9.5, "bfloat16"), (12, "float16"), (15, None)]
+)
 def test_a_precision_is_named_within_one_bit(bits, name):
     right = np.random.default_rng(1).standard_normal((2, 4, 4, 3))
     found = right * (1 + np.random.default_rng(2).standard_normal(right.shape) * 2.0**-bits)

@@ -90,7 +90,7 @@ def test_against_a_file_of_no_known_kind(run: Run, spec: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("symptom", "status"), [(None, 0), ("value", 1), ("file", 1), ("crash", 3), ("unsupported", 3)]
+    ("symptom", "status"), [(None, 0), ("value", 1), ("file", 3), ("weights", 3), ("crash", 3), ("unsupported", 3)]
 )
 def test_the_status_says_what_came_out(
     run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch, symptom: Symptom | None, status: int

@@ -16,8 +16,10 @@ from netspec.reference.table import Array, Values
 from netspec.verify.budget import norms
 from netspec.verify.gates import UNIT
 
-BITS = {(7, 9): "bfloat16", (10, 12): "float16 or TensorFloat-32", (20, 27): "float32"}
-"""How many bits are right where numbers of a type were computed with."""
+BITS = {(7, 10): "bfloat16", (10, 13): "float16 or TensorFloat-32", (20, 27): "float32"}
+"""How many bits are right where numbers of a type were computed with: one less than it has, or, as the prediction is
+of noise twice as large as rounding, two more.
+"""
 GROWN = 2.0**4
 """How much larger than a rounding of its sample's largest value an error may be that rounding made."""
 ALIKE = 0.98

@@ -10,11 +10,11 @@ from netspec.compile import compile_spec
 from netspec.compile.pixels import trained_network
 from netspec.initial import Start
 from netspec.spec.model import Spec
-from netspec.verify.against import Request, check_against
+from netspec.verify.against import OTHER, Request, check_against
 from netspec.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
-    from netspec.backend import Order
+    from netspec.backend import Order, Weights
     from netspec.verify.result import AgainstVerdict
 
 
@@ -34,10 +34,17 @@ def verify_against(
     """
     network = compile_spec(spec)
     pixels = trained_network(spec, network)
-    start = Start(spec, network, weights) if weights is not None else None
+    start = Start(spec, network, weights, flattened) if weights is not None else None
+
+    def turned() -> Weights | None:
+        if start is None or start.guessed is None:
+            return None
+        return Start(spec, network, weights, OTHER[start.guessed]).weights(0)
+
     request = Request(
         settings=spec.verify or VerifySettings(),
         weights=start.weights(0) if start else None,
+        turned=turned,
         given=f"those of {start.file or weights}" if start else "",
         pixels=pixels if pixels is not network else None,
         mapping=mapping,

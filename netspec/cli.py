@@ -237,7 +237,10 @@ def verify(
     """
     if against:
         loaded = load_chosen(spec, set_, variant)
-        prove_against(loaded, against, weights, mapping, ignore or (), flattened, timeout, format_)
+        changed = [word for each in set_ or () for word in ("--set", each)] + (
+            ["--variant", variant] if variant else []
+        )
+        prove_against(loaded, against, weights, mapping, ignore or (), flattened, timeout, format_, changed)
     from netspec.build import Options
 
     names = chosen_backends(targets)

@@ -109,8 +109,12 @@ def prove_against(
     flattened: FlattenedOption,
     timeout: float,
     format_: Report,
+    changed: Sequence[str] = (),
 ) -> NoReturn:
-    """Print the verdict on files against a spec, and end with its status: 0 equal, 1 not equal, 3 not proven."""
+    """Print the verdict on files against a spec, and end with its status: 0 equal, 1 not equal, 3 not proven.
+
+    `changed` are the options that changed the spec, word by word, for commands that show the verdict again.
+    """
     from netspec.against import verify_against
     from netspec.report.against import against_text
 
@@ -127,5 +131,12 @@ def prove_against(
     if format_ is Report.json:
         say_json(verdict.model_dump(mode="json"))
     else:
-        say(against_text(verdict, spec.file))
+        options = [
+            *changed,
+            *(["--weights", str(weights)] if weights else []),
+            *(["--mapping", str(mapping)] if mapping else []),
+        ]
+        options += [word for pattern in ignore for word in ("--ignore", pattern)]
+        options += ["--flattened", flattened.value] if flattened else []
+        say(against_text(verdict, spec.file, options))
     raise typer.Exit(0 if verdict.passed else 1 if verdict.differs else BackendError.exit_code)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from netspec.compile import compile_spec
 from netspec.compile.network import read_rows
 from netspec.errors import Position, Problem, SpecError, file_near
-from netspec.importing import check_file, load_weights
+from netspec.importing import Imported, check_file, import_weights
 from netspec.network import Network
 from netspec.spec.model import Spec
 from netspec.stages import sha256
@@ -22,6 +22,8 @@ from netspec.weights import draw, misfit
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from netspec.backend import Order
 
     Float32 = NDArray[np.float32]
 
@@ -40,6 +42,8 @@ class Start:
     given: Path | None = None
     """A file for every weight, whatever the spec says of its base; looked for where the base's would be, but here and
     not beside the spec."""
+    flattened: Order | None = None
+    """How the network of that file flattens images, where the file does not say."""
 
     @cached_property
     def _owner(self) -> Spec | None:
@@ -84,15 +88,26 @@ class Start:
         return frozenset(row.name for row in read_rows(self.spec).rows if id(row.placed.spec) in specs)
 
     @cached_property
+    def _read(self) -> Imported | None:
+        if self.file is None:
+            return None
+        with self._placed():
+            return import_weights(self.file, self._origin, flattened=self.flattened)
+
+    @property
+    def guessed(self) -> Order | None:
+        """How images were taken to be flattened where neither the file nor `flattened` says it, and it matters."""
+        return self._read.guessed if self._read else None
+
+    @cached_property
     def imported(self) -> dict[str, Float32]:
         """The weights of those rows, by name.
 
         Raises SpecError where the file does not fit the network it is of, or that network's weights not this one.
         """
-        if self.file is None:
+        if self._read is None:
             return {}
-        with self._placed():
-            found = load_weights(self.file, self._origin)
+        found = self._read.weights
         nodes = [node for node in self.network.nodes if node.row in self.rows]
         wrong = [
             Problem(f"{self.file}: row {node.row!r}: {said}", self._inputs_differ(), BASE, _place(self.spec))

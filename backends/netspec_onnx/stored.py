@@ -65,6 +65,10 @@ class _Graph:
         self.nodes = [node for node in graph.node if node.output and node.output[0] not in self.constants]
         self.makers = {name: node for node in self.nodes for name in node.output}
         self.adders = {name: node for node in self.nodes if node.op_type == "Add" for name in node.input}
+        self.readers: dict[str, list[Any]] = {}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.input):
+                self.readers.setdefault(name, []).append(node)
         named = {node.name for node in self.nodes}
         self.named = len(named) == len(self.nodes) and "" not in named
         self.read_bytes = 0
@@ -106,6 +110,8 @@ class _Graph:
         names = list(node.input[1:])
         if node.op_type == "MatMul":
             names += self._added(node)
+        if node.op_type == "InstanceNormalization" and (scaled := self._scaled(node)) is not None:
+            names = scaled
         if node.op_type == "Gemm" and any(each.name in ("alpha", "beta") and each.f != 1 for each in node.attribute):
             raise _refused(self.path, f"the operator {self._name(node)} scales its kernel or its bias")
         for name, role in zip(names, ROLES.get(node.op_type, ()), strict=False):
@@ -118,6 +124,39 @@ class _Graph:
         adder = self.adders.get(node.output[0])
         vectors = [name for name in adder.input if name in self.constants] if adder else []
         return [name for name in vectors if len(self.constants[name].dims) == 1]
+
+    def _scaled(self, node: Any) -> list[str] | None:
+        """The gamma and beta of a GroupNorm, where exporters write one as an InstanceNormalization of its groups.
+
+        That stands between two Reshapes and has ones and zeros, one for each group; a Mul and an Add follow.
+        """
+        maker = self.makers.get(node.input[0])
+        if maker is None or maker.op_type != "Reshape" or not all(map(self._is_full, node.input[1:3], (1.0, 0.0))):
+            return None
+        found: list[str] = []
+        for kind in ("Reshape", "Mul", "Add"):
+            readers = [each for each in self.readers.get(node.output[0], ()) if each.op_type != "Shape"]
+            if len(readers) != 1 or readers[0].op_type != kind:
+                return found if node.op_type != "InstanceNormalization" else None
+            [node] = readers
+            if kind != "Reshape":
+                held = [name for name in node.input if name in self.constants and self._is_channels(name)]
+                if len(held) != 1:
+                    return found
+                found += held
+        return found
+
+    def _is_full(self, name: str, value: float) -> bool:
+        """Whether a constant is this number alone, again and again."""
+        tensor = self.constants.get(name)
+        if tensor is None or not 0 < 4 * prod(tensor.dims) <= self.limit_bytes:
+            return False
+        return bool((self._values(tensor) == value).all())
+
+    def _is_channels(self, name: str) -> bool:
+        """Whether a constant has a number for every channel of an image: its shape is (channels, 1, 1)."""
+        tensor = self.constants[name]
+        return len(tensor.dims) > 1 and set(tensor.dims[1:]) == {1} and tensor.data_type in _float_types()
 
     def _tensor(self, name: str, role: str, *, transposed: bool = False) -> StoredTensor:
         import numpy as np

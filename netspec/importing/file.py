@@ -52,6 +52,8 @@ class Imported:
     """How they were matched: `by name`, `by order and shape`, ..."""
     notes: Sequence[str] = field(default=())
     """What a person should know of it, in sentences."""
+    guessed: Order | None = None
+    """How its network was taken to flatten images where that matters and neither the file nor the caller says it."""
 
 
 def load_weights(path: Path, network: Network) -> dict[str, Float32]:
@@ -214,7 +216,8 @@ def _turned(
         notes.append(_on_vectors(sorted(vectors), order, given=flattened is not None))
     notes += _on_types(matched.pairs.values())
     check_fit(weights, network, "the import")
-    return Imported(weights, matched.pairs, matched.how, tuple(notes))
+    guessed = order if vectors and stored.flattens is None and flattened is None else None
+    return Imported(weights, matched.pairs, matched.how, tuple(notes), guessed)
 
 
 def _check_finite(path: Path, network: Network, found: Imported) -> None:

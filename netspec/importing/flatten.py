@@ -1,7 +1,8 @@
 """Images that were turned into vectors: which number of the vector was which channel of which pixel.
 
 netspec flattens height, width, channels; PyTorch, whose images have their channels first, channels, height, width.
-The weights that such a vector meets stand in its order, and their shapes do not tell.
+The weights that such a vector meets stand in its order, and their shapes do not tell. A Flatten of order `chw` gives
+PyTorch's vector, so what follows it is left as it is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netspec.layers import Dense
+from netspec.layers import Dense, Flatten
 from netspec.network import Network, Node, TensorType
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def _vectors(network: Network) -> dict[str, Places]:
 
 
 def _forward(node: Node, found: dict[str, Places]) -> None:
-    if node.input_type.rank > 1 and node.output.size == node.input_type.size:
+    if isinstance(node.layer, Flatten) and node.layer.order == "chw":
+        found[node.name] = np.arange(node.output.size)
+    elif node.input_type.rank > 1 and node.output.size == node.input_type.size:
         found[node.name] = _places(node.input_type)
     elif len(node.inputs) > 1 and node.layer.kind == "Concat":
         parts, start = [], 0

@@ -13,6 +13,7 @@ from netspec.importing.graph import Colours, Step, network_steps, paint, stored_
 from netspec.importing.misfit import (
     MAPPING,
     check_pairs,
+    folded_error,
     names_error,
     order_error,
     orders_error,
@@ -34,8 +35,12 @@ from netspec.importing.units import (
     signature,
     wanted_units,
 )
+from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv
 from netspec.network import Network
 from netspec.stored import StoredTensor, StoredWeights
+
+FOLDS = (Conv, ConvTranspose, DepthwiseConv, SeparableConv, Dense)
+"""The layers into which exporters fold the BatchNorm after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ def match(
         found, how, own = named.pairs, "by name" if open_parts else "as the mapping file says", named.exact
     else:
         matcher = _Matcher(source, network, placements, stored, given)
+        if not matcher.fits and (folded := matcher.folded()):
+            raise folded_error(source, folded)
         if len(named.pairs) * 2 > len(open_parts) and _same_shapes(open_parts, named) and not matcher.fits:
             raise names_error(source, named, network.name)
         (pairs, how), own = matcher.match(), False
@@ -113,6 +120,33 @@ class _Matcher:
     def fits(self) -> bool:
         """Whether both sides have the same units, in whatever order."""
         return Counter(map(self.sign, self.wanted)) == Counter(map(self.sign, self.found))
+
+    def folded(self) -> list[tuple[str, str]]:
+        """The rows of BatchNorms, each with the row before it, where the file has a bias there and nothing of them."""
+        nodes = {node.name: node for node in self.network.nodes}
+        pairs = [
+            (node, nodes[node.inputs[0]])
+            for node in self.network.nodes
+            if isinstance(node.layer, BatchNorm) and node.name in self.rows and node.inputs[0] in self.rows
+        ]
+        pairs = [(norm, before) for norm, before in pairs if isinstance(before.layer, FOLDS)]
+        gone, ends = {norm.name for norm, _ in pairs}, {before.name: norm for norm, before in pairs}
+        wanted: Counter[Signature] = Counter()
+        for name, units in self.rows.items():
+            if name not in gone:
+                wanted.update(map(self.sign, units[:-1]))
+                wanted[
+                    self._biased(units[-1], ends[name].output.channels) if name in ends else self.sign(units[-1])
+                ] += 1
+        same = wanted == Counter(map(self.sign, self.found))
+        return [(norm.row, before.row) for norm, before in pairs] if same else []
+
+    def _biased(self, unit: Unit[Part], channels: int) -> Signature:
+        """The signature of a unit that has a bias, which the network's may lack."""
+        own = self.sign(unit)
+        if any(role_of(part) == "bias" for part in unit.parts):
+            return own
+        return tuple(sorted((*own, ("bias", (channels,))))) if self.roles else (*own, (channels,))  # type: ignore[type-var]
 
     def match(self) -> tuple[Pairs, str]:
         """The pairs, and how they were found."""

@@ -79,6 +79,19 @@ def units_error(
     return SpecError(_first(problems, FIRST + 1))
 
 
+def folded_error(source: str, folded: Sequence[tuple[str, str]]) -> SpecError:
+    """The error for BatchNorms, each a row with the row before it, whose numbers an exporter put into the latter's."""
+    problems = [
+        Problem(f"{source}: BatchNorm {norm!r} was folded into {before!r}: its own numbers are in this file no more")
+        for norm, before in folded
+    ]
+    hint = (
+        "the state dict that it was exported from has them; torch.onnx.export keeps them with do_constant_folding=False"
+    )
+    problems[-1] = problems[-1].with_hint(f"{hint} and training=TrainingMode.PRESERVE")
+    return SpecError(problems if len(problems) <= FIRST else [*_first(problems[:-1], FIRST - 1), problems[-1]])
+
+
 def order_error(source: str, wanted: Wanted, found: Found) -> SpecError:
     """The error for a layer that stands before one from which the network computes it."""
     message = (

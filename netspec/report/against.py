@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netspec.report.cause import cause_lines, set_lines
 from netspec.report.columns import aligned
 from netspec.report.verdict import error_text, exceeds, ratio_text
-from netspec.verify.result import AgainstVerdict, FileVerdict
+from netspec.verify.result import AgainstVerdict, FileVerdict, Symptom
 
 ROWS_SHOWN = 30
 """More rows than these are left out, but for those around the first that differs."""
 
 
-def against_text(verdict: AgainstVerdict, spec: str) -> str:
-    """The verdict on every file; `spec` is the file of the spec, for commands that show it again."""
-    return "\n\n".join("\n".join(_file_lines(verdict.network, file, spec)) for file in verdict.files)
+def against_text(verdict: AgainstVerdict, spec: str, options: Sequence[str] = ()) -> str:
+    """The verdict on every file; `spec` is the file of the spec and `options` are those that were given beside the
+    files, word by word, for commands that show it again.
+    """
+    return "\n\n".join(
+        "\n".join(
+            _file_lines(
+                verdict.network, file, shlex.join(["netspec", "verify", spec, "--against", file.file, *options])
+            )
+        )
+        for file in verdict.files
+    )
 
 
 def state_of(file: FileVerdict) -> str:
@@ -24,12 +34,12 @@ def state_of(file: FileVerdict) -> str:
     return "EQUAL" if file.passed else "NOT EQUAL" if file.differs else "NOT PROVEN"
 
 
-def _file_lines(network: str, file: FileVerdict, spec: str) -> Iterator[str]:
+def _file_lines(network: str, file: FileVerdict, command: str) -> Iterator[str]:
     name = Path(file.file).name
     said = {
         "EQUAL": f"{name} computes {network}",
         "NOT EQUAL": f"{name} does not compute {network}",
-        "NOT PROVEN": f"{name} did not answer",
+        "NOT PROVEN": f"{name} {_unproven(file.failures[-1].symptom)}" if file.failures else "",
     }
     state = state_of(file)
     yield f"{state}. {said[state]}"
@@ -54,7 +64,13 @@ def _file_lines(network: str, file: FileVerdict, spec: str) -> Iterator[str]:
         yield from _rows(file)
     if not file.passed:
         yield ""
-        yield from _failures(file, spec)
+        yield from _failures(file, command)
+
+
+def _unproven(symptom: Symptom) -> str:
+    """Why nothing of a file was compared."""
+    said: dict[Symptom, str] = {"file": "was refused", "weights": "was not run: its weights are not those of the rows"}
+    return said.get(symptom, "did not answer")
 
 
 def _rows(file: FileVerdict) -> Iterator[str]:
@@ -78,7 +94,7 @@ def _rows(file: FileVerdict) -> Iterator[str]:
         yield f"  and {left} more"
 
 
-def _failures(file: FileVerdict, spec: str) -> Iterator[str]:
+def _failures(file: FileVerdict, command: str) -> Iterator[str]:
     for failure in file.failures:
         place = f" at row {failure.row!r}" if failure.row else ""
         first, *rest = failure.message.splitlines() or [""]
@@ -88,5 +104,5 @@ def _failures(file: FileVerdict, spec: str) -> Iterator[str]:
         yield f"row {file.first_row!r} is right for what the file computed before it: it carries on smaller errors"
     if file.cause is not None:
         yield from cause_lines(file.cause)
-        yield from set_lines(file.cause, spec, file.file)
-    yield f"again: netspec verify {spec} --against {file.file}"
+        yield from set_lines(file.cause, command)
+    yield f"again: {command}"

@@ -35,11 +35,14 @@ def cause_text(cause: Cause) -> str:
     return f"{cause.name}: {cause.says}"
 
 
-def set_lines(cause: Cause, spec: str, file: str) -> Iterator[str]:
-    """The command that shows that the file computes the spec once that says otherwise, where it can say it."""
+def set_lines(cause: Cause, command: str) -> Iterator[str]:
+    """The command that shows that the file computes the spec once that says otherwise, where it can say it.
+
+    `command` is the one that found the cause.
+    """
     if cause.fields and "." not in cause.row:  # a row inside of a block is every use's
         sets = " ".join(f"--set '{_set(cause.row, name, value)}'" for name, value in cause.fields.items())
-        yield f"  the spec would mean it with: netspec verify {spec} --against {file} {sets}"
+        yield f"  the spec would mean it with: {command} {sets}"
 
 
 def _set(row: str, field: str, value: str) -> str:

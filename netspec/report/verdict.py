@@ -17,6 +17,7 @@ ADVICE = {
     "unsupported": "choose another layer for this row, or leave this backend out with --targets",
     "shape": "the backend's result has another shape than the spec means: its rule for this kind of row is wrong",
     "count": "the backend keeps more or fewer weights than the spec means: compare its source with `netspec show`",
+    "weights": "the file's weights are not those of the rows: --weights or --mapping say which they are",
     "value": "compare this row in the emitted source with its meaning: padding, epsilon, order of axes, activation",
     "file": "an exported file was changed, is damaged or is missing: `netspec build` writes it anew",
     "gradient": "what this row derives, or computes in training, is wrong: is a value taken for a constant?",

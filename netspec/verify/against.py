@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 LIMIT_S = 300.0
 """How long a file may take to be read, and to be run, unless another limit is given."""
+OTHER: Mapping[Order, Order] = {"first": "last", "last": "first"}
+FLATTENED: Mapping[Order, str] = {"first": "channels, height, width", "last": "height, width, channels"}
 HALF = 2.0**-11
 """Unit roundoff of float16."""
 MODERATE = 100.0
@@ -66,6 +68,8 @@ class Request:
     settings: VerifySettings
     weights: Weights | None = None
     """The weights that the file should have; when not given, those that it has."""
+    turned: Callable[[], Weights | None] = lambda: None
+    """Those of the same file with images flattened in the other order; None where that is known, or all the same."""
     given: str = ""
     """Where those come from, in words."""
     pixels: Network | None = None
@@ -107,6 +111,10 @@ class _Check:
     runtime: str | None = None
     weights: str | None = None
     located: Located | None = None
+    own: Imported | None = None
+    """What was read out of the file."""
+    given: Weights | None = None
+    """The weights that were given, turned, where the file has them so."""
 
     def verdict(self) -> FileVerdict:
         """Everything that is found out; an error ends it where it is."""
@@ -156,7 +164,7 @@ class _Check:
     def _known(self) -> tuple[Mapping[str, Array], Mapping[str, StoredTensor]]:
         """The weights that the reference computes with, and the tensor of the file that each is, where known."""
         imported = self._imported()
-        given = self.request.weights
+        given = self.given if self.given is not None else self.request.weights
         weights = given if given is not None else imported.weights if imported else {}
         return weights, imported.origins if imported else {}
 
@@ -166,14 +174,7 @@ class _Check:
         if not any(True for _ in self.network.weights()):
             return None
         try:
-            found = import_weights(
-                self.path,
-                self.network,
-                mapping=request.mapping,
-                ignore=request.ignore,
-                flattened=request.flattened,
-                limit_s=request.limit_s,
-            )
+            found = self._read(request.flattened)
         except UnreadableError as error:
             raise self._stop("build", "file", _reason(error, self.path)) from None
         except NotFiniteError as error:
@@ -181,8 +182,8 @@ class _Check:
         except SpecError as error:
             if given is None:
                 message = f"its weights do not fit: {_reason(error, self.path)}"
-                hint = "where it was folded or optimised, --weights FILE says what they were before"
-                raise self._stop("build", "count", f"{message}\nhint: {hint}") from None
+                hint = "where it was folded or optimised, --weights FILE.pth gives what they were before"
+                raise self._stop("build", "weights", f"{message}\nhint: {hint}") from None
             self.weights = request.given
             self.notes.append(f"its own weights do not fit row by row: {_reason(error, self.path).splitlines()[0]}")
             return None
@@ -190,10 +191,41 @@ class _Check:
             symptom: Symptom = "unsupported" if isinstance(error, UnsupportedError) else "crash"
             raise self._stop("build", symptom, str(error)) from None
         self.weights = request.given if given is not None else f"its own, matched {found.how}"
-        self.notes += found.notes
         if given is not None:
-            self._compare_weights(given, found)
+            found = self._paired(found)
+            self._compare_weights(self.given or given, found)
+        self.own = found
+        self.notes += found.notes
         return found
+
+    def _read(self, flattened: Order | None) -> Imported:
+        request = self.request
+        return import_weights(
+            self.path,
+            self.network,
+            mapping=request.mapping,
+            ignore=request.ignore,
+            flattened=flattened,
+            limit_s=request.limit_s,
+        )
+
+    def _paired(self, found: Imported) -> Imported:
+        """What the file holds, in the order of flattened images in which it is what is given, where one is a guess."""
+        given = self.request.weights
+        assert given is not None
+        if _same(given, found.weights):
+            return found
+        if found.guessed and _same(given, (other := self._read(OTHER[found.guessed])).weights):
+            return other
+        if (turned := self.request.turned()) is not None and _same(turned, found.weights):
+            self.given = turned
+        return found
+
+    def _turned(self) -> Mapping[str, Array] | None:
+        """The weights with images flattened in the other order, where that was a guess."""
+        if self.request.weights is not None:
+            return self.request.turned() if self.given is None else None
+        return self._read(OTHER[self.own.guessed]).weights if self.own and self.own.guessed else None
 
     def _compare_weights(self, given: Weights, found: Imported) -> None:
         """A failure for every row whose weights are not those that are given."""
@@ -261,6 +293,12 @@ class _Check:
                 raise self._stop("build", "unsupported", f"its {port} is of a type that numpy does not have")
         found = [self._tried(worker, trial, inputs, outputs) for trial in self._trials(weights, inputs, described)]
         best = min(found, key=lambda each: each.ratio)
+        if not best.agrees and (turned := self._turned()) is not None:
+            again = [self._tried(worker, trial, inputs, outputs) for trial in self._trials(turned, inputs, described)]
+            other = min(again, key=lambda each: each.ratio)
+            if other.agrees:
+                best = other
+                self._note_turned()
         self.names = best.names
         self._note(best, inputs, outputs)
         self._judge(best.trial, outputs, best.outputs)
@@ -322,6 +360,16 @@ class _Check:
     def _traced(self, worker: Worker, given: Mapping[str, Array], trace: bool) -> Traced:
         found: Traced = self._asked(worker, "run", "run_file", path=self.path, inputs=given, trace=trace)
         return found
+
+    def _note_turned(self) -> None:
+        """Which order of flattened images agrees; what was said of the other one is true no more."""
+        guess = self.own.guessed if self.own else None
+        self.notes = [note for note in self.notes if "--flattened" not in note]
+        which = "the weights" if self.request.weights is None else self.request.given
+        self.notes.append(
+            f"nothing says in which order images were flattened before {which}: both were tried, and "
+            + (f"{FLATTENED[OTHER[guess]]} agrees" if guess else "the other than that of the names agrees")
+        )
 
     def _note(self, best: _Run, inputs: Sequence[Plug], outputs: Sequence[Plug]) -> None:
         """How the file was read, as far as a person would want to know."""
@@ -498,9 +546,18 @@ class _Run:
         return max(compared.ratio for _, compared in self.outputs.values())
 
     @property
+    def agrees(self) -> bool:
+        """Whether all outputs are right."""
+        return all(compared.symptom is None for _, compared in self.outputs.values())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """What each sample is called."""
         return self.trial.names
+
+
+def _same(given: Mapping[str, Array], found: Mapping[str, Array]) -> bool:
+    return all(np.array_equal(array, found[name]) for name, array in given.items())
 
 
 def _cast(batch: Array, dtype: str) -> Array:

@@ -7,9 +7,11 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 Stage = Literal["compile", "render", "build", "run", "compare"]
-Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file", "gradient"]
+Symptom = Literal["crash", "unsupported", "shape", "count", "value", "not finite", "file", "weights", "gradient"]
 UNANSWERED: frozenset[Symptom] = frozenset({"crash", "unsupported"})
 """The symptoms of a backend that gave nothing to compare."""
+UNREAD: frozenset[Symptom] = frozenset({"file", "weights"})
+"""The symptoms of a file of others that was not run: it cannot be read, or its weights are not the rows'."""
 
 
 class _Result(BaseModel):
@@ -157,7 +159,7 @@ class FileVerdict(_Result):
     @property
     def differs(self) -> bool:
         """Whether something was found to be wrong, other than that it did not run."""
-        return any(failure.symptom not in UNANSWERED for failure in self.failures)
+        return any(failure.symptom not in (*UNANSWERED, *UNREAD) for failure in self.failures)
 
 
 class AgainstVerdict(_Result):

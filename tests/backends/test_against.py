@@ -74,8 +74,10 @@ def test_what_keras_wrote_is_equal(keras_files, tmp_path):
 
 def test_a_folded_file_needs_to_be_told_its_weights(good):
     refused = against(good / "folded.onnx")
-    assert [(each.stage, each.symptom) for each in refused.failures] == [("build", "count")]
-    assert "--weights FILE" in refused.failures[0].message
+    assert [(each.stage, each.symptom) for each in refused.failures] == [("build", "weights")]
+    assert not refused.differs
+    assert "BatchNorm 'batch_norm_1' was folded into 'conv_1'" in refused.failures[0].message
+    assert "--weights FILE.pth gives what they were before" in refused.failures[0].message
     file = against(good / "folded.onnx", weights=imported(good / "model.pt"), given="those of model.pt")
     assert file.passed, file.failures
     assert file.weights == "those of model.pt"

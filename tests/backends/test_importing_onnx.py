@@ -212,3 +212,35 @@ def test_truncated_files(tmp_path, rest):
     path = tmp_path / "m.onnx"
     path.write_bytes(model(np.random.default_rng(0)).SerializeToString()[:rest])
     assert "the weights cannot be read: not a whole ONNX file" in refusal(path)
+
+
+@pytest.mark.parametrize("affine", [("scale", "shift"), ("scale",), ()])
+def test_the_numbers_of_a_group_norm_stand_behind_its_operator(tmp_path, affine):
+    """As torch.onnx.export writes one: an InstanceNormalization of the groups, with ones and zeros of its own."""
+    random = np.random.default_rng(2)
+    given = {
+        "kernel": random.normal(size=(6, 3, 3, 3)), "ones": np.ones(2), "zeros": np.zeros(2),
+        "scale": random.normal(size=(6, 1, 1)), "shift": random.normal(size=(6, 1, 1)),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["input", "kernel"], ["a"]),
+        helper.make_node("Reshape", ["a", "groups"], ["b"]),
+        helper.make_node("InstanceNormalization", ["b", "ones", "zeros"], ["c"], epsilon=1e-3),
+        helper.make_node("Shape", ["a"], ["whole"]),
+        helper.make_node("Reshape", ["c", "whole"], ["d"]),
+        *([helper.make_node("Mul", ["d", "scale"], ["e"])] if "scale" in affine else []),
+        *([helper.make_node("Add", ["e", "shift"], ["f"])] if "shift" in affine else []),
+        helper.make_node("Relu", ["def"[len(affine)]], ["output"]),
+    ]
+    tensors = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in given.items()]
+    tensors.append(numpy_helper.from_array(np.array([0, 2, -1]), "groups"))
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 4) for name in ("input", "output")]
+    graph = helper.make_graph(nodes, "net", ports[:1], ports[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "g.onnx")
+    norm = GroupNorm(groups=2, epsilon=1e-3, scale="scale" in affine, center="shift" in affine)
+    net = chain("net", IMAGE, Conv(filters=6, kernel=3, bias=False), (norm, RELU))
+    found = load_weights(tmp_path / "g.onnx", net)
+    assert len(found) == 1 + len(affine)
+    np.testing.assert_array_equal(found["conv_1.kernel"], given["kernel"].transpose(2, 3, 1, 0).astype(np.float32))
+    for name, ours in zip(affine, ("gamma", "beta"), strict=False):
+        np.testing.assert_array_equal(found[f"group_norm_1.{ours}"], given[name].astype(np.float32).ravel())

@@ -13,11 +13,13 @@ import pytest
 
 from netspec.errors import NetspecError
 from netspec.layers import LRN, Activation, BatchNorm, Concat, Conv, Dense, MaxPool, PReLU
+from netspec.network import TensorType
 from netspec.reference import interpret
-from netspec.verify.budget import budget, gate
+from netspec.verify.budget import budget, gate, norms
 from netspec.verify.causes import explain
 from netspec.verify.causes.explain import OUTPUT, Trial, part_of
 from netspec.verify.causes.hypothesis import Alternative, Call, Hypothesis
+from netspec.verify.causes.signature import signature
 from netspec.verify.causes.table import HYPOTHESES, hypotheses
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.cases import LAYER_CASES, Case, chain
@@ -210,6 +212,27 @@ def test_a_lower_precision_is_told_by_its_bits():
     assert cause is not None
     assert cause.name == "a lower precision"
     assert "float16" in cause.says
+
+
+def test_another_certain_class_is_no_lower_precision():
+    """Where a softmax is certain, rounding before it is predicted to cost a lot, and says nothing of bits."""
+    right = np.full((2, 1, 1, 10), 4e-17)
+    right[:, 0, 0, 3] = 0.99999
+    found = np.roll(right, 2, -1) * np.linspace(0.9, 1, 10)
+    predicted = norms(found - right) / 2.0**16  # eight bits, by that prediction
+    said = signature(right, found, lambda value: False, predicted, TensorType((1, 1, 10)))
+    assert said is None or said.name != "a lower precision"
+
+
+@pytest.mark.parametrize(
+    ("bits", "name"), [(5, None), (6, None), (8, "bfloat16"), (9.5, "bfloat16"), (12, "float16"), (15, None)]
+)
+def test_a_precision_is_named_within_one_bit(bits, name):
+    right = np.random.default_rng(1).standard_normal((2, 4, 4, 3))
+    found = right * (1 + np.random.default_rng(2).standard_normal(right.shape) * 2.0**-bits)
+    predicted = norms(found - right) / 2.0 ** (24 - bits)
+    said = signature(right, found, lambda value: False, predicted, TensorType((4, 4, 3)))
+    assert (said.says if said and said.name == "a lower precision" else "").count(name or "bits") == bool(name)
 
 
 def test_nothing_is_said_of_mere_noise():

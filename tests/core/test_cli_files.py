@@ -90,7 +90,7 @@ def test_against_a_file_of_no_known_kind(run: Run, spec: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("symptom", "status"), [(None, 0), ("value", 1), ("file", 1), ("crash", 3), ("unsupported", 3)]
+    ("symptom", "status"), [(None, 0), ("value", 1), ("file", 3), ("weights", 3), ("crash", 3), ("unsupported", 3)]
 )
 def test_the_status_says_what_came_out(
     run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch, symptom: Symptom | None, status: int
@@ -154,6 +154,34 @@ def test_a_verdict_on_a_file_is_printed() -> None:
         "  the spec would mean it with: netspec verify net.yaml --against there/m.onnx --set 'layers.bn.epsilon=0.001'",
         "again: netspec verify net.yaml --against there/m.onnx",
     ]
+
+
+def test_the_commands_of_a_verdict_keep_the_options() -> None:
+    cause = Cause(
+        row="bn", name="another epsilon", says="epsilon is 0.001", spec="x", found="y", known=True, ratio=0.0,
+        fields={"epsilon": "0.001"},
+    )  # fmt: skip
+    file = FileVerdict(
+        file="m.onnx", runtime=None, passed=False, weights=None, samples=(), outputs=(), rows=(), notes=(),
+        failures=(Failure(stage="compare", symptom="value", message="a"),), cause=cause,
+    )  # fmt: skip
+    options = ["--weights", "m.pth", "--ignore", "Aux.*"]
+    *_, meant, again = against_text(
+        AgainstVerdict(network="net", passed=False, files=(file,)), "net.yaml", options
+    ).splitlines()
+    command = "netspec verify net.yaml --against m.onnx --weights m.pth --ignore 'Aux.*'"
+    assert meant == f"  the spec would mean it with: {command} --set 'layers.bn.epsilon=0.001'"
+    assert again == f"again: {command}"
+
+
+@pytest.mark.parametrize("symptom", ["file", "weights"])
+def test_a_file_that_was_not_run_is_not_proven(symptom: Symptom) -> None:
+    file = FileVerdict(
+        file="m.onnx", runtime=None, passed=False, weights=None, samples=(), outputs=(), rows=(), notes=(),
+        failures=(Failure(stage="build", symptom=symptom, message="a"),),
+    )  # fmt: skip
+    assert not file.differs
+    assert against_text(AgainstVerdict(network="net", passed=False, files=(file,)), "net.yaml").startswith("NOT PROVEN")
 
 
 def test_rows_that_agree_are_counted() -> None:

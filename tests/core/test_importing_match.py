@@ -344,3 +344,8 @@ def test_images_flattened_side_by_side_keep_their_places():
 
 def test_an_image_of_one_pixel_has_only_one_order():
     assert channels_first_places(chain("one", (1, 1, 9), Flatten(), Dense(units=2))) == {}
+
+
+def test_what_follows_a_flatten_of_channels_first_stays_as_it_is():
+    rows = (conv(3), Flatten(order="chw"), BatchNorm(), Dense(units=2))
+    assert channels_first_places(chain("theirs", (2, 3, 4), *rows)) == {}

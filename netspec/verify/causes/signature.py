@@ -16,8 +16,12 @@ from netspec.reference.table import Array, Values
 from netspec.verify.budget import norms
 from netspec.verify.gates import UNIT
 
-BITS = {(5, 9): "bfloat16", (9, 13): "float16 or TensorFloat-32", (20, 27): "float32"}
-"""How many bits are right where numbers of a type were computed with."""
+BITS = {(7, 10): "bfloat16", (10, 13): "float16 or TensorFloat-32", (20, 27): "float32"}
+"""How many bits are right where numbers of a type were computed with: one less than it has, or, as the prediction is
+of noise twice as large as rounding, two more.
+"""
+GROWN = 2.0**4
+"""How much larger than a rounding of its sample's largest value an error may be that rounding made."""
 ALIKE = 0.98
 """The share of the wrong values that a sentence on where they are must hold for."""
 
@@ -197,9 +201,18 @@ def _precision(right: Values, found: Values, predicted: Values) -> Signature | N
     bits = -log2(float(np.median(times)) * UNIT)
     for (least, most), name in BITS.items():
         if least <= bits <= most:
+            if not _small(right, found, GROWN * 2.0**-least):
+                return None  # a probability of 0 where 1 is right is no rounding, whatever was predicted
             says = f"the errors are those of rounding to about {bits:.0f} bits, as where {name} is computed with"
             return Signature("a lower precision", says, f"y, rounded to {bits:.0f} bits")
     return None
+
+
+def _small(right: Values, found: Values, share: float) -> bool:
+    """Whether no value is off by more than this share of the largest one of its sample."""
+    flat = np.abs(right).reshape(len(right), -1)
+    errors = np.abs(found - right).reshape(len(right), -1)
+    return bool(np.all(errors.max(1) <= share * flat.max(1)))
 
 
 def _places(right: Values, found: Values) -> Signature | None:

@@ -20,8 +20,12 @@ from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
 from netspec.worker import Worker
 from tests.cases import LAYER_CASES
 
-ORDINARY, PART = 2, 3
-CASES = [case for case in LAYER_CASES[::PART] if case.layer.kind != "MaxUnpool"]
+ORDINARY, PART, OFTEN = 2, 3, 3
+CASES = [
+    pytest.param(case, id=case.id, marks=() if index % OFTEN == 0 else pytest.mark.large)
+    for index, case in enumerate(case for case in LAYER_CASES[::PART] if case.layer.kind != "MaxUnpool")
+]
+"""A third of all; a third of these belongs to the ordinary suite."""
 WRONG = {
     "torch": {
         "avg_pool-same*": "pads are copies of the border (keras 3.15)",
@@ -48,7 +52,7 @@ def runtime(request):
         yield request.param, worker
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.id for case in CASES])
+@pytest.mark.parametrize("case", CASES)
 def test_values(runtime, case):
     name, worker = runtime
     network = case.network()
@@ -66,7 +70,7 @@ def test_values(runtime, case):
     assert bool(said) == bool(known), said or f"no longer wrong: {known}"
 
 
-@pytest.mark.parametrize("case", CASES[::2], ids=[case.id for case in CASES[::2]])
+@pytest.mark.parametrize("case", CASES[::2])
 def test_gradients(runtime, case):
     name, worker = runtime
     if any(fnmatchcase(case.id, pattern) for pattern in WRONG[name]):

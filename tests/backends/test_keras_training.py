@@ -79,7 +79,7 @@ class Probe:
         try:
             watch.refuse_divergence()
         except Diverged as diverged:
-            error = str(record.diverged(diverged))
+            error = str(record.diverged(diverged, lambda: None))
         return during, error
 
     def trained_at_once(self, most, **arguments):
@@ -96,14 +96,15 @@ class Probe:
         return count, weights, [row["loss"] for row in history]
 
     def tensor_float_32(self, **arguments):
-        """Whether TensorFloat-32 was allowed at the reports of a training."""
+        """Whether TensorFloat-32 was allowed at the ends of a training's epochs."""
         import tensorflow as tf
         from netspec_keras.trainer import train
 
         during = []
 
         def progress(event, **values):
-            during.append(tf.config.experimental.tensor_float_32_execution_enabled())
+            if event == "epoch":
+                during.append(tf.config.experimental.tensor_float_32_execution_enabled())
 
         train(**arguments, device="cpu", progress=progress)
         return during

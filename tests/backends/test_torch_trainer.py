@@ -200,7 +200,12 @@ class Probe:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         during = []
         before = allowed()
-        train(**arguments, device="cpu", progress=lambda event, **values: during.append(allowed()))
+
+        def progress(event, **values):
+            if event == "epoch":
+                during.append(allowed())
+
+        train(**arguments, device="cpu", progress=progress)
         return before, during, allowed()
 
 

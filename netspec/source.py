@@ -23,13 +23,14 @@ LINE_LENGTH = 88
 
 # What the frameworks import while they are imported, and a few that they import later; a test compares.
 FRAMEWORK_MODULES = frozenset({
-    "absl", "astunparse", "certifi", "charset_normalizer", "cloudpickle", "cycler", "cython_runtime", "dateutil",
-    "filelock", "flatbuffers", "fsspec", "gast", "google", "grpc", "h5py", "idna", "jax", "jinja2", "joblib", "keras",
-    "kiwisolver", "libclang", "markdown_it", "markupsafe", "matplotlib", "mdurl", "ml_dtypes", "mpl_toolkits", "mpmath",
-    "namex", "narwhals", "netspec", "networkx", "numpy", "onnx", "onnx_ir", "onnxruntime", "opt_einsum", "optree",
-    "packaging", "pandas", "pybind11_abseil", "pygments", "pyparsing", "requests", "rich", "safetensors", "scipy",
-    "six", "sklearn", "sympy", "tensorboard", "tensorflow", "termcolor", "threadpoolctl", "torch", "torchgen", "tqdm",
-    "triton", "typing_extensions", "urllib3", "wrapt", "yaml",
+    "absl", "astunparse", "certifi", "charset_normalizer", "cloudpickle", "cycler", "cython_runtime", "datasets",
+    "dateutil", "dill", "filelock", "flatbuffers", "fsspec", "gast", "google", "grpc", "h5py", "huggingface_hub",
+    "idna", "jax", "jaxlib", "jinja2", "joblib", "keras", "kiwisolver", "libclang", "markdown_it", "markupsafe",
+    "matplotlib", "mdurl", "ml_dtypes", "mpl_toolkits", "mpmath", "namex", "narwhals", "netspec", "networkx", "numpy",
+    "onnx", "onnx_ir", "onnxruntime", "opt_einsum", "optree", "packaging", "pandas", "pyarrow", "pybind11_abseil",
+    "pygments", "pyparsing", "requests", "rich", "safetensors", "scipy", "six", "sklearn", "sympy", "tensorboard",
+    "tensorflow", "termcolor", "threadpoolctl", "torch", "torchgen", "tqdm", "triton", "typing_extensions", "urllib3",
+    "wrapt", "yaml",
 })  # fmt: skip
 SHADOWED = sys.stdlib_module_names | FRAMEWORK_MODULES
 """Modules that a file of their name would hide from the framework that the file imports."""

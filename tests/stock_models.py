@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from netspec.backend import ExportSettings
 from netspec.layers import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
@@ -139,6 +140,22 @@ def made_by(name: str) -> Iterator[Callable[..., Path]]:
             return folder
 
         yield write
+
+
+@pytest.fixture(scope="module")
+def torch_files() -> Iterator[Callable[..., Path]]:
+    yield from made_by("stock_torch")
+
+
+@pytest.fixture(scope="module")
+def keras_files() -> Iterator[Callable[..., Path]]:
+    yield from made_by("stock_keras")
+
+
+@pytest.fixture(scope="module")
+def good(torch_files, tmp_path_factory) -> Path:
+    """What torch wrote of the network that the spec means."""
+    return torch_files(tmp_path_factory.mktemp("good"))
 
 
 def against(path: Path, net: Network | None = None, **asked: Any) -> FileVerdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,27 +16,25 @@ from netspec.network import Network
 from netspec.verify.inputs import biting_weights
 from netspec.worker import Worker
 from tests.cases import chain
-from tests.stock_models import RELU, SOFTMAX, against, attribute, made_by, network, node_of, spoilt, write_ours
+from tests.stock_models import (
+    RELU,
+    SOFTMAX,
+    against,
+    attribute,
+    good,
+    keras_files,
+    network,
+    node_of,
+    spoilt,
+    torch_files,
+    write_ours,
+)
+
+__all__ = ["good", "keras_files", "torch_files"]  # the fixtures
 
 pytest.importorskip("torch")
 pytest.importorskip("keras")
 pytest.importorskip("onnx")
-
-
-@pytest.fixture(scope="module")
-def torch_files() -> Iterator[Callable[..., Path]]:
-    yield from made_by("stock_torch")
-
-
-@pytest.fixture(scope="module")
-def keras_files() -> Iterator[Callable[..., Path]]:
-    yield from made_by("stock_keras")
-
-
-@pytest.fixture(scope="module")
-def good(torch_files, tmp_path_factory) -> Path:
-    """What torch wrote of the network that the spec means."""
-    return torch_files(tmp_path_factory.mktemp("good"))
 
 
 def imported(path: Path) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +17,23 @@ from netspec.layers.activation import Activation
 from netspec.verify.against import Request, check_against
 from netspec.worker import Worker, WorkerDied, within
 from tests.cases import chain
-from tests.stock_models import SETTINGS, against, made_by, network, node_of, spoilt, write_ours
+from tests.stock_models import (
+    SETTINGS,
+    against,
+    good,
+    keras_files,
+    network,
+    node_of,
+    spoilt,
+    torch_files,
+    write_ours,
+)
+
+__all__ = ["good", "keras_files", "torch_files"]  # the fixtures
 
 pytest.importorskip("torch")
 pytest.importorskip("keras")
 pytest.importorskip("onnx")
-
-
-@pytest.fixture(scope="module")
-def torch_files() -> Iterator[Callable[..., Path]]:
-    yield from made_by("stock_torch")
-
-
-@pytest.fixture(scope="module")
-def keras_files() -> Iterator[Callable[..., Path]]:
-    yield from made_by("stock_keras")
-
-
-@pytest.fixture(scope="module")
-def good(torch_files, tmp_path_factory) -> Path:
-    """What torch wrote of the network that the spec means."""
-    return torch_files(tmp_path_factory.mktemp("good"))
 
 
 @pytest.fixture(scope="module")

@@ -9,32 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from netspec.compile import compile_spec
-from netspec.data.dataset import Dataset
-from netspec.data.digits import read
 from netspec.errors import BackendError
 from netspec.spec.load import parse_spec
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
 from netspec.worker import Worker
 from tests.backends.test_checkpoint import EVERYTHING, PLAIN, bit_equal_after_interruptions
+from tests.backends.test_keras_training import DIGITS, digits
 
-NETWORK = compile_spec(
-    parse_spec(
-        """\
-name: narrow
-input: 8x8x1
-layers:
-  - Rescale   | 1/16
-  - CNN       | 16, 3 | - | padding=same
-  - BatchNorm | momentum=0.8 | ReLU
-  - MaxPool   | 2
-  - Flatten
-  - Dropout   | 0.1
-  - FNN       | 10 | Softmax
-""",
-        "narrow.yaml",
-    )
-)
+NETWORK = compile_spec(parse_spec(DIGITS, "small.yaml"))
 BOTH = pytest.mark.parametrize("trainer", ["torch", "keras"])
 
 
@@ -121,11 +104,6 @@ class Probe:
 
 
 probe = Probe()
-
-
-def digits() -> Dataset:
-    train, test = read(lambda event, **values: None)
-    return Dataset("digits", tuple("0123456789"), train.take(np.arange(1200)), train.take(np.arange(1200, 1438)), test)
 
 
 @pytest.fixture(scope="module")

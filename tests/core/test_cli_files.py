@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from netspec import cli
 from netspec.report.against import against_text
 from netspec.verify.result import (
     AgainstVerdict,
@@ -21,21 +18,11 @@ from netspec.verify.result import (
     OutputVerdict,
     Symptom,
 )
+from tests.core.test_cli import Run, run
 
-Run = Callable[..., tuple[int, str, str]]
+__all__ = ["run"]  # the fixture
+
 SPEC = "name: tiny\ninput: 8x8x1\nlayers:\n  - conv1: CNN | 4, 3 | ReLU\n  - Flatten\n  - FNN | 3 | Softmax\n"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["netspec", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        written = capsys.readouterr()
-        return int(ended.value.code or 0), written.out, written.err
-
-    return command
 
 
 @pytest.fixture

@@ -67,8 +67,8 @@ def folder_epochs(folder: str, pairs: int) -> None:
     samples = Samples(torch.from_numpy(split.images), labels, labels)
 
     def cached() -> None:
-        for chosen in batches(len(samples), settings, 1, torch.device("cpu")):
-            samples.take(chosen)
+        for source, chosen in batches(samples, settings, 1, gather=True):
+            source.take(chosen)
 
     def decoding() -> None:
         for start in range(0, len(paths), BATCH):
@@ -87,8 +87,8 @@ def resident_batches(pairs: int) -> None:
     loader = DataLoader(TensorDataset(pixels.movedim(-1, 1).float(), labels), BATCH, shuffle=True)
 
     def ours() -> None:
-        for chosen in batches(len(samples), settings, 1, torch.device("cpu")):
-            samples.take(chosen)
+        for source, chosen in batches(samples, settings, 1, gather=True):
+            source.take(chosen)
 
     def theirs() -> None:
         for _ in loader:

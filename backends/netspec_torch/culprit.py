@@ -59,7 +59,7 @@ def replayed(
     weights = unpacked(found.arrays)["weights"] if found else start.weights
     current = prepare(network, weights, settings, device, Ranks())
     totals = Totals([1] * record.steps, device, Ranks())
-    step = step_of(current, samples, totals, record, Ranks())
+    step = step_of(current, totals, record, Ranks())
     done = resumed(current, totals, found, record, device) if found else 0
     if not found:
         set_random_states(start.random, device)
@@ -70,14 +70,14 @@ def replayed(
         current.model.train()
         if samples.augmenter is not None:
             samples.augmenter.begin(record.epoch)
-        order = batches(len(samples), settings, record.epoch, device)
-        for number, chosen in enumerate(islice(order, done, None), start=done):
+        order = batches(samples, settings, record.epoch)
+        for number, (_, chosen) in enumerate(islice(order, done, None), start=done):
             if STOP.is_set():
                 return
             at = (record.epoch - 1) * record.steps + number
             set_rate(current.optimizer, record.rate_of(number), on_device=False)
             yield at, current, chosen
-            step(chosen)
+            step(samples, chosen)
             if at == last:
                 yield at + 1, current, None
                 return

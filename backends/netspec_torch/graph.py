@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from netspec.training.settings import TrainSettings
+from netspec_torch.samples import Samples, Taken
 
 WARM_UP = 3
 """Steps before the recording, in which libraries choose their kernels and optimisers make their slots."""
@@ -21,8 +22,8 @@ FUSED = ("sgd", "adam", "adamw")
 RECORDED = (*FUSED, "rmsprop", "adadelta", "adamax", "nadam")
 """The optimisers whose every number can stay on the device."""
 
-Step = Callable[[Tensor], None]
-"""Trains on the images at these places, int64 [batch]."""
+Step = Callable[[Samples | Taken, Tensor], None]
+"""Trains on what it takes of the samples at these places, int64 [batch]."""
 
 
 def recordable(settings: TrainSettings, device: torch.device, steps: int) -> bool:
@@ -63,31 +64,31 @@ class Recorded:
         self.chosen = torch.zeros(size, dtype=torch.int64, device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, chosen: Tensor) -> None:
-        """Train on a batch."""
+    def __call__(self, samples: Samples | Taken, chosen: Tensor) -> None:
+        """Train on a batch of the samples, which are the same each time."""
         if len(chosen) != self.size:
-            self.step(chosen)
+            self.step(samples, chosen)
         elif self.warming:
             self.warming -= 1
-            self._aside(chosen)
+            self._aside(samples, chosen)
         else:
             if self.graph is None:
-                self._record()
+                self._record(samples)
             assert self.graph is not None
             self.chosen.copy_(chosen)
             self.graph.replay()
 
-    def _aside(self, chosen: Tensor) -> None:
+    def _aside(self, samples: Samples | Taken, chosen: Tensor) -> None:
         """A step on a stream of its own, as a recording will be."""
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         current = torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            self.step(chosen)
+            self.step(samples, chosen)
         current.wait_stream(stream)
 
-    def _record(self) -> None:
+    def _record(self, samples: Samples | Taken) -> None:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self.step(self.chosen)
+            self.step(samples, self.chosen)
         self.graph = graph

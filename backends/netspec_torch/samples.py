@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Split
 
 
+GATHERED_BYTES = 2**20
+"""As many images as stay in a core's cache until they are trained on."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """A split on the device: images [n, ..., c] as they came, labels int64 [n], and what the loss compares with."""
@@ -54,11 +58,42 @@ def _at(values: Tensor, chosen: Tensor | slice) -> Tensor:
     return values[chosen] if isinstance(chosen, slice) else values.index_select(0, chosen)
 
 
-def batches(count: int, settings: TrainSettings, epoch: int, device: torch.device) -> Iterator[Tensor]:
-    """The indices of every batch of an epoch, int64 [batch]."""
-    order = torch.from_numpy(epoch_order(count, settings.seed, epoch)).to(device)
-    for places in batch_slices(count, settings.batch_size):
-        yield order[places]
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """A batch that was taken before its step."""
+
+    content: tuple[Tensor, Tensor, Tensor]
+
+    def take(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ARG002 - as Samples has it
+        """The batch."""
+        return self.content
+
+
+def batches(
+    samples: Samples, settings: TrainSettings, epoch: int, *, gather: bool = False
+) -> Iterator[tuple[Samples | Taken, Tensor]]:
+    """Every batch of an epoch: what to take it from, and the indices int64 [batch].
+
+    With `gather` several small batches are taken of the samples at once, which costs little more than one does.
+    """
+    order = torch.from_numpy(epoch_order(len(samples), settings.seed, epoch)).to(samples.labels.device)
+    sizes = [place.stop - place.start for place in batch_slices(len(samples), settings.batch_size)]
+    at_once = max(1, GATHERED_BYTES // (4 * samples.images[0].numel() * settings.batch_size)) if gather else 1
+    indices = order.split_with_sizes(sizes)
+    for first in range(0, len(sizes), at_once):
+        group = indices[first : first + at_once]
+        if len(group) == 1:
+            yield samples, group[0]
+            continue
+        own = sizes[first : first + at_once]
+        parts = (part.split_with_sizes(own) for part in samples.take(torch.cat(group)))
+        for chosen, *content in zip(group, *parts, strict=True):
+            yield Taken(tuple(content)), chosen
+
+
+def gathers(samples: Samples) -> bool:
+    """Whether batches may be taken before their step: what augments draws anew for each, a GPU has them fast."""
+    return samples.augmenter is None and samples.labels.device.type == "cpu"
 
 
 def samples_of(split: Split, network: Network, loss: Loss, device: torch.device) -> Samples:

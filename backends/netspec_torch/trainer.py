@@ -26,7 +26,7 @@ from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_
 from netspec_torch.model import devices, full_float32
 from netspec_torch.optimizers import averages
 from netspec_torch.ranks import Ranks, random_states, together
-from netspec_torch.samples import Samples, augmenter_of, batches, samples_of
+from netspec_torch.samples import Samples, augmenter_of, batches, gathers, samples_of
 from netspec_torch.training import Objective, Start, Totals, Training, prepare, resumed, snapshot, step_of
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def run(
             if ranks.alone and recordable(settings, target, phase.epochs * record.steps):
                 keep_on_device(current.optimizer, settings, target)
                 current = replace(current, recorded=True)
-            step = step_of(current, training, totals, record, ranks)
+            step = step_of(current, totals, record, ranks)
             if current.recorded:
                 step = Recorded(step, settings.batch_size, target)
             done = resumed(current, totals, found, record, target) if found else 0
@@ -157,12 +157,12 @@ def run_epoch(
     training.model.train()
     if samples.augmenter is not None:
         samples.augmenter.begin(record.epoch)
-    order = batches(len(samples), record.settings, record.epoch, samples.labels.device)
-    for number, chosen in enumerate(islice(order, done, None), start=done):
+    order = batches(samples, record.settings, record.epoch, gather=gathers(samples) and totals.ranks.alone)
+    for number, (source, chosen) in enumerate(islice(order, done, None), start=done):
         rate = record.rate
         if record.rate_of(number) != rate or number == done:
             set_rate(training.optimizer, record.rate, on_device=training.recorded)
-        step(chosen)
+        step(source, chosen)
         if record.due():
             record.report(number)
         if number + 1 < record.steps and pauses(record, totals.ranks):

@@ -25,7 +25,7 @@ from netspec_torch.optimizers import optimizer_of
 from netspec_torch.precision import Forward, computing_in, scaler_of
 from netspec_torch.ranks import Ranks, random_states, set_random_states
 from netspec_torch.render import Rendering, render
-from netspec_torch.samples import Samples
+from netspec_torch.samples import Samples, Taken
 
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
@@ -190,8 +190,8 @@ def training_of(network: Network, rendering: Rendering, model: nn.Module, settin
     return Training(network, rendering, model, objective, optimizer, objective.forward)
 
 
-def step_of(training: Training, samples: Samples, totals: Totals, record: Record, ranks: Ranks) -> Step:
-    """What a step does with the images at some places; the learning rate is set already."""
+def step_of(training: Training, totals: Totals, record: Record, ranks: Ranks) -> Step:
+    """What a step does with the samples at some places; the learning rate is set already."""
     objective, scaler, every = training.objective, training.scaler, record.settings.accumulate
 
     def minimise(loss: Tensor) -> None:
@@ -200,14 +200,15 @@ def step_of(training: Training, samples: Samples, totals: Totals, record: Record
         if every == 1 or record.updates:
             training.update()
 
-    def step(chosen: Tensor) -> None:
+    def step(samples: Samples | Taken, chosen: Tensor) -> None:
         images, labels, targets = samples.take(chosen)
         outputs = training.forward(images)
         loss = objective.loss(outputs, targets, labels)
         minimise(loss)
         totals.add(loss.detach(), objective.right(outputs.detach(), labels))
 
-    def part_of_step(chosen: Tensor) -> None:
+    def part_of_step(samples: Samples | Taken, chosen: Tensor) -> None:
+        assert isinstance(samples, Samples)
         own = ranks.own(len(chosen))
         idle = own.start == own.stop
         if idle:  # its gradients are awaited all the same, and are zero

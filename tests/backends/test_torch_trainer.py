@@ -208,8 +208,33 @@ class Probe:
         train(**arguments, device="cpu", progress=progress)
         return before, during, allowed()
 
+    def taken(self, images, labels, size, gather):
+        """The images, labels and targets of every batch of an epoch, and whether each was taken with others."""
+        import torch
+        from netspec_torch.samples import Samples, batches
+
+        given = torch.from_numpy(labels)
+        samples = Samples(torch.from_numpy(images), given, given.float())
+        found = batches(samples, TrainSettings(batch_size=size, seed=3), 2, gather=gather)
+        return [(own is not samples, [part.numpy() for part in own.take(chosen)]) for own, chosen in found]
+
 
 probe = Probe()
+
+
+@pytest.mark.parametrize("shape", [(7,), (64, 32, 2)], ids=["values", "images"])
+def test_batches_that_are_gathered_are_the_same(shape):
+    count, size = 901, 20  # the last image joins the batch before it
+    images = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
+    given = {"images": images, "labels": np.arange(count), "size": size}
+    with Worker("tests.backends.test_torch_trainer:probe") as worker:
+        single, gathered = (worker.call("taken", **given, gather=gather) for gather in (False, True))
+    assert not any(taken for taken, _ in single)
+    assert any(taken for taken, _ in gathered)
+    assert [len(labels) for _, (_, labels, _) in gathered] == [20] * 44 + [21]
+    for (_, expected), (_, found) in zip(single, gathered, strict=True):
+        for left, right in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(left, right)
 
 
 @pytest.mark.parametrize(("newer", "tf32"), [(False, False), (True, False), (True, True)])

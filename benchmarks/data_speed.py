@@ -67,7 +67,7 @@ def folder_epochs(folder: str, pairs: int) -> None:
     samples = Samples(torch.from_numpy(split.images), labels, labels)
 
     def cached() -> None:
-        for source, chosen in batches(samples, settings, 1, gather=True):
+        for source, chosen in batches(samples, settings, 1, ahead=True):
             source.take(chosen)
 
     def decoding() -> None:
@@ -87,7 +87,7 @@ def resident_batches(pairs: int) -> None:
     loader = DataLoader(TensorDataset(pixels.movedim(-1, 1).float(), labels), BATCH, shuffle=True)
 
     def ours() -> None:
-        for source, chosen in batches(samples, settings, 1, gather=True):
+        for source, chosen in batches(samples, settings, 1, ahead=True):
             source.take(chosen)
 
     def theirs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 import torch
 from torch import Tensor
@@ -70,8 +69,8 @@ def replayed(
         current.model.train()
         if samples.augmenter is not None:
             samples.augmenter.begin(record.epoch)
-        order = batches(samples, settings, record.epoch)
-        for number, (_, chosen) in enumerate(islice(order, done, None), start=done):
+        order = batches(samples, settings, record.epoch, done)
+        for number, (_, chosen) in enumerate(order, start=done):
             if STOP.is_set():
                 return
             at = (record.epoch - 1) * record.steps + number

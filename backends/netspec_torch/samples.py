@@ -1,9 +1,12 @@
-"""Images and labels on the device, and the batches that are taken from them."""
+"""Images and labels on the device, or images in main memory, and the batches that are taken from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,11 +24,18 @@ if TYPE_CHECKING:
 
 GATHERED_BYTES = 2**20
 """As many images as stay in a core's cache until they are trained on."""
+RESIDENT_SHARE = 0.5
+"""How much of a GPU's free memory a split may take."""
+FETCHED = 2
+"""How many batches are gathered in main memory while a step computes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """A split on the device: images [n, ..., c] as they came, labels int64 [n], and what the loss compares with."""
+    """A split on the device: images [n, ..., c] as they came, labels int64 [n], and what the loss compares with.
+
+    Images that would not fit there are in main memory.
+    """
 
     images: Tensor
     labels: Tensor
@@ -35,9 +45,25 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def resident(self) -> bool:
+        """Whether the images are on the device."""
+        return self.images.device == self.labels.device
+
+    def together(self, batch_size: int) -> int:
+        """How many batches are cheaper taken at once: what augments draws anew for each, a GPU gathers them fast."""
+        if self.augmenter is not None or self.labels.device.type != "cpu":
+            return 1
+        return max(1, GATHERED_BYTES // (4 * self.images[0].numel() * batch_size))
+
     def take(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """A batch: float32 images with the channels first (in memory they stay last), labels and targets."""
-        images, labels = _at(self.images, chosen), _at(self.labels, chosen)
+        there = chosen.to(self.images.device) if isinstance(chosen, Tensor) else chosen
+        return self.finished(_at(self.images, there), chosen)
+
+    def finished(self, images: Tensor, chosen: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """As `take`, of images that were gathered before."""
+        images, labels = images.to(self.labels.device, non_blocking=True), _at(self.labels, chosen)
         targets = labels if self.targets is self.labels else _at(self.targets, chosen)
         if self.augmenter is not None:
             assert isinstance(chosen, Tensor)
@@ -70,39 +96,63 @@ class Taken:
 
 
 def batches(
-    samples: Samples, settings: TrainSettings, epoch: int, *, gather: bool = False
+    samples: Samples, settings: TrainSettings, epoch: int, done: int = 0, *, ahead: bool = False
 ) -> Iterator[tuple[Samples | Taken, Tensor]]:
-    """Every batch of an epoch: what to take it from, and the indices int64 [batch].
+    """The batches of an epoch, but for the `done` first ones: what to take each from, and its indices int64 [batch].
 
-    With `gather` several small batches are taken of the samples at once, which costs little more than one does.
+    With `ahead` they are taken already where that is cheaper: several small ones at once from a CPU's memory, and
+    images that are not on the device by a thread that fetches the next ones meanwhile.
     """
-    order = torch.from_numpy(epoch_order(len(samples), settings.seed, epoch)).to(samples.labels.device)
+    host = torch.from_numpy(epoch_order(len(samples), settings.seed, epoch))
+    order = host.to(samples.labels.device)
     sizes = [place.stop - place.start for place in batch_slices(len(samples), settings.batch_size)]
-    at_once = max(1, GATHERED_BYTES // (4 * samples.images[0].numel() * settings.batch_size)) if gather else 1
     indices = order.split_with_sizes(sizes)
-    for first in range(0, len(sizes), at_once):
-        group = indices[first : first + at_once]
-        if len(group) == 1:
-            yield samples, group[0]
-            continue
-        own = sizes[first : first + at_once]
-        parts = (part.split_with_sizes(own) for part in samples.take(torch.cat(group)))
-        for chosen, *content in zip(group, *parts, strict=True):
-            yield Taken(tuple(content)), chosen
+    if ahead and not samples.resident:
+        places = host.split_with_sizes(sizes)[done:]
+        for chosen, images in zip(indices[done:], fetched(samples.images, places, order.device), strict=True):
+            yield Taken(samples.finished(images, chosen)), chosen
+        return
+    together = samples.together(settings.batch_size) if ahead else 1
+    for first in range(done // together * together, len(sizes), together):
+        group = indices[first : first + together]
+        taken: Sequence[Samples | Taken] = [samples] * len(group)
+        if len(group) > 1:
+            own = sizes[first : first + together]
+            parts = (part.split_with_sizes(own) for part in samples.take(torch.cat(group)))
+            taken = [Taken(content) for content in zip(*parts, strict=True)]
+        yield from islice(zip(taken, group, strict=True), max(done - first, 0), None)
 
 
-def gathers(samples: Samples) -> bool:
-    """Whether batches may be taken before their step: what augments draws anew for each, a GPU has them fast."""
-    return samples.augmenter is None and samples.labels.device.type == "cpu"
+def fetched(images: Tensor, indices: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """Batches of images in main memory, where a GPU copies them while it computes; a thread gathers the next ones."""
+    pinned = device.type == "cuda"
+
+    def fetch(chosen: Tensor) -> Tensor:
+        batch = torch.empty((len(chosen), *images.shape[1:]), dtype=images.dtype, pin_memory=pinned)
+        return torch.index_select(images, 0, chosen, out=batch)
+
+    with ThreadPoolExecutor(1, "fetching images") as thread:
+        coming = iter(indices)
+        waiting = deque(thread.submit(fetch, chosen) for chosen in islice(coming, FETCHED))
+        while waiting:
+            batch = waiting.popleft().result()
+            waiting.extend(thread.submit(fetch, chosen) for chosen in islice(coming, 1))
+            yield batch
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes of images leave a GPU room to train in."""
+    return device.type != "cuda" or size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 def samples_of(split: Split, network: Network, loss: Loss, device: torch.device) -> Samples:
-    """A split on the device."""
+    """A split, on the device as far as it fits there."""
     labels = torch.from_numpy(split.labels).to(device)
     targets = labels
     if loss.name != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
-    return Samples(torch.from_numpy(split.images).to(device), labels, targets)
+    images = torch.from_numpy(split.images)
+    return Samples(images.to(device) if fits(split.images.nbytes, device) else images, labels, targets)
 
 
 def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) -> Augmenter | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +25,7 @@ from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_
 from netspec_torch.model import devices, full_float32
 from netspec_torch.optimizers import averages
 from netspec_torch.ranks import Ranks, random_states, together
-from netspec_torch.samples import Samples, augmenter_of, batches, gathers, samples_of
+from netspec_torch.samples import Samples, augmenter_of, batches, samples_of
 from netspec_torch.training import Objective, Start, Totals, Training, prepare, resumed, snapshot, step_of
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ def run(
             start = Start(weights, random_states(target))
             current = prepare(trained, weights, settings, target, ranks)
             totals = Totals([each.stop - each.start for each in places], target, ranks)
-            if ranks.alone and recordable(settings, target, phase.epochs * record.steps):
+            if ranks.alone and training.resident and recordable(settings, target, phase.epochs * record.steps):
                 keep_on_device(current.optimizer, settings, target)
                 current = replace(current, recorded=True)
             step = step_of(current, totals, record, ranks)
@@ -157,8 +156,8 @@ def run_epoch(
     training.model.train()
     if samples.augmenter is not None:
         samples.augmenter.begin(record.epoch)
-    order = batches(samples, record.settings, record.epoch, gather=gathers(samples) and totals.ranks.alone)
-    for number, (source, chosen) in enumerate(islice(order, done, None), start=done):
+    order = batches(samples, record.settings, record.epoch, done, ahead=totals.ranks.alone)
+    for number, (source, chosen) in enumerate(order, start=done):
         rate = record.rate
         if record.rate_of(number) != rate or number == done:
             set_rate(training.optimizer, record.rate, on_device=training.recorded)

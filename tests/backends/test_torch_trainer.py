@@ -208,47 +208,57 @@ class Probe:
         train(**arguments, device="cpu", progress=progress)
         return before, during, allowed()
 
-    def taken(self, images, labels, size, gather):
-        """The images, labels and targets of every batch of an epoch, and whether each was taken with others."""
+    def taken(self, images, labels, size, *, done=0, ahead=False, resident=True):
+        """The images, labels and targets of the batches of an epoch, and whether each was taken before its turn."""
+        from unittest.mock import patch
+
         import torch
         from netspec_torch.samples import Samples, batches
 
         given = torch.from_numpy(labels)
         samples = Samples(torch.from_numpy(images), given, given.float())
-        found = batches(samples, TrainSettings(batch_size=size, seed=3), 2, gather=gather)
-        return [(own is not samples, [part.numpy() for part in own.take(chosen)]) for own, chosen in found]
+        with patch.object(Samples, "resident", resident):
+            found = list(batches(samples, TrainSettings(batch_size=size, seed=3), 2, done, ahead=ahead))
+            return [(own is not samples, [part.numpy() for part in own.take(chosen)]) for own, chosen in found]
 
 
 probe = Probe()
 
 
+@pytest.fixture(scope="module")
+def probing():
+    with Worker("tests.backends.test_torch_trainer:probe") as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("done", [0, 13])
+@pytest.mark.parametrize("resident", [True, False], ids=["on the device", "in main memory"])
 @pytest.mark.parametrize("shape", [(7,), (64, 32, 2)], ids=["values", "images"])
-def test_batches_that_are_gathered_are_the_same(shape):
+def test_batches_that_are_taken_ahead_are_the_same(probing, shape, resident, done):
     count, size = 901, 20  # the last image joins the batch before it
     images = np.random.default_rng(0).integers(0, 256, (count, *shape)).astype(np.uint8)
     given = {"images": images, "labels": np.arange(count), "size": size}
-    with Worker("tests.backends.test_torch_trainer:probe") as worker:
-        single, gathered = (worker.call("taken", **given, gather=gather) for gather in (False, True))
-    assert not any(taken for taken, _ in single)
-    assert any(taken for taken, _ in gathered)
-    assert [len(labels) for _, (_, labels, _) in gathered] == [20] * 44 + [21]
-    for (_, expected), (_, found) in zip(single, gathered, strict=True):
+    in_turn = probing.call("taken", **given)
+    ahead = probing.call("taken", **given, done=done, ahead=True, resident=resident)
+    assert [len(labels) for _, (_, labels, _) in in_turn] == [20] * 44 + [21]
+    assert not any(early for early, _ in in_turn)
+    assert sum(early for early, _ in ahead) >= 30  # the last one may be alone
+    for (_, expected), (_, found) in zip(in_turn[done:], ahead, strict=True):
         for left, right in zip(expected, found, strict=True):
             np.testing.assert_array_equal(left, right)
 
 
 @pytest.mark.parametrize(("newer", "tf32"), [(False, False), (True, False), (True, True)])
-def test_gpus_train_in_full_float32_unless_asked(newer, tf32):
+def test_gpus_train_in_full_float32_unless_asked(probing, newer, tf32):
     network = chain("precise", (3,), Dense(units=2))
-    with Worker("tests.backends.test_torch_trainer:probe") as worker:
-        before, during, after = worker.call(
-            "tensor_float_32",
-            newer=newer,
-            network=network,
-            weights=biting_weights(network, seed=3),
-            dataset=dataset(np.ones((4, 3), np.float32), np.arange(4) % 2),
-            settings=TrainSettings(epochs=2, tf32=tf32),
-        )
+    before, during, after = probing.call(
+        "tensor_float_32",
+        newer=newer,
+        network=network,
+        weights=biting_weights(network, seed=3),
+        dataset=dataset(np.ones((4, 3), np.float32), np.arange(4) % 2),
+        settings=TrainSettings(epochs=2, tf32=tf32),
+    )
     assert before == after == ("tf32", "tf32")
     assert set(during) == {("tf32", "tf32") if tf32 else ("ieee", "ieee")}
 

@@ -277,13 +277,14 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
     kept = training.recorded or training.optimizer.defaults.get("fused")  # which count on the device
     for index, parameter in enumerate(parameters_of(training)):
         gradient = gradients.get(str(index))
-        parameter.grad = None if gradient is None else torch.tensor(gradient, device=device)
+        parameter.grad = None if gradient is None else lying_as(parameter, gradient)
         slots = training.optimizer.state[parameter]
         for name, array in optimizer.get(str(index), {}).items():
-            # Counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU.
-            whole = array.ndim == 0 and array.dtype.kind == "i"
-            place = device if kept or array.ndim else "cpu"
-            slots[name] = int(array) if whole else torch.tensor(array, device=place)
+            if array.ndim:
+                slots[name] = lying_as(parameter, array)
+            else:  # counts that are Python's own stay so; torch keeps its own ones as float tensors on the CPU
+                whole = array.dtype.kind == "i"
+                slots[name] = int(array) if whole else torch.tensor(array, device=device if kept else "cpu")
     if training.scaler is not None:
         known = {name: array.item() for name, array in tree["scaler"].items()}
         training.scaler.load_state_dict(training.scaler.state_dict() | known)
@@ -292,6 +293,14 @@ def resumed(training: Training, totals: Totals, checkpoint: Checkpoint, record: 
     if states is not None:  # there may be more ranks than there were
         set_random_states({name: torch.tensor(state) for name, state in states.items()}, device)
     return checkpoint.step
+
+
+def lying_as(parameter: Tensor, array: Array) -> Tensor:
+    """The numbers of an array of a parameter's shape, on its device and in memory as it lies there.
+
+    Kernels that take a weight and its slots at once read them side by side, whatever order their axes are said to have.
+    """
+    return torch.empty_like(parameter, requires_grad=False).copy_(torch.tensor(array))
 
 
 def parameters_of(training: Training) -> list[nn.Parameter]:

@@ -61,6 +61,11 @@ EVERYTHING = TrainSettings.model_validate(
         "seed": 6,
     }
 )
+FUSED = TrainSettings.model_validate(
+    {"optimizer": "adam", "epochs": 3, "batch_size": 8, "accumulate": 2, "ema": 0.9, "seed": 4}
+)
+"""Weights, gradients and slots go through one kernel, which has to find all of them in the same order in memory."""
+MOMENTUM = TrainSettings.model_validate({"optimizer": {"sgd": {"momentum": 0.9}}, "batch_size": 8, "epochs": 3})
 STEPWISE = TrainSettings(optimizer="sgd", epochs=4, batch_size=60, seed=1)
 """One step an epoch."""
 
@@ -115,7 +120,11 @@ def probing():
         yield worker
 
 
-@pytest.mark.parametrize("settings", [PLAIN, EVERYTHING, STEPWISE], ids=["plain", "everything", "stepwise"])
+@pytest.mark.parametrize(
+    "settings",
+    [PLAIN, EVERYTHING, FUSED, MOMENTUM, STEPWISE],
+    ids=["plain", "everything", "fused", "momentum", "stepwise"],
+)
 @pytest.mark.parametrize("trainer", ["torch", "keras"])
 def test_interrupted_trainings_are_bit_equal(probing, trainer, settings, tmp_path):
     bit_equal_after_interruptions(probing, trainer, settings, tmp_path / "checkpoint.safetensors")

@@ -56,7 +56,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float, *, on_device: bool) 
 class Recorded:
     """A step that is recorded once it is warm; batches of another size are trained on as before.
 
-    Whatever the step reads and writes must stay where it is in memory.
+    Whatever the step reads and writes must stay where it is in memory. The device is the one in use.
     """
 
     def __init__(self, step: Step, size: int, device: torch.device) -> None:
@@ -80,8 +80,7 @@ class Recorded:
 
     def _aside(self, samples: Samples | Taken, chosen: Tensor) -> None:
         """A step on a stream of its own, as a recording will be."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        current = torch.cuda.current_stream()
+        current, stream = torch.cuda.current_stream(), a_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
             self.step(samples, chosen)
@@ -89,6 +88,12 @@ class Recorded:
 
     def _record(self, samples: Samples | Taken) -> None:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # torch would record on a stream that it made once, of the device that was in use then.
+        with torch.cuda.graph(graph, stream=a_stream()):
             self.step(samples, self.chosen)
         self.graph = graph
+
+
+def a_stream() -> torch.cuda.Stream:
+    """Another stream of the device in use."""
+    return torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -106,7 +107,12 @@ def run(
     record.announce(len(training), f"torch on {target}")
     kept = unpacked(found.arrays) if found else {}
     weights, best = kept.get("weights", job.weights), kept.get("best", {})
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []), full_float32(tf32=settings.tf32):
+    cuda = target.type == "cuda"
+    with (
+        torch.cuda.device(target) if cuda else nullcontext(),  # where streams are made, which take no tensor's word
+        torch.random.fork_rng(devices=[target] if cuda else []),
+        full_float32(tf32=settings.tf32),
+    ):
         torch.manual_seed(settings.seed + ranks.rank)  # no rank drops the units that another one does
         for number, (trained, phase) in enumerate(phases_of(network, settings)):
             if found and number < found.facts["phase"]:

@@ -263,6 +263,17 @@ def test_gpus_train_in_full_float32_unless_asked(probing, newer, tf32):
     assert set(during) == {("tf32", "tf32") if tf32 else ("ieee", "ieee")}
 
 
+def test_a_training_that_began_on_the_cpu_may_go_on_on_a_gpu():
+    """Its checkpoint knows no random numbers of a GPU: those that dropout draws there begin as they would."""
+    torch = pytest.importorskip("torch")
+    from netspec_torch.ranks import random_states, set_random_states
+
+    known = random_states(torch.device("cpu"))
+    torch.rand(3)
+    set_random_states(known, torch.device("cuda"))
+    assert torch.equal(torch.get_rng_state(), known["cpu"])
+
+
 def test_an_unknown_device_is_named(workers):
     network = chain("device", (3,), Dense(units=2))
     data = dataset(np.ones((4, 3), np.float32), np.arange(4) % 2)

@@ -34,6 +34,8 @@ ENVIRONMENT = {
     # JAX lets a GPU round what float32 multiplies to TensorFloat-32 otherwise.
     "JAX_DEFAULT_MATMUL_PRECISION": os.environ.get("JAX_DEFAULT_MATMUL_PRECISION", "float32"),
     "JAX_ENABLE_X64": os.environ.get("JAX_ENABLE_X64", "1"),  # without which JAX has no float64 at all
+    # JAX takes three quarters of a GPU's memory at once otherwise.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
     "PYTHONUNBUFFERED": "1",
 }
 

@@ -40,9 +40,13 @@ class Augmentation:
 
         `fit` is given arrays, for its own pipeline brings them to the device.
         """
-        drawn = self.drawn.take(chosen)
-        targets = labels if drawn.share is None else mixed_targets(labels, drawn.share, self.outputs)
+        targets, drawn = self.drawn_for(labels, chosen)
         return ops.convert_to_numpy(augmented(images, drawn, self.augment)), targets
+
+    def drawn_for(self, labels: Array, chosen: Array) -> tuple[Array, Drawn]:
+        """The labels of a batch of the images at these places, mixed where they are, and what is done to each image."""
+        drawn = self.drawn.take(chosen)
+        return labels if drawn.share is None else mixed_targets(labels, drawn.share, self.outputs), drawn
 
 
 def augmented(images: Any, drawn: Drawn, augment: Augment) -> Any:

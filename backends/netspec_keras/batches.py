@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 RESIDENT_BYTES = 2**30
-"""The most that images may take to be copied to where TensorFlow reads them by itself."""
+"""The most that images may take to be copied to where TensorFlow or JAX read them by themselves."""
 PREFETCHED = 2
 """How many batches are made while a step computes."""
 
@@ -35,8 +37,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """The order where TensorFlow's own pipeline reads it."""
         self.begin(1)
 
-    def source(self) -> Any:
-        """What `fit` reads: these batches, which TensorFlow takes from memory by itself where that is possible."""
+    def source(self, room: int = 1, most: int | None = None, rate_of: Callable[[int], float] | None = None) -> Any:
+        """What `fit` reads: these batches, which TensorFlow and JAX take from memory by themselves where they can.
+
+        On JAX several steps go at once in programs with room for so many, and every one has its rate.
+        """
+        if keras.backend.backend() == "jax":
+            from netspec_keras.chunks import Chunks
+
+            room = room if self._resident is not None else 1
+            return Chunks(self, self._resident, room, min(most or room, room), rate_of)
         whole = self.augmentation is None and self.split.images.nbytes <= RESIDENT_BYTES
         if keras.backend.backend() != "tensorflow" or not whole:
             return self
@@ -54,6 +64,11 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
                 return tf.cast(tf.gather(images, chosen), tf.float32), tf.gather(labels, chosen)
 
             return tf.data.Dataset.range(self.done, len(self.places)).map(batch).prefetch(PREFETCHED)
+
+    @cached_property
+    def _resident(self) -> Any:
+        """All images on the device that computes, or None where they are too large for it."""
+        return keras.ops.convert_to_tensor(self.split.images) if self.split.images.nbytes <= RESIDENT_BYTES else None
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""

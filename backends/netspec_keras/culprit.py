@@ -65,7 +65,7 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
         """The rate of the step; and at the last of them a look at what it will compute. Ctrl-C ends the search."""
         if STOP.is_set():
             raise Found(None)
-        self.model.optimizer.learning_rate = self.record.rate_of(batch + self.batches.done)
+        self.training.set_rate(self.record.rate_of(batch + self.batches.done))
         at = self._at(batch)
         if self.search is None and at >= self.last - self.record.settings.accumulate:
             images, labels = self.batches[batch]

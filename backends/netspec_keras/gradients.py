@@ -154,3 +154,55 @@ DERIVE: dict[str, Callable[..., Derived]] = {
     "torch": _by_torch,
     "jax": _by_jax,
 }
+
+
+Learnt = tuple[Any, Any, Sequence[Any]]
+"""The loss of a batch, the outputs that it reads, and its gradients by the trained variables; None is zero."""
+
+
+def loss_gradients(objective: Any, given: Sequence[Any], labels: Any) -> Learnt:
+    """What a batch of inputs and its labels teach an objective in training; running statistics move on."""
+    return LEARN[keras.backend.backend()](objective, given if len(given) > 1 else given[0], labels)
+
+
+def _learn_by_tensorflow(objective: Any, given: Any, labels: Any) -> Learnt:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        outputs = objective(given, training=True)
+        loss = objective.compute_loss(y=labels, y_pred=outputs)
+    return loss, outputs, tape.gradient(loss, [variable.value for variable in objective.trainable_variables])
+
+
+def _learn_by_torch(objective: Any, given: Any, labels: Any) -> Learnt:
+    import torch
+
+    outputs = objective(given, training=True)
+    loss = objective.compute_loss(y=labels, y_pred=outputs)
+    weights = [variable.value for variable in objective.trainable_variables]
+    return loss.detach(), outputs.detach(), torch.autograd.grad(loss, weights, allow_unused=True)
+
+
+def _learn_by_jax(objective: Any, given: Any, labels: Any) -> Learnt:
+    import jax
+
+    def function(trained: Sequence[Any], fixed: Sequence[Any]) -> Any:
+        outputs, fixed = objective.stateless_call(trained, fixed, given, training=True)
+        loss, _ = objective.stateless_compute_loss(trained, fixed, [], y=labels, y_pred=outputs)
+        return loss, (outputs, fixed)
+
+    trained, fixed = (
+        [variable.value for variable in variables]
+        for variables in (objective.trainable_variables, objective.non_trainable_variables)
+    )
+    (loss, (outputs, moved)), found = jax.value_and_grad(function, has_aux=True)(trained, fixed)
+    for variable, value in zip(objective.non_trainable_variables, moved, strict=True):
+        variable.assign(value)
+    return loss, outputs, found
+
+
+LEARN: dict[str, Callable[[Any, Any, Any], Learnt]] = {
+    "tensorflow": _learn_by_tensorflow,
+    "torch": _learn_by_torch,
+    "jax": _learn_by_jax,
+}

@@ -261,4 +261,4 @@ def devices() -> list[str]:
     prepare()
     if keras.backend.backend() == "torch":  # where Keras lists none
         return ["cpu"]
-    return [*keras.distribution.list_devices("gpu"), "cpu"]
+    return [*(name for name in keras.distribution.list_devices() if not name.startswith("cpu")), "cpu"]

@@ -17,6 +17,7 @@ from keras import ops
 from netspec.reference.optimizer import NEWTON_SCHULZ, NEWTON_SCHULZ_EPSILON
 from netspec.training.settings import TrainSettings
 from netspec.training.stepping import AVERAGE
+from netspec_keras.model import wide_results
 
 
 class TorchOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
@@ -102,7 +103,8 @@ class TorchOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         """Keras' update of all variables, which share the numbers of a step."""
         self.masses: dict[tuple[float, str], Any] = {}
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        with wide_results():
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def missing_mass(self, kept: float, dtype: str) -> Any:
         """1 - kept^t: what a running mean that began at zero is divided by."""

@@ -47,10 +47,13 @@ def scaled(optimizer: Any) -> Any:
 
 @contextmanager
 def tensor_float_32(*, allowed: bool) -> Iterator[None]:
-    """Inside, a GPU may multiply float32 as TensorFloat-32 or not, as TensorFlow else does by itself.
+    """Inside, a GPU may multiply float32 as TensorFloat-32 or not, as TensorFlow and JAX else do by themselves."""
+    if keras.backend.backend() == "jax":
+        import jax
 
-    For JAX its environment variable says it, which `netspec.worker` sets.
-    """
+        with jax.default_matmul_precision("tensorfloat32" if allowed else "float32"):
+            yield
+        return
     if keras.backend.backend() != "tensorflow":
         yield
         return

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 
 from netspec.backend import Placement
-from netspec.errors import UnsupportedError
 from netspec.training.stepping import Batch, State, Update
 from netspec_keras.exact import Layers, exact_layers
+from netspec_keras.gradients import loss_gradients
 from netspec_keras.model import arguments, precision, prepare, set_weights
 from netspec_keras.realised import Rendering
 from netspec_keras.training import ADAPTED, Training, training_of
@@ -45,9 +45,7 @@ def update(
     rate: float,
     chosen: Precision,
 ) -> Update:
-    """See `Trainable.update`; raises UnsupportedError on another backend of Keras' than TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise UnsupportedError(f"single updates run on TensorFlow, and this is Keras on {keras.backend.backend()}")
+    """See `Trainable.update`."""
     prepare()
     with precision(chosen), keras.device("cpu"):
         stepping = _stepping(network, settings, chosen)
@@ -106,15 +104,10 @@ def _give(stepping: Stepping, state: State, accumulate: int) -> None:
 
 def _gradients(training: Training, batch: Batch, dtype: str) -> tuple[Any, Any, list[Any]]:
     """The loss of a batch, what it read, and the gradient of every trained variable."""
-    import tensorflow as tf
-
-    given = arguments(training.network, batch.inputs, dtype)
-    variables = training.objective.trainable_variables
-    with tf.GradientTape() as tape:
-        outputs = training.objective(given if len(given) > 1 else given[0], training=True)
-        loss = training.objective.compute_loss(y=keras.ops.convert_to_tensor(batch.labels), y_pred=outputs)
-    found = tape.gradient(loss, [variable.value for variable in variables])
-    return loss, outputs, [tf.zeros_like(v.value) if g is None else g for v, g in zip(variables, found, strict=True)]
+    objective, given = training.objective, arguments(training.network, batch.inputs, dtype)
+    loss, outputs, found = loss_gradients(objective, given, keras.ops.convert_to_tensor(batch.labels))
+    variables = objective.trainable_variables
+    return loss, outputs, [keras.ops.zeros_like(v) if g is None else g for v, g in zip(variables, found, strict=True)]
 
 
 def _slots(stepping: Stepping) -> dict[str, dict[str, Array]]:

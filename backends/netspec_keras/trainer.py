@@ -8,7 +8,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
-import numpy as np
 
 from netspec.errors import BackendError
 from netspec.interrupt import STOP
@@ -75,7 +74,7 @@ def train(
             record.begin_phase(phase, number)
             current = training_of(trained, settings)
             set_weights(current.model, trained, weights)
-            random = [np.array(variable) for variable in current.random_states()]
+            random = [keras.ops.convert_to_numpy(variable) for variable in current.random_states()]
             watch = Watch(current, batches, record, best)
             try:
                 fit(current, batches, validation, watch, found)
@@ -92,16 +91,18 @@ def fit(
 ) -> None:
     """One phase, or what a checkpoint left of it, with Keras' own loop."""
     record = watch.record
-    current.compile(steps_at_once(current.network, record))
+    at_once = steps_at_once(current.network, record)
+    current.compile(at_once)
 
     def run(epochs: int) -> None:
+        source = batches.source(at_once, rate_of=record.rate_of)
         current.objective.fit(
-            batches.source(),
+            source,
             epochs=epochs,
             shuffle=False,
             verbose=0,
-            validation_data=validation.source(),
-            callbacks=Callbacks([watch], add_history=True, model=current.objective),
+            validation_data=validation.source(at_once),
+            callbacks=Callbacks([watch], source, model=current.objective),
         )
 
     if checkpoint is not None:
@@ -151,8 +152,10 @@ def explained(
         watch = Again(current, batches, record, lost, last, search)
 
         def run(epochs: int) -> None:
-            callbacks = Callbacks([watch], add_history=True, model=current.objective)
-            current.objective.fit(batches, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
+            # One step at a time, in the programs that computed it before.
+            source = batches.source(steps_at_once(network, lost), 1, record.rate_of)
+            callbacks = Callbacks([watch], source, model=current.objective)
+            current.objective.fit(source, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
 
         try:
             if batches.done:
@@ -175,20 +178,33 @@ def explained(
 def steps_at_once(network: Network, record: Record) -> int:
     """How many steps of a small network go without Python between them: about a twentieth of a second of them.
 
-    One where the learning rate changes in between, or another runtime than TensorFlow's computes.
+    One on torch, and on TensorFlow where the learning rate changes in between.
     """
-    if keras.backend.backend() != "tensorflow" or not record.settings.schedule.steady:
+    runtime = keras.backend.backend()
+    if runtime == "torch" or (runtime == "tensorflow" and not record.settings.schedule.steady):
         return 1
     speed = MACS_A_SECOND * (GPU_FASTER if len(devices()) > 1 else 1)
     seconds = 3 * network.macs * record.settings.batch_size / speed
-    return max(1, min(MOST_AT_ONCE, int(AT_ONCE_S / max(seconds, 1e-9))))
+    return max(1, min(MOST_AT_ONCE, record.steps, int(AT_ONCE_S / max(seconds, 1e-9))))
 
 
 class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
-    """Hands on what a step gave as it lies on the device; Keras' own list waits for every step to read it."""
+    """Hands on what a step gave as it lies on the device; Keras' own list waits for every step to read it.
+
+    Where the `source` has chunks of steps, callbacks hear of a chunk's first and last step.
+    """
+
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], source: Any = None, model: Any = None) -> None:
+        super().__init__(callbacks, add_history=True, model=model)
+        self.spans: Sequence[range] | None = getattr(source, "spans", None)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Call every callback."""
+        super().on_train_batch_begin(self.spans[batch].start if self.spans else batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Call every callback."""
+        batch = self.spans[batch].stop - 1 if self.spans else batch
         for callback in self.callbacks:
             callback.on_train_batch_end(batch, logs)
 
@@ -206,25 +222,27 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         """After which step of the epoch, and the mean until then."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Another order; or the one of the epoch that a checkpoint left, with its sums."""
+        """Another order; or the one of the epoch that a checkpoint left."""
         self.losses = []
-        if self.resumed is not None:
-            self.training.assign("sums", self.resumed)
-            self.resumed = None
-        else:
+        if self.resumed is None:
             self.record.begin()
         self.batches.begin(self.record.epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
-        """The schedule, evaluated in Python."""
+        """The schedule, evaluated in Python; and before the first step after a checkpoint what that had come to."""
+        if self.resumed is not None:  # only now: torch's loader of batches has drawn a number for itself
+            self.training.assign("sums", self.resumed)
+            self.training.assign("random", self.resumed)
+            self.resumed = None
         rate = self.record.rate_of(batch + self.batches.done)
         if rate != self.rate:
-            self.model.optimizer.learning_rate = rate
+            self.training.set_rate(rate)
             self.rate = rate
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Keep the loss, the mean of the epoch so far, where it is; read it when a report is due."""
         step = min(batch + self.batches.done + 1, self.record.steps)
+        self.record.rate_of(step - 1)  # of several that went at once, the last one's is the record's
         self.losses.append((step, (logs or {})["loss"]))
         if self.record.due():
             self.refuse_divergence()

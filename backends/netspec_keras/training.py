@@ -5,7 +5,7 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,13 @@ from keras import ops
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import packed
-from netspec.training.loss import loss_input
-from netspec.training.optimizer import Roles, roles_of
-from netspec.training.settings import Regularizer, TrainSettings
+from netspec.training.optimizer import roles_of
+from netspec.training.settings import TrainSettings
 from netspec.training.stepping import AVERAGE
 from netspec_keras.adapted import BatchNormalization
 from netspec_keras.exact import Layers
-from netspec_keras.losses import loss_of, read_labels
 from netspec_keras.model import build, canonical_weights
+from netspec_keras.objective import Objective, objective_of
 from netspec_keras.optimizers import OPTIMIZERS, TorchOptimizer
 from netspec_keras.precision import POLICIES, scaled
 from netspec_keras.realised import Rendering
@@ -36,26 +35,6 @@ if TYPE_CHECKING:
 ADAPTED = {"BatchNormalization": BatchNormalization}
 
 
-class Objective(keras.Model):  # type: ignore[misc]
-    """The model up to what the loss reads, and the loss: labels and outputs to one number, plus what weights add."""
-
-    loss_of_data: Callable[[Any, Any], Any]
-    penalty: Callable[[], Any] | None = None
-
-    def compute_loss(
-        self,
-        x: Any = None,  # noqa: ARG002 - Keras' signature
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,  # noqa: ARG002
-        training: bool = True,  # noqa: ARG002
-    ) -> Any:
-        """What is minimised; outputs may be narrower than float32, in which the loss is computed at least."""
-        wide = keras.backend.result_type(y_pred.dtype, "float32")
-        loss = self.loss_of_data(y, ops.cast(y_pred, wide))
-        return loss if self.penalty is None else loss + self.penalty()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
     """A model, what is minimised, which shares its layers, and what minimises it."""
@@ -64,33 +43,48 @@ class Training:
     model: Any
     objective: Objective
     optimizer: TorchOptimizer
-    accuracy: Accuracy
     minimiser: Any
     """The optimiser, or in fp16 what scales the loss around it."""
 
     def state(self) -> dict[str, Array]:
         """The canonical weights as they are now."""
+        self._settle()
         return canonical_weights(self.model, self.network)
 
+    def _settle(self) -> None:
+        """Give the variables the values that `fit` on JAX keeps outside of them while it runs."""
+        if keras.backend.backend() == "jax":
+            self.objective.jax_state_sync()
+
     def compile(self, at_once: int = 1) -> None:
-        """Bring the parts together, for `fit` that takes so many steps before it looks up."""
+        """Bring the parts together, for `fit` that takes so many steps before it looks up.
+
+        On JAX what is not compiled goes operation by operation, and several steps are one; see `chunks`.
+        """
+        traced = keras.backend.backend() == "jax"
         self.objective.compile(
             optimizer=self.minimiser,
-            metrics=[self.accuracy],
-            jit_compile=False,
+            jit_compile=traced,
             auto_scale_loss=False,
-            steps_per_execution=at_once,
+            steps_per_execution=1 if traced else at_once,
         )
+
+    def set_rate(self, rate: float) -> None:
+        """Let the steps that follow have this learning rate; on JAX every one brings its own, see `chunks`."""
+        if keras.backend.backend() != "jax":
+            self.minimiser.learning_rate = rate
 
     def random_states(self) -> list[Any]:
         """The variables from which dropout draws."""
         weights = {id(variable) for variable in self.model.weights}
-        return [variable for variable in self.model.variables if id(variable) not in weights]
+        own = [variable for variable in self.model.variables if id(variable) not in weights]
+        return [*own, TorchGenerator()] if keras.backend.backend() == "torch" else own
 
     def snapshot(self, best: Weights) -> dict[str, Array]:
         """All arrays that the next step depends on, and the best weights so far."""
+        self._settle()
         own = {
-            name: {str(index): np.array(variable) for index, variable in enumerate(variables)}
+            name: {str(index): ops.convert_to_numpy(variable) for index, variable in enumerate(variables)}
             for name, variables in self._variables().items()
         }
         return packed({"weights": self.state(), "best": best, **own})
@@ -110,7 +104,7 @@ class Training:
         return {
             "optimizer": self.minimiser.variables,
             "random": self.random_states(),
-            "sums": [*self._loss_sums(), *self.accuracy.variables],
+            "sums": [*self._loss_sums(), *self.objective.accuracy.variables],
         }
 
     def _loss_sums(self) -> list[Any]:
@@ -121,14 +115,29 @@ class Training:
         """Inside, every weight that has a running mean is that mean; afterwards it is itself again."""
         means = self.optimizer.kept.get(AVERAGE, [])
         variables = self.objective.trainable_variables if means else []
-        kept = [np.array(variable) for variable in variables]
+        kept = [ops.convert_to_numpy(variable) for variable in variables]
         for variable, mean in zip(variables, means, strict=True):
-            variable.assign(mean)
+            variable.assign(ops.convert_to_numpy(mean))  # a value of its own: JAX gives what it computes with away
         try:
             yield
         finally:
             for variable, own in zip(variables, kept, strict=True):
                 variable.assign(own)
+
+
+class TorchGenerator:
+    """Torch's own generator as a variable: some of Keras' dropout draws from it there."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        import torch
+
+        return np.array(torch.get_rng_state(), dtype)
+
+    def assign(self, state: Array) -> None:
+        """Go on from a state, uint8 [n]."""
+        import torch
+
+        torch.set_rng_state(torch.from_numpy(np.array(state)))
 
 
 def training_of(network: Network, settings: TrainSettings, layers: Layers | None = None) -> Training:
@@ -140,40 +149,4 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
     optimizer = OPTIMIZERS[settings.optimizer.name](settings, roles.decayed, roles.matrices)
     objective = objective_of(model, network, settings, roles)
     minimiser = scaled(optimizer) if keras.config.dtype_policy().name == POLICIES["fp16"] else optimizer
-    return Training(network, model, objective, optimizer, Accuracy(settings.loss.threshold), minimiser)
-
-
-def objective_of(model: Any, network: Network, settings: TrainSettings, roles: Roles) -> Objective:
-    """The loss on the value that it reads, without a final Softmax or Sigmoid where it is of that."""
-    outputs = model.outputs[0]
-    if loss_input(network, settings.loss) not in network.results:
-        outputs = model.get_layer(Rendering(network).names[network.output]).input
-    objective = Objective(model.inputs, outputs)
-    objective.loss_of_data = loss_of(settings.loss)
-    variables = {variable.path: variable for variable in model.weights}
-    penalised = tuple(variables[name] for name in roles.penalised)
-    if penalised:
-        objective.penalty = lambda: penalty_of(penalised, settings.regularizer)
-    return objective
-
-
-def penalty_of(variables: Sequence[Any], settings: Regularizer) -> Any:
-    """l1 * sum(|w|) + l2 * sum(w^2)."""
-    terms = [ops.sum(ops.abs(variable)) * settings.l1 for variable in variables if settings.l1]
-    terms += [ops.sum(ops.square(variable)) * settings.l2 for variable in variables if settings.l2]
-    return sum(terms)
-
-
-class Accuracy(keras.metrics.Mean):  # type: ignore[misc]
-    """The fraction of outputs that say what the labels say; a single output above `threshold` means class 1."""
-
-    def __init__(self, threshold: float) -> None:
-        super().__init__(name="accuracy")
-        self.threshold = threshold
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Take in a batch."""
-        classes, _ = read_labels(y_true, y_pred)
-        predicted = y_pred[:, 0] > self.threshold if y_pred.shape[-1] == 1 else ops.argmax(y_pred, axis=-1)
-        right = ops.equal(ops.cast(predicted, "int32"), ops.cast(classes, "int32"))
-        super().update_state(ops.cast(right, "float32"), sample_weight)
+    return Training(network, model, objective, optimizer, minimiser)

@@ -1,23 +1,43 @@
-"""Keras on torch and on JAX: a part of the case table, what each derives, and what of theirs is known to be wrong."""
+"""Keras on torch and on JAX, where there is no TensorFlow: a part of the case table, what each derives and trains, and
+what of theirs is known to be wrong.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+from netspec_keras import KerasBackend
 
 from netspec import cli
 from netspec.backend import find_backend
+from netspec.data.dataset import Dataset
+from netspec.data.digits import read
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
+from netspec.network import Network
 from netspec.reference import evaluate
+from netspec.training.history import StoppedError
+from netspec.training.settings import TrainSettings
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare
 from netspec.verify.gradients import Derivation, Slopes, derive, judge_gradients, plan
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
+from netspec.verify.lockstep import lockstep
+from netspec.weights import draw
 from netspec.worker import Worker
+from tests.backends import test_checkpoint, test_culprit, test_lockstep
+from tests.backends.test_checkpoint import Interrupting
+from tests.backends.test_keras_render import compiled
 from tests.cases import LAYER_CASES
 
 ORDINARY, PART, OFTEN = 2, 3, 3
@@ -41,14 +61,49 @@ WRONG = {
 """Cases whose values differ, with the reason; one that comes right fails its test."""
 
 
+class Probe(KerasBackend):
+    """Keras' backend, of which a training can be interrupted or take its steps otherwise."""
+
+    def trained(
+        self,
+        network: Network,
+        dataset: Dataset,
+        settings: TrainSettings,
+        most: int = 3,
+        path: Path | None = None,
+        after: int = 0,
+        resident: bool = True,
+    ) -> tuple[Mapping[str, Any], list[Mapping[str, float]]] | str:
+        """Its weights and history, or what is said where Ctrl-C is pressed `after` so many times of asking.
+
+        At most so many steps go at once; images are as good as too many for a device that may not have them.
+        """
+        file = Interrupting(path, "key", after) if path is not None else None
+        with (
+            patch("netspec_keras.trainer.MOST_AT_ONCE", most),
+            patch("netspec_keras.batches.RESIDENT_BYTES", 2**30 if resident else 0),
+        ):
+            try:
+                return self.train(network, draw(network, 2), dataset, settings, "cpu", quiet, file)
+            except StoppedError as stopped:
+                return str(stopped)
+            finally:
+                STOP.clear()
+
+
+probe = Probe()
+
+
 @pytest.fixture(scope="module", params=["torch", "jax"])
-def runtime(request):
-    """What Keras runs on, and its worker."""
+def runtime(request, tmp_path_factory):
+    """What Keras runs on, and its worker, which cannot import TensorFlow."""
     if find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
-    with Worker(
-        "keras", {"KERAS_BACKEND": request.param, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-    ) as worker:
+    folder = tmp_path_factory.mktemp("without")
+    (folder / "tensorflow.py").write_text("raise ImportError('there is none here')\n")
+    path = os.pathsep.join([str(folder), *(each for each in sys.path if each)])
+    environment = {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    with Worker(f"{__name__}:probe", {"KERAS_BACKEND": request.param, **environment}) as worker:
         yield request.param, worker
 
 
@@ -81,6 +136,147 @@ def test_gradients(runtime, case):
     derived = [derive(worker, problem, weights, rows=False) for problem in planned.problems]
     _, failures = judge_gradients(planned, slopes, weights, {"keras": Derivation(worker, derived)})
     assert failures == {"keras": []}
+
+
+PLAIN = """
+name: plain
+input: 8x8x1
+layers:
+  - Rescale   | 1/16
+  - CNN       | 6, 3 | - | padding=same
+  - BatchNorm | momentum=0.8 | ReLU
+  - MaxPool   | 2
+  - Flatten
+  - FNN       | 10 | Softmax
+"""
+EVERYTHING = {
+    "optimizer": {"sgd": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}},
+    "schedule": "cosine",
+    "batch_size": 32,
+    "epochs": 3,
+    "accumulate": 2,
+    "ema": 0.9,
+    "clip_norm": 1.0,
+    "loss": {"cross_entropy": {"class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 3], "label_smoothing": 0.1}},
+    "regularizer": {"l2": 1e-4},
+    "augment": {"shift": 0.1, "brightness": 0.2, "mixup": 0.3},
+    "seed": 4,
+}
+"""All that training has but dropout, which every runtime draws by itself."""
+
+
+def quiet(event, **values):
+    """Nobody looks."""
+
+
+def digits(count: int = 300) -> Dataset:
+    train, test = read(quiet)
+    validation = np.arange(1000, 1100)
+    return Dataset("digits", tuple("0123456789"), train.take(np.arange(count)), train.take(validation), test)
+
+
+def test_training_is_tensorflows(runtime, workers):
+    """Nothing but rounding is between them; on JAX several steps are one program."""
+    name, worker = runtime
+    network, dataset, settings = compiled(PLAIN), digits(), TrainSettings.model_validate(EVERYTHING)
+    wanted, rows = workers["keras"].call(
+        "train",
+        network=network,
+        weights=draw(network, 2),
+        dataset=dataset,
+        settings=settings,
+        device="cpu",
+        progress=quiet,
+    )
+    found, history = worker.call("trained", network=network, dataset=dataset, settings=settings)
+    for row, other in zip(history, rows, strict=True):
+        assert {**row, "seconds": 0} == pytest.approx({**other, "seconds": 0}, rel=1e-4), name
+    for weight, array in wanted.items():
+        np.testing.assert_allclose(found[weight], array, rtol=1e-3, atol=1e-4, err_msg=weight)
+
+
+def same(left: Any, right: Any) -> None:
+    """The weights and histories of two trainings are bit-equal."""
+    assert {name: array.tobytes() for name, array in left[0].items()} == {
+        name: array.tobytes() for name, array in right[0].items()
+    }
+    assert [{**row, "seconds": 0} for row in left[1]] == [{**row, "seconds": 0} for row in right[1]]
+
+
+def test_an_interrupted_training_is_bit_equal(runtime, tmp_path):
+    """Ctrl-C is pressed within an epoch, whose order, sums, masks and moments go on from there."""
+    _, worker = runtime
+    network = test_checkpoint.NETWORK
+    settings = TrainSettings.model_validate(
+        {"optimizer": "adam", "schedule": "cosine", "epochs": 2, "batch_size": 8, "ema": 0.9, "accumulate": 3}
+    )
+    asked = {"network": network, "dataset": test_checkpoint.data(network), "settings": settings}
+    whole = worker.call("trained", **asked)
+    said = worker.call("trained", **asked, path=tmp_path / "checkpoint.safetensors", after=2)
+    assert "in epoch 1, at step" in said
+    same(whole, worker.call("trained", **asked, path=tmp_path / "checkpoint.safetensors", after=10_000))
+
+
+def test_images_that_a_device_has_no_room_for_train_alike(runtime):
+    name, worker = runtime
+    if name != "jax":
+        pytest.skip("torch is given every batch anyway")
+    asked = {"network": compiled(PLAIN), "dataset": digits(100)}
+    settings = TrainSettings.model_validate({**EVERYTHING, "epochs": 1})
+    (one, _), (other, _) = (worker.call("trained", **asked, settings=settings, resident=each) for each in (True, False))
+    for weight, array in one.items():
+        np.testing.assert_allclose(other[weight], array, rtol=1e-4, atol=1e-5, err_msg=weight)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_narrow_training_learns(runtime, precision):
+    name, worker = runtime
+    settings = TrainSettings.model_validate(
+        {"precision": precision, "epochs": 2, "optimizer": {"adam": {"learning_rate": 0.01}}, "batch_size": 20}
+    )
+    network, dataset = compiled(PLAIN), digits()
+    weights, history = worker.call("trained", network=network, dataset=dataset, settings=settings)
+    assert history[-1]["loss"] < history[0]["loss"] / 2, name
+    assert {array.dtype for array in weights.values()} == {np.dtype("float32")}
+    exact = settings.model_copy(update={"precision": "float32"})
+    _, rows = worker.call("trained", network=network, dataset=dataset, settings=exact)
+    assert history[0]["loss"] != rows[0]["loss"]
+
+
+def test_a_training_that_diverges_says_which_row(runtime):
+    """On JAX the whole epoch goes at once, and which of its steps it was is found afterwards."""
+    _, worker = runtime
+    network = compiled(test_culprit.GROWING)
+    weights = {name: array.copy() for name, array in draw(network, 2).items()}
+    for name in ("first", "second"):
+        weights[f"{name}.kernel"] *= np.float32(1e25)
+    said = test_culprit.lost(worker, network, test_culprit.data(network), weights=weights)
+    assert test_culprit.culprit_step(said) == (1, 1)
+    assert "row 'second' is the first whose values were not finite" in said
+
+
+def test_an_unknown_device_is_refused(runtime):
+    _, worker = runtime
+    network, dataset = test_culprit.NETWORK, test_culprit.data(test_culprit.NETWORK)
+    with pytest.raises(BackendError, match=r"no device 'cuda:0'[\s\S]*auto, cpu"):
+        worker.call(
+            "train",
+            network=network,
+            weights=draw(network, 2),
+            dataset=dataset,
+            settings=TrainSettings(),
+            device="cuda:0",
+            progress=quiet,
+        )
+
+
+@pytest.mark.parametrize("name", ["nadam", "muon decays", "l2"])
+def test_updates_are_tensorflows(runtime, workers, name):
+    """In lock-step, dropout included: its masks are given."""
+    runs, worker = runtime
+    network, settings = test_lockstep.small(), TrainSettings.model_validate(test_lockstep.TRAININGS[name])
+    both = {"keras": workers["keras"], f"keras on {runs}": worker}
+    test_lockstep.assert_together(lockstep(network, draw(network, 1), settings, 3, both))
 
 
 SPEC = """

@@ -343,6 +343,18 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
+class Optimising(Protocol):
+    """A backend whose runtime rewrites an exported file before it runs it, more or less of it by levels."""
+
+    def run_levels(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
+        """The network's outputs from the exported file at every level but the one that `run_artefact` runs it at.
+
+        By the file's name and the level. Raises BackendError where it does not run at a level.
+        """
+        ...
+
+
+@runtime_checkable
 class Importable(Protocol):
     """A backend that reads files of weights that others wrote with its framework."""
 
@@ -403,6 +415,11 @@ def importers() -> dict[str, Importable]:
 def differentiable_backends() -> set[str]:
     """The names of the backends that derive."""
     return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
+
+
+def optimising_backends() -> set[str]:
+    """The names of the backends whose runtime optimises."""
+    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Optimising)}
 
 
 def runners() -> dict[str, str]:

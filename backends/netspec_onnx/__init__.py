@@ -112,5 +112,10 @@ class OnnxBackend:
 
         return model.run_artefact(Path(folder), network, inputs)
 
+    def run_levels(self, folder: Path, network: Network, inputs: Arrays) -> Mapping[str, Arrays]:
+        from netspec_onnx import model
+
+        return model.run_levels(Path(folder), network, inputs)
+
 
 backend: Backend = OnnxBackend()

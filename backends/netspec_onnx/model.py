@@ -184,9 +184,27 @@ def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:
 def run_artefact(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
     """The outputs of the file, run by plain ONNX Runtime with all of its optimisations."""
     path = _file(folder, network)
-    session = _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
-    order = _order(session.get_modelmeta().custom_metadata_map["netspec.layout"])
-    return {path.name: _canonical(session, network, inputs, order)}
+    return {path.name: _run_file(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, network, inputs)}
+
+
+def run_levels(folder: Path, network: Network, inputs: Arrays) -> dict[str, Arrays]:
+    """The outputs of the file with fewer optimisations, down to none; see `Optimising.run_levels`."""
+    path = _file(folder, network)
+    found: dict[str, Arrays] = {}
+    for name, level in ort.GraphOptimizationLevel.__members__.items():
+        if level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL:
+            continue
+        called = f"{path.name} (level {name.removeprefix('ORT_').removeprefix('ENABLE_').removesuffix('_ALL').lower()})"
+        try:
+            found[called] = _run_file(path, level, network, inputs)
+        except NOT_LOADABLE as error:
+            raise BackendError(f"ONNX Runtime does not run {called}: {error}") from error
+    return found
+
+
+def _run_file(path: Path, level: ort.GraphOptimizationLevel, network: Network, inputs: Arrays) -> dict[str, Array]:
+    session = _session(path, level)
+    return _canonical(session, network, inputs, _order(session.get_modelmeta().custom_metadata_map["netspec.layout"]))
 
 
 def _canonical(session: ort.InferenceSession, network: Network, inputs: Arrays, order: Order) -> dict[str, Array]:

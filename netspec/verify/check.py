@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from netspec.backend import Precision, differentiable_backends
+from netspec.backend import Precision, differentiable_backends, optimising_backends
 from netspec.errors import VerificationError
 from netspec.memory import fits_together
 from netspec.network import Network
@@ -47,12 +47,16 @@ def check(
     deriving = [name for name in workers if name in differentiable_backends()]
     pieces = in_pieces(network, samples.inputs)
     weighty = not fits_together(network)
+    optimising = optimising_backends() if (settings.levels if settings.levels is not None else not weighty) else set()
     # Its weights in double precision here, and in a backend, would be too many at one time.
     turn: AbstractContextManager[Any] = Lock() if weighty else nullcontext()
     with ThreadPoolExecutor(max(len(workers), 1)) as threads:
         # The workers begin with their artefacts while the biting weights are made here.
+        given = samples.artefact_inputs
         about = {
-            name: threads.submit(ask_artefacts, worker, network, weights, folder / name, samples.artefact_inputs, turn)
+            name: threads.submit(
+                ask_artefacts, worker, network, weights, folder / name, given, turn, levels=name in optimising
+            )
             for name, worker in workers.items()
         }
         with turn:

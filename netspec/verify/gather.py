@@ -82,8 +82,13 @@ def ask_artefacts(
     folder: Path,
     inputs: Mapping[str, Array],
     turn: AbstractContextManager[Any],
+    *,
+    levels: bool,
 ) -> Answers:
-    """What one backend has to say, inside `turn`, of its artefacts in `folder`, which carry these weights."""
+    """What one backend has to say, inside `turn`, of its artefacts in `folder`, which carry these weights.
+
+    With `levels` they are run at every level of optimisation that its runtime has.
+    """
     answers = Answers()
     exported: dict[str, Any] = {"folder": folder, "network": network}
     with turn:
@@ -94,6 +99,9 @@ def ask_artefacts(
             if recovered is not None:
                 answers.weight_failures = list(weight_failures(network, weights, recovered))
             answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
+            if levels and answers.outputs is not None:
+                others = answers.ask("run", lambda: backend.call("run_levels", **exported, inputs=inputs))
+                answers.outputs = {**answers.outputs, **(others or {})}
     return answers
 
 

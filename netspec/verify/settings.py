@@ -24,6 +24,10 @@ class VerifySettings(BaseModel):
     train_steps: Annotated[int, Field(ge=0, le=100_000, strict=True)] = 0
     """How many updates of a training every backend that trains takes in lock-step with the others; 0 for none."""
 
+    levels: Annotated[bool | None, Field(strict=True)] = None
+    """Whether the ONNX file is run at every level of ONNX Runtime's optimisation, and not only with all of it; by
+    default of a network whose weights are not too large for that (some sixty million)."""
+
     @property
     def samples(self) -> int:
         """How many samples are compared in all."""

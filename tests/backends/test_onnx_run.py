@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
-from netspec_onnx import backend
+from netspec_onnx import backend, model
 
 from netspec.backend import ExportSettings, OnnxExport
 from netspec.compile import compile_spec
@@ -19,8 +19,10 @@ from netspec.layers import KINDS
 from netspec.reference import evaluate
 from netspec.spec.load import parse_spec
 from netspec.verify.budget import budget, gate, predict
+from netspec.verify.check import check
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
+from netspec.verify.settings import VerifySettings
 from tests.cases import chain
 
 onnx = pytest.importorskip("onnx")
@@ -119,6 +121,76 @@ def test_the_file_runs_optimised(text, layout, tmp_path):
     assert compare(reference[row], outputs[name]["output"], budget(reference[row], predicted[row])).symptom is None
     plain = backend.run(network, weights, inputs, "float32")[row]
     assert compare(plain, outputs[name]["output"], budget(reference[row], predicted[row])).symptom is None
+
+
+class Here:
+    """The backend in this process."""
+
+    def call(self, method, **arguments):
+        return getattr(backend, method)(**arguments)
+
+
+class Wrong:
+    """A session whose outputs are a hundredth too large."""
+
+    def __init__(self, session):
+        self.session = session
+
+    def __getattr__(self, name):
+        return getattr(self.session, name)
+
+    def run(self, names, given):
+        return [output * np.float32(1.01) for output in self.session.run(names, given)]
+
+
+LEVELS = ("disable", "basic", "extended", "layout")
+
+
+@pytest.mark.parametrize("fault", ["value", "crash", None])
+def test_a_level_of_optimisation_that_differs_is_named(fault, tmp_path, monkeypatch):
+    """Planted in sessions of the exported file with extended optimisations, and in no others."""
+    network, weights, _, _, _ = problem()
+    [name] = export(network, weights, tmp_path / "onnx")
+    made = model._session
+
+    def session(loaded, level):
+        if fault and isinstance(loaded, Path) and level == ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED:
+            if fault == "crash":
+                raise model.NOT_LOADABLE[0]("a fusion failed")
+            return Wrong(made(loaded, level))
+        return made(loaded, level)
+
+    monkeypatch.setattr(model, "_session", session)
+    verdict = check(network, weights, tmp_path, VerifySettings(), {"onnx": Here()})
+    [judged] = verdict.backends
+    found = {artefact.file: artefact.passed for artefact in judged.artefacts}
+    if fault == "crash":
+        [failure] = judged.failures
+        assert (failure.stage, failure.symptom) == ("run", "crash")
+        assert failure.message == f"ONNX Runtime does not run {name} (level extended): a fusion failed"
+        assert found == {name: True}
+        return
+    known = [level for level in LEVELS if f"ORT_ENABLE_{level.upper()}" in dir(ort.GraphOptimizationLevel)]
+    assert found == {
+        name: True,
+        **{f"{name} (level {level})": not (fault and level == "extended") for level in ["disable", *known]},
+    }
+    assert [failure.message.split(":")[0] for failure in judged.failures] == (
+        [f"{name} (level extended), loaded afresh"] if fault else []
+    )
+
+
+@pytest.mark.parametrize("levels", [False, True])
+def test_whether_every_level_is_run_can_be_said(levels, tmp_path, monkeypatch):
+    """By default it is not, where the weights are large."""
+    network, weights, _, _, _ = problem(IMAGES)
+    export(network, weights, tmp_path / "onnx")
+    settings = [VerifySettings(levels=levels), VerifySettings()]
+    monkeypatch.setattr("netspec.verify.check.fits_together", lambda _: levels)
+    for each in settings:
+        [judged] = check(network, weights, tmp_path, each, {"onnx": Here()}).backends
+        assert judged.passed
+        assert (len(judged.artefacts) > 1) == levels
 
 
 def test_layouts_differ_in_the_file_only(tmp_path):

@@ -172,10 +172,28 @@ class Layers:
         return kind(*arguments, **options)
 
 
+class Gelu(keras.Operation):  # type: ignore[misc]
+    """`ops.gelu` in double precision as one operation, which has the stock one's name: those of the steps that it is
+    computed in, `multiply_1`, may be the names of rows.
+    """
+
+    def __init__(self, approximate: bool) -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def call(self, x: Any) -> Any:
+        return gelu(x, self.approximate)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
 class Operations:
     """`keras.ops`, with gelu in double precision."""
 
-    gelu = staticmethod(gelu)
+    def gelu(self, x: Any, approximate: bool = True) -> Any:
+        """`ops.gelu`."""
+        return Gelu(approximate)(x)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(ops, name)

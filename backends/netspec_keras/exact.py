@@ -19,6 +19,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from netspec.layers.conv import same_pads
+from netspec_keras.adapted import undilated
 
 
 def constant(value: Any) -> Any:
@@ -122,21 +123,6 @@ def window_slices(layer: Any, x: Any, fill: float) -> list[Any]:
     return found
 
 
-def compiled(kind: type[Any]) -> type[Any]:
-    """A transposed convolution that XLA computes: TensorFlow's own kernels for CPUs take no dilation in double."""
-
-    class Compiled(kind):  # type: ignore[misc]
-        def call(self, inputs: Any) -> Any:
-            if max(self.dilation_rate) == 1 or keras.backend.backend() != "tensorflow":
-                return super().call(inputs)
-            import tensorflow as tf
-
-            return tf.function(super().call, jit_compile=True, autograph=False)(inputs)
-
-    Compiled.__name__ = kind.__name__
-    return Compiled
-
-
 EXACT: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -147,9 +133,9 @@ EXACT: dict[str, type[Any]] = {
         UpSampling2D,
         MaxPooling3D,
         AveragePooling3D,
-        compiled(keras.layers.Conv1DTranspose),
-        compiled(keras.layers.Conv2DTranspose),
-        compiled(keras.layers.Conv3DTranspose),
+        undilated(keras.layers.Conv1DTranspose),
+        undilated(keras.layers.Conv2DTranspose),
+        undilated(keras.layers.Conv3DTranspose),
     )
 }
 

@@ -20,7 +20,7 @@ from netspec.training.checkpoint import packed
 from netspec.training.optimizer import roles_of
 from netspec.training.settings import TrainSettings
 from netspec.training.stepping import AVERAGE
-from netspec_keras.adapted import BatchNormalization
+from netspec_keras.adapted import BatchNormalization, Conv3DTranspose
 from netspec_keras.exact import Layers
 from netspec_keras.model import build, canonical_weights
 from netspec_keras.objective import Objective, objective_of
@@ -32,7 +32,7 @@ from netspec_keras.render import render
 if TYPE_CHECKING:
     from netspec.backend import Array, Weights
 
-ADAPTED = {"BatchNormalization": BatchNormalization}
+ADAPTED: dict[str, type[Any]] = {"BatchNormalization": BatchNormalization, "Conv3DTranspose": Conv3DTranspose}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -308,6 +308,15 @@ def train(keras, text, dataset, **settings):
     )
 
 
+def test_volumes_with_unequal_dilations_train(keras):
+    # TensorFlow states another shape of this gradient, from which it makes no graph (docs/framework-findings.md).
+    text = "name: volume\ninput: 6\nlayers:\n  - Reshape | (1,2,1,3)\n"
+    text += "  - ConvTranspose | 2, (1,2,4) | ReLU | dilation=(1,2,1)\n  - Flatten\n  - FNN | 3\n"
+    trained = train(keras, text, toy(), optimizer="sgd", epochs=1, batch_size=8)
+    start = draw(compiled(text), 0)
+    assert all(not np.array_equal(value, start[name]) for name, value in trained[0].items())
+
+
 def test_a_loss_that_is_not_finite_stops(keras):
     with pytest.raises(DivergedError, match=r"not finite at step \d+ of 5 in epoch \d+ \(learning rate 1e\+30\)"):
         train(

@@ -12,7 +12,7 @@ from typing import Literal
 
 from netspec.errors import Problem, SpecError
 from netspec.notation import is_empty
-from netspec.spec.include import with_includes
+from netspec.spec.include import KEY, with_includes
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, anchored, read
 from netspec.spec.rows import COLUMNS, read_rows, row_problems
 from netspec.spec.table import COLUMNS as HEADINGS
@@ -74,8 +74,16 @@ def _sections(text: str, file: str) -> list[Section]:
     root = read(text, file)
     found = list(_entries(root))
     if not found:
-        raise SpecError([Problem("layers is missing", "there is nothing to format", "layers", root.position)])
+        node = root.get("layers") if isinstance(root, Mapping) else None
+        message = "the rows stand in another file" if node is not None else "layers is missing"
+        position = (node or root).position
+        raise SpecError([Problem(message, "there is nothing to format", "layers", position)])
     assert isinstance(root, Mapping)
+    for path, (_, node) in found:
+        for index, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+            if _included(item):
+                hint = "write the row out"
+                raise SpecError([Problem("the row stands in another file", hint, f"{path}.{index}", item.position)])
     problems = [problem for path, (key, node) in found for problem in row_problems(read_rows(node, key.position, path))]
     if problems:
         raise SpecError(problems)
@@ -92,11 +100,19 @@ def _entries(root: Node) -> Iterator[tuple[str, tuple[Scalar, Node]]]:
         if root.flow:
             hint = "write the sections of the spec on lines of their own"
             raise _refused("layers", key, "layers stands inside of { }", hint)
-        yield "layers", (key, node)
+        if not _included(node):
+            yield "layers", (key, node)
     blocks = _own_blocks(root)
     for name, (_, block) in blocks.entries.items() if isinstance(blocks, Mapping) and not blocks.flow else ():
         if isinstance(block, Mapping) and not block.flow and "layers" in block.entries:
-            yield f"blocks.{name}.layers", block.entries["layers"]
+            key, node = block.entries["layers"]
+            if not _included(node):
+                yield f"blocks.{name}.layers", (key, node)
+
+
+def _included(node: Node) -> bool:
+    """Whether a value is that of another file."""
+    return isinstance(node, Mapping) and KEY in node.entries
 
 
 def _own_blocks(root: Mapping) -> Node | None:

@@ -212,6 +212,30 @@ def test_a_file_of_blocks_that_specs_include_is_formatted():
     assert format_spec(expected, "blocks.yaml", "mapping").endswith("    - {type: unit, n: 4}  # one\n")
 
 
+def test_rows_that_stand_in_another_file_are_left_to_it(tmp_path):
+    (tmp_path / "b.yaml").write_text("[Flatten]\n")
+    file = str(tmp_path / "f.yaml")
+    text = "input: 3\nlayers: {$include: rows.yaml}\nblocks:\n  a:\n    layers: ['CNN|3, 1']\n"
+    text += "  b:\n    layers: {$include: b.yaml}\n"
+    for style in STYLES:
+        written = format_spec(text, file, style)
+        assert "layers: {$include: rows.yaml}\n" in written
+        assert "    layers: {$include: b.yaml}\n" in written
+    assert "      - CNN | 3, 1\n" in format_spec(text, file, "pipes")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("input: 3\nlayers: {$include: r.yaml}\n", "f:2:9: layers: the rows stand in another file"),
+        ("input: 3\nlayers:\n  - ReLU\n  - {$include: r.yaml}\n", "f:4:5: layers.1: the row stands in another file"),
+    ],
+)
+def test_there_is_nothing_to_format_of_rows_in_another_file(text, message):
+    with pytest.raises(SpecError, match=re.escape(message)):
+        format_spec(text, "f", "pipes")
+
+
 @pytest.mark.parametrize(
     ("inside", "message"),
     [

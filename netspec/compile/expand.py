@@ -270,7 +270,7 @@ class _Unroller:
             scope.report(row, cell, f"the row of the base says from, when and frozen, but no {cell}", hint)
         used = Used(row.position, row.path, base.spec.name)
         walk = _Unroller(base.spec, self.problems, sources, (used, *scope.used))
-        walk.frozen = frozen
+        walk.frozen = frozen or self.frozen
         found = walk.network()
         self.rows += frozen_rows(self.spec, found.rows, self.problems)
         self.count += walk.count

@@ -537,6 +537,12 @@ def test_the_row_of_the_base_may_freeze_it_and_says_nothing_else(transfer):
     ]
 
 
+def test_a_frozen_base_is_frozen_with_its_own_base(transfer, tmp_path):
+    (tmp_path / "middle.yaml").write_text("base: {spec: trunk.yaml, output: stem}\nlayers:\n  - mid: CNN | 6, 1\n")
+    network = transfer("base: {spec: middle.yaml}\nlayers:\n  - base | - | - | frozen=true\n  - CNN | 2, 3\n")
+    assert [node.frozen for node in network.nodes] == [True, True, True, True, False]
+
+
 def test_a_base_of_several_inputs_reads_as_many(transfer, tmp_path):
     (tmp_path / "two.yaml").write_text("inputs: {left: 4, right: 4}\nlayers:\n  - Subtract | from=[right, left]\n")
     assert edges(transfer("base: {spec: two.yaml}\n"))["subtract_1"] == ["right", "left"]

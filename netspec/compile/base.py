@@ -9,14 +9,7 @@ from fnmatch import fnmatchcase
 from netspec.compile.placed import UNKNOWN, Placed, Unrolled
 from netspec.errors import Problem, did_you_mean, one_of
 from netspec.spec.model import Spec
-from netspec.spec.row import Row
-
-BASE = "base"
-
-
-def is_base(row: Row) -> bool:
-    """Whether a row stands for the rows of the base."""
-    return row.type.casefold() == BASE
+from netspec.spec.names import BASE
 
 
 def cut(spec: Spec, found: Unrolled, names: Mapping[str, str], problems: list[Problem]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from netspec.compile.base import BASE, cut, frozen_rows, is_base
+from netspec.compile.base import cut, frozen_rows
 from netspec.compile.binding import bind
 from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
@@ -14,7 +14,7 @@ from netspec.compile.scope import Scope, left_out, rows_near, sources_of, stand_
 from netspec.errors import Problem, Used
 from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
-from netspec.spec.names import Namer, base_name
+from netspec.spec.names import BASE, Namer, base_name, is_base
 from netspec.spec.row import OWN_OPTIONS, Row
 
 MAX_ROWS = 100_000

@@ -8,7 +8,7 @@ from netspec.compile.names import label_said
 from netspec.errors import Problem, did_you_mean
 from netspec.network import Network
 from netspec.spec.model import Expect, Spec
-from netspec.spec.names import row_names
+from netspec.spec.names import own_names
 
 
 def expectation_problems(spec: Spec, network: Network) -> Iterator[Problem]:
@@ -40,7 +40,7 @@ def unknown_rows(spec: Spec, network: Network) -> Iterator[Problem]:
     for section in ("shapes", "counts"):
         for name in getattr(spec.expect, section, ()):
             if name not in network.named:
-                labels = dict(zip((row.label for row in spec.rows), row_names(spec.rows, spec.blocks), strict=True))
+                labels = dict(zip((row.label for row in spec.rows), own_names(spec), strict=True))
                 message, hint = f"there is no row {name!r}", did_you_mean(name, network.named)
                 if name in labels:
                     message, hint = label_said(name, labels[name])

@@ -7,9 +7,8 @@ from typing import Any
 
 from netspec.compile.scope import Scope
 from netspec.notation import MAX_PARTS, NotationError, Value, evaluate, parts, write_value
+from netspec.spec.names import MAX_REPEAT
 from netspec.spec.row import Row
-
-MAX_REPEAT = 10_000
 
 
 def evaluated(row: Row, scope: Scope) -> Row:

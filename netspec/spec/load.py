@@ -38,10 +38,10 @@ def parse_spec(
     if not overrides and variant is None and not _has(root, "variants"):
         spec = read_sections(root, file, text)
     else:
-        spec = _overridden(root, file, text, overrides, variant)
+        spec = _overridden(root, file, text, overrides, variant, within)
     if spec.data is not None and not within:
         spec = _with_classes(spec)
-    return spec if spec.root is None or not _has(spec.root, "base") else _with_base(spec, within)
+    return _with_base(spec, within)
 
 
 def _document(text: str, file: str) -> Node:
@@ -58,7 +58,9 @@ def _has(root: Node, section: str) -> bool:
     return isinstance(root, Mapping) and section in root.entries
 
 
-def _overridden(root: Node, file: str, text: str, overrides: Sequence[str], variant: str | None) -> Spec:
+def _overridden(
+    root: Node, file: str, text: str, overrides: Sequence[str], variant: str | None, within: tuple[Path, ...]
+) -> Spec:
     """The spec with what a variant and the command line say in the place of what the file says."""
     from netspec.spec.override import Overrides, variant_overrides
 
@@ -66,7 +68,9 @@ def _overridden(root: Node, file: str, text: str, overrides: Sequence[str], vari
     found = variant_overrides(root, variant, problems) + Overrides.read(overrides, problems)
     root = found.apply(root, problems)
     try:
-        spec = found.apply_rows(read_sections(root, file, text), problems)
+        spec = read_sections(root, file, text)
+        if found.rows:  # which may be meant by names that pass over those of the base
+            spec = found.apply_rows(_with_base(spec, within), problems)
     except SpecError as error:
         problems += error.problems
     if problems:
@@ -93,8 +97,9 @@ def _with_classes(spec: Spec) -> Spec:
 
 
 def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:
-    """The spec with the one that its section `base` names."""
-    assert isinstance(spec.root, Mapping)
+    """The spec with the one that its section `base` names, if it has one."""
+    if spec.base is not None or not isinstance(spec.root, Mapping) or "base" not in spec.root.entries:
+        return spec
     node = spec.root.entries["base"][1]
     try:
         settings = read_model(BaseSettings, node, "base")

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from netspec.layers import ALIASES, Activation, Layer, fold, snake
 from netspec.layers.activation import function_named
-from netspec.notation import Call
+from netspec.notation import Call, NotationError, Value, evaluate
 from netspec.spec.row import Row
+
+if TYPE_CHECKING:
+    from netspec.spec.model import Spec
+
+BASE = "base"
+MAX_REPEAT = 10_000
+MAX_NAMES = 200_000
+"""How many names are given; no network has as many rows."""
+NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 
 class Namer:
@@ -28,17 +39,81 @@ class Namer:
                 return name
 
 
-def row_names(rows: Iterable[Row], blocks: Collection[str] = ()) -> tuple[str, ...]:
-    """The name of every row, written or given; that of a repeated row without a name is its first."""
-    rows = tuple(rows)
+def row_names(
+    rows: Iterable[Row],
+    blocks: Collection[str] = (),
+    values: Mapping[str, Value] = NOTHING,
+    base: Collection[str] = (),
+) -> tuple[str, ...]:
+    """The name of every row, written or given; that of a repeated row without a name is its first.
+
+    `values` are those of variables; a name that depends on another value, a parameter of a block, is empty. `base` are
+    the names of the base's rows.
+    """
+    return tuple(names[0] for names in _names(tuple(rows), blocks, values, base))
+
+
+def own_names(spec: Spec) -> tuple[str, ...]:
+    """The names of a spec's own rows."""
+    return row_names(spec.rows, spec.blocks, spec.variables, top_names(spec.base.spec) if spec.base else ())
+
+
+def top_names(spec: Spec) -> frozenset[str]:
+    """The names by which a spec that is based on this one can read its rows, those beyond a cut among them."""
+    inner = top_names(spec.base.spec) if spec.base is not None else frozenset()
+    found = set(inner)
+    for row, names in zip(spec.rows, _names(spec.rows, spec.blocks, spec.variables, inner), strict=True):
+        if not is_base(row) and _value(row, "when", spec.variables) is not False:
+            found.update(names)
+    return frozenset(found)
+
+
+def is_base(row: Row) -> bool:
+    """Whether a row stands for the rows of the base."""
+    return row.type.casefold() == BASE
+
+
+def _names(
+    rows: Sequence[Row], blocks: Collection[str], values: Mapping[str, Value], base: Collection[str]
+) -> Iterator[list[str]]:
+    """The name of every row, or of each of its repetitions."""
     namer = Namer(row.name for row in rows if row.name)
-    names: list[str] = []
+    if not any(map(is_base, rows)):
+        namer.taken.update(base)
+    unknown: set[str] = set()
+    left = MAX_NAMES
     for row in rows:
-        times = row.options.get("repeat", 1)
-        several = times if isinstance(times, int) and not row.name else 1
-        given = [row.name or namer.name(base_name(row, blocks)) for _ in range(max(several, 1))]
-        names.append(given[0])
-    return tuple(names)
+        word, times = base_name(row, blocks), _times(row, values)
+        if times is not None:
+            times = max(min(times, left), 1)
+            left -= times
+        if row.name is None:
+            names = [namer.name(word) for _ in range(times or 1)]
+            yield [""] * len(names) if word in unknown else names
+        else:
+            names = [f"{row.name}_{number}" for number in range(1, (times or 0) + 1)]
+            namer.taken.update(names)
+            yield [row.name, *names]
+        if times is None and "repeat" in row.options:
+            unknown.add(row.name or word)
+        if is_base(row):
+            namer.taken.update(base)
+
+
+def _times(row: Row, values: Mapping[str, Value]) -> int | None:
+    """How often a row is repeated, or None where it is not, or that cannot be known."""
+    times = _value(row, "repeat", values)
+    if isinstance(times, bool) or not isinstance(times, (int, float)) or not 1 <= times <= MAX_REPEAT:
+        return None
+    return int(times)
+
+
+def _value(row: Row, option: str, values: Mapping[str, Value]) -> Value:
+    """What an option of a row says, as far as it can be known."""
+    try:
+        return evaluate(row.options.get(option), values)
+    except NotationError:
+        return None
 
 
 def base_name(row: Row, blocks: Collection[str] = ()) -> str:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from collections.abc import Mapping as Named
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean, nearest, one_of
-from netspec.layers import ALIASES, Alias, fold
+from netspec.layers import ALIASES, fold
 from netspec.layers.base import field_named
 from netspec.notation import Call, Value, write_value
 from netspec.spec.graph import read_variables
-from netspec.spec.model import Block, Spec
-from netspec.spec.names import row_names
+from netspec.spec.model import Spec
+from netspec.spec.names import own_names, row_names, top_names
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
 from netspec.spec.row import Row
 from netspec.spec.rows import RowError, read_row, read_value
 from netspec.spec.sections import SECTIONS
+from netspec.spec.written import Blocks, positional
 
 FILE = "--set"
 # Sections that may be written as one word, and the key under which their long form has it.
@@ -40,6 +40,18 @@ class Override:
     def path(self) -> str:
         """The path as it was written."""
         return ".".join(self.parts)
+
+    @property
+    def block(self) -> str | None:
+        """The block of whose rows it names one: `blocks.fire.layers.squeeze.filters`."""
+        return self.parts[1] if self.parts[0] == "blocks" else None
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Of the path to a row, or to something that a row says, what follows `layers`; nothing for other paths."""
+        if self.parts[0] == "layers":
+            return self.parts[1:]
+        return self.parts[3:] if self.parts[0] == "blocks" and self.parts[2:3] == ("layers",) else ()
 
     def refused(self, message: str, hint: str | None = None) -> SpecError:
         """The error that this override fits nothing."""
@@ -75,11 +87,7 @@ class Overrides:
     @classmethod
     def of(cls, found: Several[Override]) -> Overrides:
         """Overrides, told apart."""
-        of_rows = [each.parts[0] == "layers" and len(each.parts) > 1 for each in found]
-        return cls(
-            tuple(each for each, row in zip(found, of_rows, strict=True) if not row),
-            tuple(each for each, row in zip(found, of_rows, strict=True) if row),
-        )
+        return cls(tuple(each for each in found if not each.row), tuple(each for each in found if each.row))
 
     def apply(self, root: Node, problems: list[Problem]) -> Node:
         """The document with these values; a section that is not there yet is made, so that its reader can judge it."""
@@ -93,15 +101,13 @@ class Overrides:
         return root
 
     def apply_rows(self, spec: Spec, problems: list[Problem]) -> Spec:
-        """The spec with these values in its rows."""
-        rows = list(spec.rows)
+        """The spec with these values in its rows, and in those of its blocks."""
         for override in self.rows:
             try:
-                index = _row_index(rows, override, spec.blocks)
-                rows[index] = _changed(rows[index], override, spec.blocks)
+                spec = _with_row(spec, override)
             except SpecError as error:
                 problems += error.problems
-        return replace(spec, rows=tuple(rows))
+        return spec
 
 
 def variant_names(root: Node) -> tuple[str, ...]:
@@ -234,8 +240,25 @@ def _unfolded(node: Node | None, override: Override, depth: int) -> Node:
     return node
 
 
-def _row_index(rows: list[Row], override: Override, blocks: Collection[str]) -> int:
-    wanted = override.parts[1]
+def _with_row(spec: Spec, override: Override) -> Spec:
+    """The spec with another row in the place of one of its own, or of one of a block."""
+    if override.block is None:
+        return replace(spec, rows=_with_changed(spec, spec.rows, override))
+    block = spec.blocks.get(override.block)
+    if block is None:
+        hint = did_you_mean(override.block, spec.blocks) or (one_of(list(spec.blocks)) if spec.blocks else None)
+        raise override.refused(f"there is no block {override.block!r}", hint)
+    block = replace(block, rows=_with_changed(spec, block.rows, override))
+    return replace(spec, blocks={**spec.blocks, block.name: block})
+
+
+def _with_changed(spec: Spec, rows: tuple[Row, ...], override: Override) -> tuple[Row, ...]:
+    index = _row_index(spec, rows, override)
+    return (*rows[:index], _changed(spec, rows[index], override), *rows[index + 1 :])
+
+
+def _row_index(spec: Spec, rows: tuple[Row, ...], override: Override) -> int:
+    wanted = override.row[0]
     for index, row in enumerate(rows):
         if row.name == wanted:
             return index
@@ -243,21 +266,39 @@ def _row_index(rows: list[Row], override: Override, blocks: Collection[str]) -> 
         if int(wanted) < len(rows):
             return int(wanted)
         raise override.refused(f"there is no row {wanted}; the last is row {len(rows) - 1}", "rows count from 0")
-    names = row_names(rows, blocks)
+    names = own_names(spec) if override.block is None else row_names(rows, spec.blocks, spec.variables)
     if wanted in names:
         return names.index(wanted)
-    hint = did_you_mean(wanted, names) or "`netspec show` prints the name of every row"
-    raise override.refused(f"there is no row named {wanted!r}", hint)
+    where = f" in the block {override.block!r}" if override.block else ""
+    hint = did_you_mean(wanted, [name for name in names if name]) or "`netspec show` prints the name of every row"
+    if override.block is None and spec.base is not None and wanted in top_names(spec.base.spec):
+        hint = "it is a row of the base, which its variants may change"
+    raise override.refused(f"there is no row named {wanted!r}{where}", hint)
 
 
-def _changed(row: Row, override: Override, blocks: Named[str, Block]) -> Row:
+def _inside(spec: Spec, row: Row, override: Override) -> SpecError:
+    """The error that a path goes on behind what a row says: it may mean a row of the block that the row uses."""
+    name, *rest = override.row[1:]
+    block = spec.blocks.get(row.type)
+    if block is None:
+        return override.refused(f"{name!r} has no parts of its own", HINT)
+    names = [each for each in row_names(block.rows, spec.blocks, spec.variables) if each]
+    message = f"{override.row[0]!r} is a use of the block {block.name!r}, whose rows are those of every use"
+    known = name if name in names else nearest(name, names)
+    if known is None:
+        return override.refused(message, f"its rows are {', '.join(names)}" if names else HINT)
+    path = ".".join(("blocks", block.name, "layers", known, *rest))
+    return override.refused(message, f"{path} changes it in all of them")
+
+
+def _changed(spec: Spec, row: Row, override: Override) -> Row:
     """The row with one of its parts replaced, whatever the notation and the cell that it was written in."""
+    if len(override.row) > 2:
+        raise _inside(spec, row, override)
     try:
-        if len(override.parts) == 2:
+        if len(override.row) == 1:
             return replace(read_row(override.value, row.path), name=row.name, label=row.label)
-        if len(override.parts) > 3:
-            raise override.refused(f"{override.parts[2]!r} has no parts of its own", HINT)
-        field = override.parts[2]
+        field = override.row[1]
         value = read_value(override.value, override.path)
     except RowError as error:
         raise SpecError([error.problem]) from None
@@ -274,20 +315,18 @@ def _changed(row: Row, override: Override, blocks: Named[str, Block]) -> Row:
                 f"{write_value(value)} is not an activation", "one word such as relu, or leaky_relu(0.1)"
             )
         return replace(row, activation=value, cells=cells, text=text)
-    row = replace(row, cells=cells, text=text)
-    if row.type in blocks:
-        return _with_option(row, field, value, tuple(blocks[row.type].parameters), None)
-    alias = ALIASES.get(fold(row.type))
-    return _with_option(row, field, value, alias.layer.positional if alias else (), alias)
+    blocks = {name: tuple(block.parameters) for name, block in spec.blocks.items()}
+    return _with_option(replace(row, cells=cells, text=text), field, value, blocks)
 
 
-def _with_option(row: Row, field: str, value: Value, positional: Several[str], alias: Alias | None) -> Row:
-    """The row with an option set, which changes the size cell where it is given by position, one of `positional`."""
+def _with_option(row: Row, field: str, value: Value, blocks: Blocks) -> Row:
+    """The row with an option set, which changes the size cell where it is given by position."""
+    alias = None if row.type in blocks else ALIASES.get(fold(row.type))
     meant = field_named(alias.layer, field) if alias else field
     options = {
         name: old for name, old in row.options.items() if (field_named(alias.layer, name) if alias else name) != meant
     }
-    index = next((at for at, name in enumerate(positional) if name == meant), len(row.size))
+    index = next((at for at, name in enumerate(positional(row.type, blocks)) if name == meant), len(row.size))
     if index >= len(row.size):
         return replace(row, options={**options, field: value})
     size = (*row.size[:index], value, *row.size[index + 1 :])

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec.compile import compile_spec
 from netspec.errors import SpecError
+from netspec.layers import Activation
 from netspec.notation import Call
 from netspec.spec.load import decode, load_spec, parse_spec
 from netspec.spec.model import Spec
@@ -181,6 +183,94 @@ def test_overrides_reach_rows_by_the_names_that_show_prints():
     assert [row.size[0] for row in found[:3]] == [16, 4, 32]
     assert [row.name for row in found] == [None, "conv_2", None, None]
     assert found[3].type == "tanh"
+
+
+@pytest.mark.parametrize("written", ["celu | 0.5", "celu | alpha=0.5", "celu | - | - | alpha=0.5"])
+def test_the_argument_of_an_activation_can_be_overridden_however_it_is_given(written):
+    text = f"input: 8x8x1\nlayers:\n  - Conv | 4, 3\n  - {written}\n"
+    network = compile_spec(spec(text, "layers.celu_1.alpha=0.25"))
+    assert network.nodes[-1].layer == Activation(function="celu", alpha=0.25)
+
+
+def test_given_names_count_repetitions_and_what_the_base_has(tmp_path):
+    (tmp_path / "base.yaml").write_text("input: 8x8x1\nlayers:\n  - CNN | 2, 1\n  - end: CNN | 2, 1 | repeat=2\n")
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "base: {spec: base.yaml, output: conv_1}\nvariables: {n: 2}\nlayers:\n  - CNN | 3, 1 | repeat=n\n"
+        "  - CNN | 4, 1\n  - dense: FNN | 5 | repeat=2, every_position=true\n  - FNN | 6 | every_position=true\n"
+    )
+    names = [row.name for row in compile_spec(load_spec(path)).rows]
+    assert names == ["conv_1", "conv_2", "conv_3", "conv_4", "dense_1", "dense_2", "dense_3"]
+    for override, channels in (
+        ("layers.conv_2.filters=7", [2, 7, 7, 4, 5, 5, 6]),
+        ("layers.conv_4.filters=7", [2, 3, 3, 7, 5, 5, 6]),
+        ("layers.dense_3.units=7", [2, 3, 3, 4, 5, 5, 7]),
+    ):
+        assert [row.output.channels for row in compile_spec(load_spec(path, [override])).rows] == channels
+    with pytest.raises(SpecError, match=r"no row named 'conv_1'\n  hint: it is a row of the base, which its variants"):
+        load_spec(path, ["layers.conv_1.filters=7"])
+
+
+BLOCKS = """
+input: 8x8x3
+blocks:
+  fire:
+    parameters: {squeeze: int}
+    layers: |
+      | layer   | type | size       | activation |
+      |---------|------|------------|------------|
+      | squeeze | CNN  | squeeze, 1 | ReLU       |
+      | expand  | CNN  | 8, 3       |            |
+      |         | CNN  | 9, 1       |            |
+  many:
+    parameters: {n: int}
+    layers:
+      - CNN | 4, 1 | repeat=n
+      - CNN | 5, 1
+      - last: CNN | 6, 1
+layers:
+  - fire2: fire | 4
+  - fire3: fire | 5
+  - many | 2
+"""
+
+
+def test_overrides_reach_the_rows_of_blocks_by_name_and_by_index():
+    for override, channels in (
+        ("blocks.fire.layers.expand.filters=7", [4, 7, 9, 5, 7, 9, 4, 4, 5, 6]),
+        ("blocks.fire.layers.1.filters=7", [4, 7, 9, 5, 7, 9, 4, 4, 5, 6]),
+        ("blocks.fire.layers.conv_1.filters=7", [4, 8, 7, 5, 8, 7, 4, 4, 5, 6]),
+        ("blocks.many.layers.conv_1.filters=7", [4, 8, 9, 5, 8, 9, 7, 7, 5, 6]),
+        ("blocks.fire.layers.expand=MaxPool | 2", [4, 4, 9, 5, 5, 9, 4, 4, 5, 6]),
+    ):
+        network = compile_spec(spec(BLOCKS, override))
+        assert [row.output.channels for row in network.rows] == channels, override
+        assert [row.name for row in network.rows][1] == "fire2.expand"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "layers.fire2.squeeze.filters=8",
+            "'fire2' is a use of the block 'fire', whose rows are those of every use",
+        ),
+        ("layers.fire2.squeeze.filters=8", "hint: blocks.fire.layers.squeeze.filters changes it in all of them"),
+        ("layers.fire3.expnd.filters=8", "hint: blocks.fire.layers.expand.filters changes it in all of them"),
+        ("layers.fire3.zzz.filters=8", "hint: its rows are squeeze, expand, conv_1"),
+        ("layers.many_1.zzz.filters=8", "hint: its rows are conv_1, last"),
+        (
+            "blocks.fire.layers.expnd.filters=8",
+            "there is no row named 'expnd' in the block 'fire'\n  hint: did you mean 'expand'?",
+        ),
+        ("blocks.fier.layers.expand.filters=8", "there is no block 'fier'\n  hint: did you mean 'fire'?"),
+        ("blocks.many.layers.conv_2.filters=8", "there is no row named 'conv_2' in the block 'many'"),
+        ("blocks.fire.layers.7.filters=8", "there is no row 7; the last is row 2"),
+    ],
+)
+def test_an_override_that_fits_no_row_of_a_block_is_refused(override, message):
+    [problem] = problems(BLOCKS, override)
+    assert message in problem
 
 
 def test_an_override_may_put_a_row_in_the_place_of_a_broken_one():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from netspec.data.preprocess import Preprocess
     from netspec.network import TensorType
 
+MAX_BASES = 32
+
 
 def load_spec(path: Path | str, overrides: Sequence[str] = (), variant: str | None = None) -> Spec:
     """The spec in a file; `overrides` are `path=value`, as `--set` takes them, and come over those of the variant.
@@ -112,6 +114,9 @@ def _with_base(spec: Spec, within: tuple[Path, ...]) -> Spec:
     if path.resolve() in [each.resolve() for each in chain]:
         names = " -> ".join([*(each.name for each in chain), path.name])
         raise SpecError([Problem(f"the specs are each other's base: {names}", None, "base.spec", place)])
+    if len(chain) > MAX_BASES:
+        message = f"more than {MAX_BASES} specs are each other's base"
+        raise SpecError([Problem(message, "the rows of the first may stand in the second", "base.spec", place)])
     try:
         text = read_text(path)
     except SpecError as error:

@@ -537,6 +537,16 @@ def test_the_row_of_the_base_may_freeze_it_and_says_nothing_else(transfer):
     ]
 
 
+def test_so_many_specs_are_the_base_of_each_other(tmp_path):
+    (tmp_path / "x0.yaml").write_text("input: 4\nlayers:\n  - r0: ReLU\n")
+    for number in range(1, 34):
+        text = f"base: {{spec: x{number - 1}.yaml}}\nlayers:\n  - r{number}: ReLU\n"
+        (tmp_path / f"x{number}.yaml").write_text(text)
+    assert len(compile_spec(load_spec(tmp_path / "x32.yaml")).nodes) == 33
+    with pytest.raises(SpecError, match=r"x1.yaml:1:14: base.spec: more than 32 specs are each other's base"):
+        load_spec(tmp_path / "x33.yaml")
+
+
 def test_a_frozen_base_is_frozen_with_its_own_base(transfer, tmp_path):
     (tmp_path / "middle.yaml").write_text("base: {spec: trunk.yaml, output: stem}\nlayers:\n  - mid: CNN | 6, 1\n")
     network = transfer("base: {spec: middle.yaml}\nlayers:\n  - base | - | - | frozen=true\n  - CNN | 2, 3\n")

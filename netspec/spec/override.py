@@ -14,7 +14,7 @@ from netspec.notation import Call, Value, write_value
 from netspec.spec.graph import read_variables
 from netspec.spec.model import Spec
 from netspec.spec.names import own_names, row_names, top_names
-from netspec.spec.reader import Mapping, Node, Scalar, Sequence, Source, read
+from netspec.spec.reader import MAX_DEPTH, Mapping, Node, Scalar, Sequence, Source, read
 from netspec.spec.row import Row
 from netspec.spec.rows import RowError, read_row, read_value
 from netspec.spec.sections import SECTIONS
@@ -94,6 +94,11 @@ class Overrides:
         before = _variables(root)
         for override in self.sections:
             try:
+                if override.parts[0] == "variants":
+                    hint = "what it changes can be changed itself, which comes over the variant"
+                    raise override.refused("a variant is chosen, not changed", hint)
+                if len(override.parts) > MAX_DEPTH:
+                    raise override.refused(f"a path has at most {MAX_DEPTH} parts, this one {len(override.parts):,}")
                 _check_variable(before, override)
                 root = _replaced(root, override, 0)
             except SpecError as error:

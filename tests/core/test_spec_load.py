@@ -358,6 +358,22 @@ def test_a_variable_needs_a_section_of_variables_and_a_variant_a_variable():
         parse_spec(text, "f.yaml", variant="wide")
 
 
+@pytest.mark.parametrize("override", ["variants={}", "variants.wide.name=x", "variants.wide={variables.width: 2}"])
+def test_variants_are_not_changed(override):
+    text = f"{GOOD}variables: {{width: 1}}\nvariants: {{wide: {{variables.width: 4}}}}\n"
+    [problem] = problems(text, override)
+    assert "a variant is chosen, not changed\n  hint: what it changes can be changed itself" in problem
+    path, _, value = override.partition("=")
+    nested = f"{GOOD}variants: {{wide: {{{path}: {value}}}, other: {{name: y}}}}\n"
+    with pytest.raises(SpecError, match="a variant is chosen, not changed"):
+        parse_spec(nested, "f.yaml", variant="wide")
+
+
+def test_a_path_has_so_many_parts():
+    [problem] = problems(GOOD, f"train{'.a' * 5000}=3")
+    assert "a path has at most 64 parts, this one 5,001" in problem
+
+
 def test_no_hint_names_the_section_that_a_build_writes():
     [problem] = problems(f"{GOOD}zzzzz: 3\n")
     assert "'variables', 'blocks', 'layers'" in problem

@@ -17,10 +17,10 @@ from netspec.importing.file import SLACK_BYTES, TIMES
 from netspec.network import Network, TensorType
 from netspec.runnable import Described, Port, Traced
 from netspec.stored import StoredTensor
+from netspec.verify.against.ports import FLOATS
 from netspec.verify.budget import norms
 from netspec.verify.gates import BUDGET_FACTOR, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import hard_inputs, sample_names
-from netspec.verify.ports import FLOATS
 from netspec.worker import Worker, within
 
 if TYPE_CHECKING:

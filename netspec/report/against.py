@@ -104,5 +104,10 @@ def _failures(file: FileVerdict, command: str) -> Iterator[str]:
         yield f"row {file.first_row!r} is right for what the file computed before it: it carries on smaller errors"
     if file.cause is not None:
         yield from cause_lines(file.cause)
-        yield from set_lines(file.cause, command)
+    for each in file.further:
+        yield f"row {each.row!r} is wrong as well, for what the file computed before it"
+        if each.cause is not None:
+            yield from cause_lines(each.cause)
+    causes = [file.cause, *(each.cause for each in file.further)]
+    yield from set_lines([cause for cause in causes if cause is not None], command)
     yield f"again: {command}"

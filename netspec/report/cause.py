@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from netspec.verify.result import Cause
 
@@ -35,14 +35,14 @@ def cause_text(cause: Cause) -> str:
     return f"{cause.name}: {cause.says}"
 
 
-def set_lines(cause: Cause, command: str) -> Iterator[str]:
-    """The command that shows that the file computes the spec once that says otherwise, where it can say it.
+def set_lines(causes: Sequence[Cause], command: str) -> Iterator[str]:
+    """The command that shows that the file computes the spec once that says otherwise, where it can say all of it.
 
-    `command` is the one that found the cause.
+    `command` is the one that found the causes.
     """
-    if cause.fields and "." not in cause.row:  # a row inside of a block is every use's
-        sets = " ".join(f"--set '{_set(cause.row, name, value)}'" for name, value in cause.fields.items())
-        yield f"  the spec would mean it with: {command} {sets}"
+    if causes and all(cause.fields and "." not in cause.row for cause in causes):  # a block's row is every use's
+        sets = [f"--set '{_set(cause.row, *field)}'" for cause in causes for field in cause.fields.items()]
+        yield f"  the spec would mean it with: {command} {' '.join(sets)}"
 
 
 def _set(row: str, field: str, value: str) -> str:

@@ -122,7 +122,10 @@ class OutputVerdict(_Result):
 
 
 class FoundRow(_Result):
-    """A row whose value was found in the file."""
+    """A row whose value was found in the file.
+
+    Behind a row to blame it is held against what the reference makes of the value that the file has there.
+    """
 
     row: str
     whole: bool
@@ -131,6 +134,14 @@ class FoundRow(_Result):
     """What the file calls it."""
     passed: bool
     measure: Measure
+
+
+class Blamed(_Result):
+    """A row that is wrong even for what the file computed before it, where others are wrong before it."""
+
+    row: str
+    cause: Cause | None
+    """What is done instead, where it could be found out."""
 
 
 class FileVerdict(_Result):
@@ -155,6 +166,8 @@ class FileVerdict(_Result):
     """Whether what was found there is wrong even for what the file itself computed before it."""
     cause: Cause | None = None
     """What is done instead, where it could be found out."""
+    further: tuple[Blamed, ...] = ()
+    """The other rows to blame, in the network's order."""
 
     @property
     def differs(self) -> bool:

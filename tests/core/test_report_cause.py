@@ -52,8 +52,8 @@ def test_page_and_annotations_say_it():
 
 
 def test_a_row_of_a_block_is_not_set_alone():
-    assert list(set_lines(CAUSE.model_copy(update={"row": "block.norm"}), "netspec verify")) == []
-    [line] = set_lines(CAUSE, "netspec verify net.yaml --against m.onnx")
+    assert list(set_lines([CAUSE.model_copy(update={"row": "block.norm"})], "netspec verify")) == []
+    [line] = set_lines([CAUSE], "netspec verify net.yaml --against m.onnx")
     assert line.endswith("netspec verify net.yaml --against m.onnx --set 'layers.batch_norm_1.epsilon=1e-05'")
 
 

@@ -34,10 +34,11 @@ def _others(call: Call) -> Iterator[Alternative]:
     for function in FUNCTIONS:
         if function == call.layer.function:
             continue
-        layer = made(function, call)
-        own = call.layer.fields()
-        changed = {name: value for name, value in layer.fields().items() if value != own[name]}
-        yield _instead_of(call, layer, f"it is {function}, not {call.layer.function}", changed)
+        for given in [{"slope": slope} for slope in SLOPES if slope] if function == "leaky_relu" else [{}]:
+            layer = made(function, call, **given)
+            own = call.layer.fields()
+            changed = {name: value for name, value in layer.fields().items() if value != own[name]}
+            yield _instead_of(call, layer, f"it is {function}, not {call.layer.function}", changed)
 
 
 def _instead_of(call: Call, layer: Layer, says: str, changed: Fields) -> Alternative:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,8 +68,8 @@ class Trial:
         """A node with what it reads."""
         return Call(node, tuple(values[name] for name in node.inputs), node_weights(node, self.weights))
 
-    def after(self, node: Node, value: Values, values: Mapping[str, Values]) -> Values:
-        """The result of the part where a node gives another value."""
+    def after(self, node: Node, value: Values, values: Mapping[str, Values]) -> dict[str, Values]:
+        """Everything in it where a node gives another value."""
         changed = {**values, node.name: value}
         touched = {node.name}
         start = self.part.nodes.index(node) + 1
@@ -78,7 +78,7 @@ class Trial:
                 call = self.call(later, changed)
                 changed[later.name] = evaluate_parts(later, call.inputs, call.weights)
                 touched.add(later.name)
-        return changed[self.part.nodes[-1].name]
+        return changed
 
 
 def explain(
@@ -96,38 +96,60 @@ def explain(
     The hypotheses are tried on every node in turn. Without one that fits within what rounding may cost, the cause is
     what can be seen in the numbers, and None where nothing can.
     """
-    part = part_of(network, nodes)
-    if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
-        return None  # not even the batch is there
-    chosen = _samples(part, len(measured), worst)
-    trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
-    rows = {node.name: row for row in network.rows for node in row.nodes}
+    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst)
+    if judge is None:
+        return None
     with np.errstate(all="ignore"):
-        values = trial.values()
-        last = part.nodes[-1]
-        right = values[last.name]
-        predicted = predict(part, weights, trial.inputs, {last.name: right})[last.name]
-        judge = _Judge(trial, right, predicted)
-        if judge.ratio(right) <= 1:
-            return None  # what was measured is right for these inputs
-        found = sorted(_explanations(trial, values, judge), key=lambda each: each.ratio)
+        found = list(explanations(judge, judge.values, judge.trial.part.nodes))
         if found:
-            near = max(found[0].ratio * EQUALLY_GOOD, NEARLY_NOTHING)
-            best = min((each for each in found if each.ratio <= near), key=lambda each: each.place)
-            return best.cause(rows)
-        seen = signature(right, trial.measured, judge.fits, predicted, last.output)
+            return best(found).cause(rows_of(network))
+        seen = signature(judge.right, judge.trial.measured, judge.fits, judge.predicted, nodes[-1].output)
     if seen is None:
         return None
     return Cause(
-        row=rows[last.name].name,
+        row=rows_of(network)[nodes[-1].name].name,
         name=seen.name,
         says=seen.says,
-        spec=f"y = {formula(last.layer)}",
+        spec=f"y = {formula(nodes[-1].layer)}",
         found=seen.formula,
         known=False,
         ratio=None,
         fields={},
     )
+
+
+def rows_of(network: Network) -> dict[str, Row]:
+    """The row of every node."""
+    return {node.name: row for row in network.rows for node in row.nodes}
+
+
+def best(found: Sequence[Explanation]) -> Explanation:
+    """The likeliest of those that fit equally well."""
+    least = min(each.ratio for each in found)
+    near = max(least * EQUALLY_GOOD, NEARLY_NOTHING)
+    return min((each for each in found if each.ratio <= near), key=lambda each: each.place)
+
+
+def judge_of(
+    network: Network,
+    nodes: tuple[Node, ...],
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    measured: Array,
+    granted: Granted,
+    worst: int,
+) -> Judge | None:
+    """Who says whether other values are those that were measured; None where these are right, or no batch at all."""
+    if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
+        return None
+    part = part_of(network, nodes)
+    chosen = _samples(part, len(measured), worst)
+    trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
+    with np.errstate(all="ignore"):
+        values = trial.values()
+        right = {nodes[-1].name: values[nodes[-1].name]}
+        judge = Judge(trial, values, predict(part, weights, trial.inputs, right)[nodes[-1].name])
+        return None if judge.fits(judge.right) else judge
 
 
 def _samples(part: Network, count: int, worst: int) -> list[int]:
@@ -138,12 +160,19 @@ def _samples(part: Network, count: int, worst: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """Whether values are those that were measured."""
 
     trial: Trial
-    right: Values
+    values: Mapping[str, Values]
+    """The right ones of everything in the part."""
     predicted: Values
+    """What rounding is predicted to cost at the last one."""
+
+    @property
+    def right(self) -> Values:
+        """What should have been measured."""
+        return self.values[self.trial.part.nodes[-1].name]
 
     def ratio(self, values: Array) -> float:
         """The largest error over what is granted; infinite for another shape, or where numbers are missing."""
@@ -169,7 +198,9 @@ class _Judge:
 
 
 @dataclass(frozen=True)
-class _Explanation:
+class Explanation:
+    """An alternative at a node with which the part gives what was measured."""
+
     place: int
     """Where it stands in the tables."""
     ratio: float
@@ -181,10 +212,10 @@ class _Explanation:
     def cause(self, rows: Mapping[str, Row]) -> Cause:
         """The explanation in words."""
         says, row = self.alternative.says, rows[self.node.name]
-        changed: dict[str, Any] = dict(self.alternative.fields(*self.number))
-        fields = {name: number(value) for name, value in changed.items()}
-        if changed and self.node.name != row.nodes[0].name:  # a row says its activation in one cell
-            fields = {"activation": written_activation(self.node.layer.replace(**changed))}
+        other: dict[str, Any] = dict(self.alternative.fields(*self.number))
+        fields = {name: number(value) for name, value in other.items()}
+        if other and self.node.name != row.nodes[0].name:  # a row says its activation in one cell
+            fields = {"activation": written_activation(self.node.layer.replace(**other))}
         return Cause(
             row=row.name,
             name=self.name,
@@ -197,49 +228,57 @@ class _Explanation:
         )
 
 
-def _explanations(trial: Trial, values: Mapping[str, Values], judge: _Judge) -> Iterator[_Explanation]:
-    """Every alternative that gives what was measured."""
-    place = 0
+def explanations(
+    judge: Judge, values: Mapping[str, Values], nodes: Sequence[Node], *, fitted: bool = True
+) -> Iterator[Explanation]:
+    """Every alternative at one of these nodes that gives what was measured, where the others have these values.
+
+    Numbers are only searched for with `fitted`.
+    """
     known = False
-    for node in reversed(trial.part.nodes):  # the last one is the likeliest
+    for place, node, hypothesis, alternative in alternatives(judge.trial, values, nodes):
+        if alternative.fitted and (known or not fitted):
+            continue  # a number that nobody takes by default, where such a one explains it
+
+        def measured(*given: float, alternative: Alternative = alternative, node: Node = node) -> float:
+            found = changed(judge.trial, values, node, alternative, given)
+            return float("inf") if found is None else judge.ratio(found[judge.trial.part.nodes[-1].name])
+
+        numbers = (_searched(measured, *alternative.fitted),) if alternative.fitted else ()
+        ratio = measured(*numbers)
+        if ratio <= 1:
+            known = True
+            yield Explanation(place, ratio, node, hypothesis, alternative, numbers)
+
+
+def alternatives(
+    trial: Trial, values: Mapping[str, Values], nodes: Sequence[Node]
+) -> Iterator[tuple[int, Node, str, Alternative]]:
+    """Everything that may have been done at these nodes, the likeliest first: its place, node, name and itself."""
+    place = 0
+    for node in reversed(nodes):  # the last one is the likeliest
         call = trial.call(node, values)
         for hypothesis in hypotheses(node.layer):
-            for alternative in _alternatives(hypothesis.alternatives, call):
+            for alternative in _made(hypothesis.alternatives, call):
                 place += 1
-                if alternative.fitted and known:
-                    continue  # a number that nobody takes by default, where such a one explains it
-
-                def measured(*given: float, alternative: Alternative = alternative, node: Node = node) -> float:
-                    return _tried(trial, values, judge, node, alternative, given)
-
-                numbers = (_searched(measured, *alternative.fitted),) if alternative.fitted else ()
-                ratio = measured(*numbers)
-                if ratio <= 1:
-                    known = True
-                    yield _Explanation(place, ratio, node, hypothesis.name, alternative, numbers)
+                yield place, node, hypothesis.name, alternative
 
 
-def _alternatives(made: Callable[[Call], Any], call: Call) -> list[Alternative]:
+def _made(made: Callable[[Call], Any], call: Call) -> list[Alternative]:
     try:
         return list(made(call))
     except (ValueError, LookupError, TypeError, ArithmeticError, NetspecError):
         return []  # it makes no sense for this node
 
 
-def _tried(
-    trial: Trial,
-    values: Mapping[str, Values],
-    judge: _Judge,
-    node: Node,
-    alternative: Alternative,
-    given: tuple[float, ...],
-) -> float:
-    """How far what an alternative gives is from what was measured, as a share of what is granted."""
+def changed(
+    trial: Trial, values: Mapping[str, Values], node: Node, alternative: Alternative, given: tuple[float, ...] = ()
+) -> dict[str, Values] | None:
+    """Everything in the part with an alternative at a node; None where it makes no sense for these shapes."""
     try:
-        value = trial.after(node, alternative.value(*given), values)
+        return trial.after(node, alternative.value(*given), values)
     except (ValueError, LookupError, TypeError, ArithmeticError, NetspecError):
-        return float("inf")  # it makes no sense for these shapes
-    return judge.ratio(value)
+        return None
 
 
 def _searched(error: Callable[[float], float], least: float, most: float) -> float:

@@ -1,0 +1,180 @@
+"""Where a file begins to differ: rows that are planted wrong are found again in its values, several at once too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netspec.layers import Add, BatchNorm, Conv, Dense, Flatten, Layer, MaxPool
+from netspec.layers.activation import Activation
+from netspec.network import Network, Node
+from netspec.reference import interpret
+from netspec.runnable import Made, Traced
+from netspec.stored import StoredTensor
+from netspec.verify.against.located import Located, Search
+from netspec.verify.budget import budget
+from netspec.verify.gates import UNIT
+from netspec.verify.inputs import biting_weights, hard_inputs
+from tests.cases import chain
+
+RELU, SOFTMAX = Activation(function="relu"), Activation(function="softmax")
+LEAKY = Activation(function="leaky_relu", slope=0.1)
+NOTHING = Activation(function="leaky_relu", slope=1.0)
+
+
+def network() -> Network:
+    return chain(
+        "net",
+        (8, 6, 3),
+        Conv(filters=4, kernel=3, padding="same"),
+        (BatchNorm(), RELU),
+        MaxPool(size=2),
+        (Conv(filters=5, kernel=3), RELU),
+        Flatten(),
+        (Dense(units=4), RELU),
+        Dense(units=3),
+    )
+
+
+def changed(net: Network, layers: Mapping[str, Layer]) -> Network:
+    """The same network with other layers at these nodes."""
+    nodes = tuple(
+        replace(node, layer=layers[node.name].resolve(node.input_types)) if node.name in layers else node
+        for node in net.nodes
+    )
+    return replace(net, nodes=nodes)
+
+
+def located(net: Network, made: Network, shown: str = "all", weights: Any = None) -> Located:
+    """What is found in a file that computes `made`, and shows all values or those of the nodes with weights.
+
+    It computes with `weights` where they are given, though it holds those of the network.
+    """
+    own = biting_weights(net, 0)
+    inputs = {name: batch[[0, 1, 5]] for name, batch in hard_inputs(net, 3, 0).items()}
+    values = {node.name: value for node, value in interpret(made, weights or own, inputs)}
+    weights = own
+    tensors = {weight.name: node.name for node in net.nodes for weight in node.weights}
+    ends = {*tensors.values(), *net.outputs.values()}
+    kept = {name: _first(value) for name, value in values.items() if shown == "all" or name in ends}
+    return Search(
+        network=net,
+        weights=weights,
+        inputs=inputs,
+        origins={name: StoredTensor(name, weights[name], "float32", weights[name].shape) for name in tensors},
+        traced=Traced({}, kept, {name: Made(node) for name, node in tensors.items()}),
+        outputs={name: values[value].astype(np.float32) for name, value in net.outputs.items()},
+        ports=net.outputs,
+        granted=budget,
+        draws=4,
+        unit=UNIT,
+        first=True,
+    ).locate()
+
+
+def _first(value: Any) -> Any:
+    """A value as a file has it whose channels come first."""
+    return np.moveaxis(value, -1, 1).astype(np.float32)
+
+
+def said(found: Located) -> list[tuple[str, str | None]]:
+    return [(each.row, each.cause.name if each.cause else None) for each in found.blamed()]
+
+
+def test_what_is_right_is_not_blamed():
+    found = located(network(), network())
+    assert said(found) == []
+    assert list(found.found) == [node.name for node in network().nodes]
+    assert all(each.right for each in found.found.values())
+
+
+def test_one_row_is_blamed_and_those_behind_it_are_right_for_what_they_read():
+    made = changed(network(), {"batch_norm_1": BatchNorm(epsilon=1e-2)})
+    found = located(network(), made)
+    assert said(found) == [("batch_norm_1", "another epsilon")]
+    wrong = [name for name, each in found.found.items() if not each.right]
+    assert wrong == ["batch_norm_1"]
+    assert len(found.found) == len(network().nodes)
+
+
+def test_two_rows_are_both_blamed():
+    made = changed(network(), {"batch_norm_1": BatchNorm(epsilon=1e-2), "conv_2_activation": LEAKY})
+    found = located(network(), made)
+    assert said(found) == [("batch_norm_1", "another epsilon"), ("conv_2", "another function")]
+    assert [each.cause.fields for each in found.blamed() if each.cause] == [
+        {"epsilon": "0.01"},
+        {"activation": "leaky_relu(0.1)"},
+    ]
+
+
+def test_two_mistakes_in_one_row_are_both_blamed():
+    made = changed(network(), {"batch_norm_1": BatchNorm(epsilon=1e-2), "batch_norm_1_activation": NOTHING})
+    found = located(network(), made)
+    assert said(found) == [("batch_norm_1", "another epsilon"), ("batch_norm_1", "activation missing")]
+
+
+def test_two_mistakes_between_values_that_are_shown_are_both_blamed():
+    made = changed(network(), {"conv_2_activation": NOTHING, "flatten_1": Flatten(order="chw")})
+    found = located(network(), made, shown="weights")
+    assert said(found) == [("conv_2", "activation missing"), ("flatten_1", "flattened in another order")]
+
+
+def test_three_rows_are_blamed():
+    made = changed(
+        network(),
+        {
+            "batch_norm_1": BatchNorm(epsilon=1e-2),
+            "flatten_1": Flatten(order="chw"),
+            "dense_1_activation": NOTHING,
+        },
+    )
+    rows = [row for row, _ in said(located(network(), made))]
+    assert rows == ["batch_norm_1", "flatten_1", "dense_1"]
+
+
+def branches() -> Network:
+    """Two convolutions side by side of one value, added."""
+    net = chain("net", (6, 5, 3), (Conv(filters=4, kernel=3, padding="same"), RELU))
+    nodes = list(net.nodes)
+    given, type_ = nodes[-1].name, nodes[-1].output
+    for name in ("left", "right"):
+        layer = Conv(filters=4, kernel=3, padding="same").resolve([type_])
+        weights = tuple(replace(weight, name=f"{name}.{weight.name}") for weight in layer.weights([type_]))
+        nodes.append(Node(name, layer, (given,), (type_,), layer.output([type_]), weights, name))
+    add = Add().resolve([type_, type_])
+    nodes.append(Node("add", add, ("left", "right"), (type_, type_), add.output([type_, type_]), (), "add"))
+    return replace(net, nodes=tuple(nodes), outputs={"output": "add"})
+
+
+def test_rows_side_by_side_are_both_blamed():
+    made = changed(
+        branches(),
+        {
+            "left": Conv(filters=4, kernel=3, padding=((0, 2), (1, 1))),
+            "right": Conv(filters=4, kernel=3, padding=((1, 1), (2, 0))),
+        },
+    )
+    found = located(branches(), made)
+    assert said(found) == [("left", "shifted padding"), ("right", "shifted padding")]
+
+
+def test_one_mistake_that_shows_at_two_rows_is_blamed_once():
+    found = located(branches(), changed(branches(), {"conv_1_activation": NOTHING}), shown="weights")
+    assert said(found) == [("conv_1", "activation missing")]
+
+
+def test_behind_a_value_that_nobody_can_explain_only_a_known_mistake_is_blamed():
+    net = network()
+    odd = biting_weights(net, 0)
+    odd["conv_1.kernel"] = biting_weights(net, 7)["conv_1.kernel"]
+    found = located(net, net, weights=odd)
+    [first] = found.culprits
+    assert (first.row, first.known) == ("conv_1", False)
+    odd["conv_2.kernel"] = biting_weights(net, 7)["conv_2.kernel"]
+    assert [each.row for each in located(net, net, weights=odd).culprits] == ["conv_1"]
+    both = located(net, changed(net, {"batch_norm_1": BatchNorm(epsilon=1e-2)}), weights=odd)
+    assert [each.row for each in both.culprits] == ["conv_1", "batch_norm_1"]
+    assert said(both.certain()) == [("batch_norm_1", "another epsilon")]

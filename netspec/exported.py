@@ -59,17 +59,21 @@ def changed_values(found: Any, written: Any, place: str = "") -> Iterator[str]:
 
 
 class LoadedOnce(Generic[T]):
-    """A function that loads a file, made to keep the last one: what was not touched since is not loaded again."""
+    """A function that loads a file, made to keep the last one: what was not touched since is not loaded again.
 
-    def __init__(self, load: Callable[..., T]) -> None:
-        self._load = load
+    `beside` names the files beside it that are loaded with it, where there are any; `{}` is the file's own name.
+    """
+
+    def __init__(self, load: Callable[..., T], *beside: str) -> None:
+        self._load, self._beside = load, beside
         self._key: tuple[Any, ...] = ()
         self._kept: T | None = None
 
     def __call__(self, path: Path, *more: str) -> T:
         """What the function gives for a path and `more` that it takes; raises what it raises, and OSError."""
-        state = path.stat()
-        key = (path, state.st_ino, state.st_size, state.st_mtime_ns, *more)
+        others = (path.with_name(name.format(path.name)) for name in self._beside)
+        states = [path.stat(), *(other.stat() for other in others if other.exists())]
+        key = (path, *((state.st_ino, state.st_size, state.st_mtime_ns) for state in states), *more)
         if self._kept is None or self._key != key:
             self.forget()
             self._key, self._kept = key, self._load(path, *more)

@@ -154,9 +154,11 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     return found
 
 
-@LoadedOnce
-def _optimised(path: Path) -> ort.InferenceSession:
+def _optimised_file(path: Path) -> ort.InferenceSession:
     return _session(path, ort.GraphOptimizationLevel.ORT_ENABLE_ALL)
+
+
+_optimised = LoadedOnce(_optimised_file, "{}.data")
 
 
 def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:

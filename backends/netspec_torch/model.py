@@ -220,13 +220,15 @@ def read_weights(folder: Path, network: Network) -> dict[str, Array]:
     return canonical_weights(network, render(network), load_file(folder / WEIGHTS))
 
 
-@LoadedOnce
-def _exported(file: Path, class_name: str) -> nn.Module:
+def _loaded_file(file: Path, class_name: str) -> nn.Module:
     from safetensors.torch import load_file
 
     model: nn.Module = getattr(import_file(file), class_name)()
     model.load_state_dict(load_file(file.parent / WEIGHTS))
     return model.eval()
+
+
+_exported = LoadedOnce(_loaded_file, WEIGHTS)
 
 
 def predict_artefact(file: Path, network: Network, inputs: Arrays) -> Arrays:

@@ -275,6 +275,25 @@ def test_a_file_is_loaded_once_and_again_when_it_was_touched(tmp_path):
     assert len(loads) == 4
 
 
+def test_a_file_is_loaded_again_when_one_beside_it_was_touched(tmp_path):
+    path, beside, loads = tmp_path / "a", tmp_path / "a.data", []
+    path.write_text("1", encoding="utf-8")
+
+    def load(file: Path) -> list[str]:
+        loads.append(file)
+        return [each.read_text(encoding="utf-8") for each in (path, beside) if each.exists()]
+
+    kept = LoadedOnce(load, "w", "{}.data")
+    assert kept(path) is kept(path)
+    for text in ("2", "33"):
+        beside.write_text(text, encoding="utf-8")
+        assert kept(path) == ["1", text]
+        assert kept(path) is kept(path)
+    beside.unlink()
+    assert kept(path) == ["1"]
+    assert len(loads) == 4
+
+
 def test_numbers_that_are_none_are_refused(place, run: Run):
     spec = load_spec("tiny.yaml")
     network = compile_spec(spec)

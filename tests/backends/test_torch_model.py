@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -126,6 +127,25 @@ def test_artefacts_run_where_netspec_is_not(workers, network, tmp_path: Path):
     [(name, values)] = worker.call("run_artefact", folder=tmp_path, network=network, inputs=inputs).items()
     assert name == source
     assert error(values["output"], np.load(tmp_path / "output.npy")) < 1e-6
+
+
+def test_new_weights_beside_the_same_source_are_read(workers, tmp_path: Path):
+    """As a training of one's own leaves them, after the file was run in the same process."""
+    worker, folders = workers["torch"], [tmp_path / name for name in ("one", "other")]
+    network = CROOKED
+    inputs = first(hard_inputs(network, ordinary=3, seed=4), 3)
+    for seed, folder in enumerate(folders):
+        call = {"weights": biting_weights(network, seed=seed), "folder": folder, "settings": ExportSettings()}
+        source, state = worker.call("export", network=network, **call)
+
+    def outputs(folder: Path):
+        return worker.call("predict_artefact", file=folder / source, network=network, inputs=inputs)["output"]
+
+    before = outputs(folders[0])
+    shutil.copy(folders[1] / state, folders[0] / state)
+    after = outputs(folders[0])
+    assert not np.array_equal(after, before)
+    assert np.array_equal(after, outputs(folders[1]))
 
 
 def test_predict_is_the_whole_output_in_pieces(workers):

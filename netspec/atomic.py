@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial-"
-"""How the names of what is not whole yet begin; what a killed process left behind is known by it."""
+"""How the names of what is not whole yet begin, before the number of the process that writes it."""
+
+
+def partial_prefix() -> str:
+    """How the names of what this process has not written whole yet begin."""
+    return f"{PARTIAL}{os.getpid()}-"
 
 
 @contextmanager
@@ -16,14 +23,50 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """A path beside `path`, of the same suffix, to write a file at; it takes the place of `path` if all goes well.
 
     Nobody sees half of it, and what was there before stays until then. With `durable` its bytes are on the disk before
-    the name is: a power cut leaves one of the two whole. Raises OSError where it cannot be moved.
+    the name is, and the name once this ends: a power cut leaves one of the two whole, and afterwards the new one.
+    Raises OSError where it cannot be moved.
     """
-    partial = path.with_name(f"{PARTIAL}{os.urandom(8).hex()}{path.suffix}")
+    partial = path.with_name(f"{partial_prefix()}{os.urandom(8).hex()}{path.suffix}")
     try:
         yield partial
         if durable:
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+            sync(partial)
         partial.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, are on the disk, where a power cut leaves them."""
+    if path.is_dir() and os.name == "nt":  # Windows opens no folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from a folder what processes that are gone left half written there; what others are writing stays."""
+    for left_over in folder.glob(f"{PARTIAL}*"):
+        writer = re.match(rf"{re.escape(PARTIAL)}(\d+)-", left_over.name)
+        if writer is not None and _lives(int(writer[1])):
+            continue
+        if left_over.is_dir():
+            shutil.rmtree(left_over)
+        else:
+            left_over.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

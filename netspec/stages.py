@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from netspec.atomic import PARTIAL, replacing
+from netspec.atomic import partial_prefix, replacing, sweep, sync
 from netspec.errors import FolderError
 
 MANIFEST = "manifest.json"
@@ -94,11 +94,7 @@ class BuildFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-            for left_over in path.glob(f"{PARTIAL}*"):
-                if left_over.is_dir():
-                    shutil.rmtree(left_over)
-                else:
-                    left_over.unlink()
+            sweep(path)
         except Timeout as error:
             raise FolderError(
                 f"another netspec is at work in {path}\n  hint: wait for it, or build elsewhere with --output"
@@ -127,22 +123,32 @@ class BuildFolder:
         ]
 
     @contextmanager
-    def stage(self, stage: str, key: str | Callable[[], str], facts: Mapping[str, Any] | None = None) -> Iterator[Path]:
-        """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well."""
+    def stage(
+        self,
+        stage: str,
+        key: str | Callable[[], str],
+        facts: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = False,
+    ) -> Iterator[Path]:
+        """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well.
+
+        With `durable` a power cut afterwards takes none of them away.
+        """
         try:
-            partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.path))
+            partial = Path(tempfile.mkdtemp(prefix=partial_prefix(), dir=self.path))
             try:
                 yield partial
                 with self._writing:
-                    files = self._move(partial, stage)
+                    files = self._move(partial, stage, durable=durable)
                     self.stages[stage] = Stage(key if isinstance(key, str) else key(), files, facts or {})
-                    self._write()
+                    self._write(durable=durable)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             raise FolderError(f"stage {stage} could not write {self.path}: {error.strerror or error}") from error
 
-    def _move(self, partial: Path, stage: str) -> dict[str, str]:
+    def _move(self, partial: Path, stage: str, *, durable: bool) -> dict[str, str]:
         files = sorted(path.relative_to(partial) for path in partial.rglob("*") if path.is_file())
         self._remove(stage, keep=[name.as_posix() for name in files])
         digests = {}
@@ -150,7 +156,12 @@ class BuildFolder:
             (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             digests[name.as_posix()] = sha256(partial / name)
             (partial / name).chmod(0o666 & ~UMASK)  # temporary files are made for their owner alone
+            if durable:
+                sync(partial / name)
             (partial / name).replace(self.path / name)
+        if durable:
+            for folder in {above for name in files for above in (self.path / name).parents} - set(self.path.parents):
+                sync(folder)
         return digests
 
     def _remove(self, stage: str, keep: Sequence[str] = ()) -> None:
@@ -171,9 +182,9 @@ class BuildFolder:
         chosen = self.stages if stages is None else [name for name in stages if name in self.stages]
         return {name: digest for stage in chosen for name, digest in self.stages[stage].files.items()}
 
-    def _write(self) -> None:
+    def _write(self, *, durable: bool = False) -> None:
         """Write the manifest, whole or not at all."""
         stages = {name: asdict(stage) for name, stage in self.stages.items()}
         manifest = {**self.facts, "artefacts": dict(sorted(self.files().items())), "stages": stages}
-        with replacing(self.path / MANIFEST) as partial:
+        with replacing(self.path / MANIFEST, durable=durable) as partial:
             partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -98,13 +98,17 @@ class Run(AbstractContextManager["Run"]):
         *,
         facts: Mapping[str, Any] | None = None,
         stale: bool = False,
+        durable: bool = False,
     ) -> None:
-        """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end."""
+        """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end.
+
+        What is `durable` is on the disk afterwards, whatever happens to the machine.
+        """
         if not stale and self.folder.current(name, key if isinstance(key, str) else key()):
             self.progress("current", stage=name)
             return
         self.progress("stage", stage=name)
-        with self.folder.stage(name, key, facts) as partial:
+        with self.folder.stage(name, key, facts, durable=durable) as partial:
             work(partial)
         self.outcome.ran.append(name)
         self.progress("done", stage=name)

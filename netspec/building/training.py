@@ -100,7 +100,8 @@ def train(run: Run) -> None:
         worker.close()
         del run.workers[trainer]
 
-    run.stage("weights", key, write, facts=facts)
+    # The checkpoint is all that there is of the training until the disk has the weights.
+    run.stage("weights", key, write, facts=facts, durable=True)
     checkpoint.discard()
 
 

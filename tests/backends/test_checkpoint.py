@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,27 @@ def test_a_build_that_ends_before_its_weights_are_stored_goes_on_from_the_last_e
         kept.save(Checkpoint(1, 0, {"a": np.zeros(1)}))
         build(spec, options, progress)
         assert file.path.exists() == (kept is other)
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")
+def test_the_disk_has_the_weights_before_the_checkpoint_goes(tmp_path, monkeypatch):
+    """Until then it is all that a power cut would leave of the training."""
+    spec = parse_spec(SPEC.replace("100000, batch_size: 16", "1, batch_size: 64"), str(tmp_path / "long.yaml"))
+    options = Options(targets=("torch",), folder=tmp_path / "build", trainer="torch", device="cpu", until="train")
+    folder, fsync, synced, kept = tmp_path / "build" / "long", os.fsync, set(), []
+
+    def sync(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def discard(file: CheckpointFile) -> None:
+        files = [*read_stages(folder)["weights"].files, "manifest.json", "."]
+        kept.append([name for name in files if (folder / name).stat().st_ino not in synced])
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(CheckpointFile, "discard", discard)
+    build(spec, options, lambda *_, **__: None)
+    assert kept == [[]]
 
 
 SPEC = """\

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from netspec.atomic import PARTIAL, replacing
@@ -49,8 +53,32 @@ def test_a_long_name_is_no_hindrance(tmp_path):
     assert path.read_text(encoding="utf-8") == "new"
 
 
+PATH = os.pathsep.join(path for path in sys.path if path)
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from netspec.atomic import replacing
+from netspec.stages import BuildFolder
+folder = Path(sys.argv[1])
+with BuildFolder(folder).stage("one", "k") as partial, replacing(folder / "a.csv") as file:
+    file.write_text("half")
+    (partial / "b").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_a_build_folder_is_rid_of_what_a_killed_process_left(tmp_path):
-    (tmp_path / f"{PARTIAL}0.csv").write_text("half", encoding="utf-8")
-    (tmp_path / f"{PARTIAL}1").mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, env={**os.environ, "PYTHONPATH": PATH})
+    (tmp_path / f"{PARTIAL}0.csv").write_text("half", encoding="utf-8")  # of a version that told no process
+    assert len(list(tmp_path.glob(f"{PARTIAL}*"))) == 3
     BuildFolder(tmp_path).close()
     assert not list(tmp_path.glob(f"{PARTIAL}*"))
+
+
+def test_a_build_folder_leaves_what_others_are_writing_there(tmp_path):
+    """As `netspec predict --output build/net/y.npy` does, which takes no lock of the folder."""
+    with replacing(tmp_path / "y.npy") as partial:
+        partial.write_bytes(b"half")
+        BuildFolder(tmp_path).close()
+        partial.write_bytes(b"whole")
+    assert (tmp_path / "y.npy").read_bytes() == b"whole"

@@ -64,6 +64,42 @@ def test_a_stage_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".partial")] == []
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_durable_stage_is_on_the_disk_before_its_names_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, durable: bool
+) -> None:
+    """Each file's bytes, then its name, then the folders, then the manifest; of others the system takes care."""
+    folder, events = BuildFolder(tmp_path), []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor: int) -> None:
+        events.append(("synced", os.fstat(descriptor).st_ino))
+        fsync(descriptor)
+
+    def moved(path: Path, target: Path) -> Path:
+        events.append(("moved", path.stat().st_ino))
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", moved)
+    with folder.stage("one", "k", durable=durable) as partial:
+        (partial / "sub").mkdir()
+        for name in ("a", "sub/b"):
+            (partial / name).write_text(name)
+    files = [tmp_path / name for name in ("a", "sub/b", "manifest.json")]
+    inode = {path: path.stat().st_ino for path in (*files, tmp_path, tmp_path / "sub")}
+    moves = [("moved", inode[path]) for path in files]
+    if not durable:
+        assert events == moves
+        return
+    for path, move in zip(files, moves, strict=True):
+        assert events.index(("synced", inode[path])) < events.index(move)
+    manifest, name = (events.index((what, inode[files[-1]])) for what in ("synced", "moved"))
+    for path in (tmp_path, tmp_path / "sub"):
+        assert max(map(events.index, moves[:2])) < events.index(("synced", inode[path])) < manifest
+    assert events[name + 1 :] == [("synced", inode[tmp_path])]
+
+
 def test_files_that_a_stage_no_longer_writes_are_removed(tmp_path: Path) -> None:
     folder = BuildFolder(tmp_path)
     written(folder, a="1", b="2")

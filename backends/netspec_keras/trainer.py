@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import isfinite
@@ -60,7 +61,7 @@ def train(
     record.announce(len(dataset.train), f"keras on {device_named(device)}")
     found = checkpoint.load() if checkpoint else None
     kept = unpacked(found.arrays) if found else {}
-    weights, best = kept.get("weights", weights), kept.get("best", {})
+    weights = kept.get("weights", weights)
     with (
         precision("float32", POLICIES[settings.precision]),
         tensor_float_32(allowed=settings.tf32),
@@ -75,15 +76,16 @@ def train(
             current = training_of(trained, settings)
             set_weights(current.model, trained, weights)
             random = [keras.ops.convert_to_numpy(variable) for variable in current.random_states()]
-            watch = Watch(current, batches, record, best)
+            watch = Watch(current, batches, record)
             try:
                 fit(current, batches, validation, watch, found)
             except Diverged as diverged:
+                del current, watch  # the search needs their memory for another model
+                diverged.__traceback__ = None
                 raise explained(trained, weights, random, found, batches, record, diverged) from None
-            found = None
-            best, weights = watch.best, current.state()
+            found, weights = None, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
-    return best, record.history
+    return record.best, record.history
 
 
 def fit(
@@ -137,6 +139,7 @@ def explained(
     def again(last: int, search: Literal["loss", "weights"] | None = None) -> Culprit | None:
         if STOP.is_set():
             return None
+        gc.collect()  # a model before this one, which refers to itself
         found = lost.nearest(began)
         record, kept = lost.again(), unpacked(found.arrays) if found else {}
         current = training_of(network, lost.settings)
@@ -210,11 +213,11 @@ class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Sets the learning rate of every step, reports, keeps the best weights, and stops a training that diverges."""
+    """Sets the learning rate of every step, reports, ends every epoch, and stops a training that diverges."""
 
-    def __init__(self, training: Training, batches: Batches, record: Record, best: Weights) -> None:
+    def __init__(self, training: Training, batches: Batches, record: Record) -> None:
         super().__init__()
-        self.training, self.batches, self.record, self.best = training, batches, record, best
+        self.training, self.batches, self.record = training, batches, record
         self.measuring = ExitStack()
         self.resumed: Mapping[str, Any] | None = None
         self.rate = 0.0
@@ -253,7 +256,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def pause(self, step: int) -> None:
         """Write the training down after so many steps of the epoch, or after it where there are none."""
         self.refuse_divergence()
-        arrays = self.training.snapshot(self.best)
+        arrays = self.training.snapshot(self.record.best)
         self.record.refuse(under("weights/", arrays), step)
         self.record.pause(step, lambda: arrays)
 
@@ -275,9 +278,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.refuse_divergence()
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         with self.measuring:
-            if self.record.end(**{name: float((logs or {})[name]) for name in names}):
-                self.best = self.training.state()
-                self.record.refuse(self.best)
+            self.record.end(self.training.state, **{name: float((logs or {})[name]) for name in names})
         if not self.record.goes_on:
             self.model.stop_training = True
         if self.record.pauses():

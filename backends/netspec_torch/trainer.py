@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ def run(
     record = Record(settings, len(places), progress, file)
     record.announce(len(training), f"torch on {target}")
     kept = unpacked(found.arrays) if found else {}
-    weights, best = kept.get("weights", job.weights), kept.get("best", {})
+    weights = kept.get("weights", job.weights)
     cuda = target.type == "cuda"
     with (
         torch.cuda.device(target) if cuda else nullcontext(),  # where streams are made, which take no tensor's word
@@ -133,31 +134,33 @@ def run(
                     if not done:
                         record.begin()
                         totals.clear()
-                    loss, accuracy = run_epoch(current, step, training, totals, record, best, done)
+                    loss, accuracy = run_epoch(current, step, training, totals, record, done)
                     done = 0
                     ranks.follow(current.model)
                     with averages(current.optimizer):
                         val_loss, val_accuracy = measure(current.model, current.objective, validation, size, ranks)
                         loss, accuracy, val_loss, val_accuracy = ranks.told((loss, accuracy, val_loss, val_accuracy))
-                        if record.end(loss=loss, accuracy=accuracy, val_loss=val_loss, val_accuracy=val_accuracy):
-                            best = current.state()
-                            record.refuse(best)
+                        measured = {"val_loss": val_loss, "val_accuracy": val_accuracy}
+                        record.end(current.state, loss=loss, accuracy=accuracy, **measured)
                     if pauses(record, ranks):
-                        pause(current, totals, record, best, 0)
+                        pause(current, totals, record, 0)
             except Diverged as diverged:
+                del current, step, totals  # the search needs their memory for another model
+                diverged.__traceback__ = None
+                gc.collect()
                 search = partial(culprit.find, trained, start, found, training, record, diverged)
                 raise record.diverged(diverged, search if ranks.alone else lambda: None) from None
             found, weights = None, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
-    return dict(best), record.history
+    return dict(record.best), record.history
 
 
 def run_epoch(
-    training: Training, step: Step, samples: Samples, totals: Totals, record: Record, best: Weights, done: int
+    training: Training, step: Step, samples: Samples, totals: Totals, record: Record, done: int
 ) -> tuple[float, float]:
     """A pass over the training images, or what is left after `done` steps of it: mean loss and accuracy.
 
-    `best` goes into checkpoints. Raises Diverged for a step whose loss was not finite.
+    Raises Diverged for a step whose loss was not finite.
     """
     training.model.train()
     if samples.augmenter is not None:
@@ -172,7 +175,7 @@ def run_epoch(
             record.report(number)
         if number + 1 < record.steps and pauses(record, totals.ranks):
             refuse_divergence(totals)
-            pause(training, totals, record, best, number + 1)
+            pause(training, totals, record, number + 1)
     refuse_divergence(totals)
     return totals.means()
 
@@ -193,9 +196,9 @@ def pauses(record: Record, ranks: Ranks) -> bool:
     return level > 0
 
 
-def pause(training: Training, totals: Totals, record: Record, best: Weights, step: int) -> None:
+def pause(training: Training, totals: Totals, record: Record, step: int) -> None:
     """Write the training down, with what every rank gives; see `Record.pause`."""
-    arrays = snapshot(training, totals, best)
+    arrays = snapshot(training, totals, record.best)
     record.refuse(under("weights/", arrays), step)
     record.pause(step, lambda: arrays)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Progress, Trainable
-from netspec.building.options import CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
+from netspec.building.options import BEST, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.building.run import Run
 from netspec.building.weights import imported_facts, weights_key, weights_parts
 from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
 from netspec.training.checkpoint import CheckpointFile
+from netspec.training.history import DivergedError
 from netspec.training.ranks import place_of
 from netspec.weights import save
 
@@ -76,7 +77,7 @@ def train(run: Run) -> None:
         run.training = worker = run.worker(trainer, {})
         resumed = checkpoint.path.exists()
         log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
-        with _logged(run, log, resumed=resumed) as progress:
+        with _logged(run, log, resumed=resumed) as progress, _best_kept(run, settings):
             weights, history = worker.call(
                 "train",
                 progress=progress,
@@ -103,6 +104,7 @@ def train(run: Run) -> None:
     # The checkpoint is all that there is of the training until the disk has the weights.
     run.stage("weights", key, write, facts=facts, durable=True)
     checkpoint.discard()
+    (run.folder.path / BEST).unlink(missing_ok=True)
 
 
 def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +132,19 @@ def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) ->
     judged = judge_outputs(outputs, part.labels, run.network, settings.loss, names, data=dataset.name, split=split)
     always = (name for name in judged.metrics if name == "loss" or name.endswith("accuracy"))
     return judged.only([*always, *(name for name in settings.metrics if not name.endswith("accuracy"))])
+
+
+@contextmanager
+def _best_kept(run: Run, settings: TrainSettings) -> Iterator[None]:
+    """A training that diverges leaves the weights of its best epoch in a file, and says so."""
+    try:
+        yield
+    except DivergedError as diverged:
+        if not diverged.weights:
+            raise
+        path = run.folder.path / BEST
+        save(path, diverged.weights, run.network)
+        raise diverged.kept_at(path, settings.monitor) from None
 
 
 @contextmanager

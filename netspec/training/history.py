@@ -6,10 +6,14 @@ import csv
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netspec.atomic import replacing
 from netspec.errors import NetspecError
 from netspec.training.settings import Monitor
+
+if TYPE_CHECKING:
+    from netspec.backend import Weights
 
 COLUMNS = ("epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 """What every row of a history holds.
@@ -23,9 +27,28 @@ Row = Mapping[str, float]
 
 
 class DivergedError(NetspecError):
-    """The training never reached a finite loss."""
+    """A training whose loss or weights are not finite; nothing of it is worth keeping but what was before.
+
+    `weights` are the canonical ones of the best epoch until then, and `row` its row of the history, where there is one.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str, hint: str, weights: Weights | None = None, row: Row | None = None) -> None:
+        super().__init__(message, hint, weights, row)  # what pickle gives back to __init__
+        self.message, self.hint, self.weights, self.row = message, hint, weights or {}, row or {}
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}"
+
+    def kept_at(self, path: Path, monitor: Monitor) -> DivergedError:
+        """The same, which says that the weights of the best epoch lie there."""
+        number = f"{self.row['epoch']:g}"
+        kept = (
+            f"the weights of epoch {number}, the best until then ({monitor} {self.row[monitor]:.4g}), are kept: {path}"
+        )
+        hint = f"{self.hint}; --weights {path} begins with those of epoch {number}"
+        return DivergedError(f"{self.message}\n  {kept}", hint, self.weights, self.row)
 
 
 class StoppedError(NetspecError):
@@ -53,8 +76,8 @@ def best_epoch(history: Sequence[Row], monitor: Monitor) -> int:
             best = row
     if best is None:
         raise DivergedError(
-            f"{monitor} was not finite in any of {len(history)} epochs: the training diverged\n"
-            "  hint: a smaller learning_rate"
+            f"{monitor} was not finite in any of {len(history)} epochs: the training diverged",
+            "a smaller learning_rate",
         )
     return int(best["epoch"])
 

@@ -11,9 +11,9 @@ from netspec.errors import BackendError
 from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
 from netspec.network import Network
-from netspec.training.checkpoint import Checkpoint, CheckpointFile
+from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.culprit import Culprit
-from netspec.training.history import DivergedError, StoppedError, is_better
+from netspec.training.history import DivergedError, StoppedError, best_epoch, is_better
 from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import Phase, TrainSettings
 
@@ -45,11 +45,14 @@ class Record:
     ) -> None:
         self.settings, self.steps, self.progress, self.file = settings, steps, progress, file
         self.history: list[dict[str, float]] = []
+        self.best: Weights = {}
+        """The weights of the best epoch so far."""
         self.epoch, self.rate = 0, 0.0
         self.updates = True
         """Whether the step whose rate was asked for last completes an update."""
         self._began = self._reported = monotonic()
         self._best: float | None = None
+        self._best_epoch = 0
         self.begin_phase(settings.spans[0])
 
     def begin_phase(self, phase: Phase, number: int = 0) -> None:
@@ -101,8 +104,13 @@ class Record:
         epochs, done = self.settings.epochs, (self.epoch - 1) * self.steps + step + 1
         self.progress("step", epoch=self.epoch, epochs=epochs, step=done, total=epochs * self.steps)
 
-    def end(self, *, loss: float, accuracy: float, val_loss: float, val_accuracy: float) -> bool:
-        """Report the epoch and keep its row; whether it is the best so far."""
+    def end(
+        self, weights: Callable[[], Weights], *, loss: float, accuracy: float, val_loss: float, val_accuracy: float
+    ) -> None:
+        """Report the epoch and keep its row, and its weights where it is the best so far.
+
+        Raises Diverged where those are not finite: then the best one is what it was.
+        """
         row = {
             "epoch": self.epoch,
             "learning_rate": self.rate,
@@ -117,16 +125,16 @@ class Record:
         value = row[self.settings.monitor]
         self._plateau.see(value)
         self._patience.see(value)
-        if not is_better(self.settings.monitor, value, self._best):
-            return False
-        self._best = value
-        return True
+        if is_better(self.settings.monitor, value, self._best):
+            found = weights()
+            self.refuse(found)
+            self.best, self._best, self._best_epoch = found, value, self.epoch
 
     def pauses(self) -> bool:
-        """Whether the training should be written down after this step: it ends here, it was long ago, or no epoch is
-        left of the phase, and what follows must not cost it.
+        """Whether the training should be looked at and written down after this step: it ends here, it was long ago, or
+        no epoch is left of the phase, and what follows must not cost it.
         """
-        return STOP.is_set() or (self.file is not None and (self.file.due() or self.ended))
+        return STOP.is_set() or (self.file is not None and self.file.due()) or self.ended
 
     def pause(self, step: int, arrays: Callable[[], Mapping[str, Array]]) -> None:
         """Write down the training after `step` steps of this epoch; `arrays` are what the backend needs to go on.
@@ -158,6 +166,8 @@ class Record:
         facts = checkpoint.facts
         self.epoch, self.phase_epoch = checkpoint.epoch, facts["phase_epoch"]
         self.history, self._best = [dict(row) for row in facts["history"]], facts["best"]
+        self.best = under("best/", checkpoint.arrays)
+        self._best_epoch = best_epoch(self.history, self.settings.monitor) if self.best else 0
         self._plateau.factor, self._plateau.best, self._plateau.waited = facts["plateau"]
         self._patience.best, self._patience.waited = facts["patience"]
         self._began = monotonic() - facts["seconds"]
@@ -178,7 +188,7 @@ class Record:
     def end_as(self, other: Record) -> None:
         """End an epoch that another record has in its history."""
         row = other.history[self.epoch - 1]
-        self.end(**{name: row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
+        self.end(dict, **{name: row[name] for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
 
     def refuse(self, weights: Weights, step: int = 0) -> None:
         """Raise Diverged where the weights after so many steps of the epoch, or with 0 after all, are not finite.
@@ -191,7 +201,7 @@ class Record:
             raise Diverged((step or self.steps) - 1, "weights")
 
     def diverged(self, found: Diverged, find: Callable[[], Culprit | None]) -> DivergedError:
-        """What to raise, with what was the first not to be finite, where `find` tells."""
+        """What to raise, with what was the first not to be finite, where `find` tells, and what is kept."""
         culprit = unless_it_fails(find)
         first, hint = "", "a smaller learning_rate, or inputs scaled to about 1"
         if culprit is not None:
@@ -204,10 +214,11 @@ class Record:
         if self.file is not None and self.file.path.exists():
             kept = f"\n  the last checkpoint before it is kept: {self.file.path}"
         what, when = ("the loss was", "at") if found.what == "loss" else ("the weights were", "after")
-        return DivergedError(
+        message = (
             f"{what} not finite {when} step {found.step + 1} of {self.steps} in epoch {self.epoch} "
-            f"(learning rate {self.rate:g}){first}{kept}\n  hint: {hint}"
+            f"(learning rate {self.rate:g}){first}{kept}"
         )
+        return DivergedError(message, hint, self.best, self.history[self._best_epoch - 1] if self.best else None)
 
 
 def unless_it_fails(find: Callable[[], Culprit | None]) -> Culprit | None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import json
 import re
+import weakref
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from netspec.backend import find_backend
+from netspec.build import build
+from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
@@ -21,9 +28,9 @@ from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.culprit import Culprit, Seen, culprit_of
-from netspec.training.history import DivergedError
+from netspec.training.history import DivergedError, best_epoch
 from netspec.training.settings import TrainSettings
-from netspec.weights import draw
+from netspec.weights import draw, load
 from netspec.worker import Worker
 
 NETWORK = compile_spec(
@@ -150,6 +157,63 @@ def test_it_is_found_from_a_checkpoint_which_is_kept(workers, trainer, accumulat
     assert all(np.isfinite(array).all() for name, array in kept.arrays.items() if name.startswith("weights/"))
 
 
+LATE: dict[str, Any] = {"phases": [{"epochs": 3}, {"epochs": 1, "learning_rate": 1e39}], "seed": 5}
+"""A training that is well for three epochs, and lost in the fourth."""
+
+
+@BOTH
+@pytest.mark.parametrize("batch_size", [8, 40])
+def test_the_best_epoch_before_is_kept(workers, trainer, batch_size):
+    """Whether a loss tells it, or, where an epoch is one step, nothing but the weights at the very end."""
+
+    def train(**settings: Any) -> Any:
+        return workers[trainer].call(
+            "train",
+            network=NETWORK,
+            weights=draw(NETWORK, 2),
+            dataset=data(NETWORK),
+            settings=TrainSettings.model_validate({"batch_size": batch_size, **settings}),
+            device="cpu",
+            progress=lambda event, **values: None,
+        )
+
+    weights, history = train(epochs=3, seed=5)
+    with pytest.raises(DivergedError, match=r" in epoch 4 \(learning rate 1e\+39\)") as raised:
+        train(**LATE)
+    found = raised.value
+    assert found.row["epoch"] == best_epoch(history, "val_loss")
+    assert found.row["val_loss"] == history[int(found.row["epoch"]) - 1]["val_loss"]
+    assert {name: array.tobytes() for name, array in found.weights.items()} == {
+        name: array.tobytes() for name, array in weights.items()
+    }
+
+
+FLAT = "name: lost\ninput: 8x8x1\ndata: digits\nlayers:\n  - Rescale | 1/16\n  - Flatten\n  - FNN | 10 | Softmax\n"
+
+
+@BOTH
+def test_a_build_leaves_the_best_epoch_in_a_file_until_a_training_ends_well(trainer, tmp_path):
+    text = f"{FLAT}train: {json.dumps(LATE)}"
+    options = Options(targets=(trainer,), folder=tmp_path, trainer=trainer, device="cpu", until="train")
+    path = tmp_path / "lost" / "best.safetensors"
+    spec = parse_spec(text, str(tmp_path / "lost.yaml"))
+    with pytest.raises(DivergedError) as raised:
+        build(spec, options, lambda event, **values: None)
+    said = str(raised.value)
+    kept = re.search(
+        r"the weights of epoch (\d), the best until then \(val_loss [\d.]+\), are kept: (.*)\n  hint: ", said
+    )
+    assert kept is not None, said
+    assert kept[2] == str(path)
+    assert said.endswith(f"; --weights {path} begins with those of epoch {kept[1]}")
+    for name, array in load(path, compile_spec(spec)).items():
+        assert np.array_equal(array, raised.value.weights[name])
+    mended = parse_spec(text.replace("1e+39", "1e-3"), str(tmp_path / "lost.yaml"))
+    (tmp_path / "lost" / "checkpoint.safetensors").unlink(missing_ok=True)
+    build(mended, replace(options, weights=path), lambda event, **values: None)
+    assert not path.exists()
+
+
 class Spoilt(CheckpointFile):
     """A file that is damaged once it is written."""
 
@@ -173,7 +237,7 @@ class Interrupting(CheckpointFile):
 class Probe:
     """A training that is lost in a process of its own."""
 
-    def lost(self, backend: str, file: CheckpointFile, *, memory: bool) -> str:
+    def lost(self, backend: str, file: CheckpointFile | None, *, memory: bool) -> str:
         """What is said of it; there may be no memory to look for the reason."""
         module = importlib.import_module(f"netspec_{backend}.culprit")
         trainer: Any = find_backend(backend)
@@ -189,6 +253,31 @@ class Probe:
         finally:
             STOP.clear()
         return "it was not lost"
+
+    def held(self, backend: str) -> list[int]:
+        """How many models there are of those that were made before, whenever a training is prepared for the search."""
+        made = "prepare" if backend == "torch" else "training_of"
+        found: list[int] = []
+        models: list[weakref.ref[Any]] = []
+
+        def keeping(function: Any) -> Any:
+            def make(*arguments: Any) -> Any:
+                found.append(sum(model() is not None for model in models))
+                training = function(*arguments)
+                models.append(weakref.ref(training.model))
+                return training
+
+            return make
+
+        modules = [importlib.import_module(f"netspec_{backend}.{each}") for each in ("trainer", "culprit")]
+        with ExitStack() as patches:
+            for module in modules:
+                if hasattr(module, made):
+                    patches.enter_context(patch.object(module, made, keeping(getattr(module, made))))
+            gc.disable()
+            patches.callback(gc.enable)
+            self.lost(backend, None, memory=True)
+        return found
 
 
 def none_left(*_: Any) -> Seen:
@@ -216,6 +305,14 @@ def test_what_goes_wrong_in_the_search_does_not_hide_the_finding(probing, traine
     assert noticed is not None, said
     assert ("an image of that batch" in said) == (accident == "none")
     assert ("hint: a smaller learning_rate" in said) == (accident != "none")
+
+
+@BOTH
+def test_the_search_has_the_memory_of_what_was_lost(probing, trainer):
+    """The model that diverged is gone before another is made; so is one of the search's before the next."""
+    found = probing.call("held", backend=trainer)
+    assert len(found) > 1
+    assert set(found) == {0}
 
 
 def test_what_comes_first_is_named():

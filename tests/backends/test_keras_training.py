@@ -68,7 +68,7 @@ class Probe:
                 return False
 
         record = Never(TrainSettings(), steps, lambda event, **values: None)
-        watch = Watch(None, Nothing(), record, {})
+        watch = Watch(None, Nothing(), record)
         watch.rate = record.settings.optimizer.learning_rate
         callbacks = Callbacks([watch])
         callbacks.on_epoch_begin(0)

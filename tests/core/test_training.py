@@ -253,7 +253,7 @@ def ended(record: Record, losses: list[float]) -> int:
         if not record.goes_on:
             break
         record.begin()
-        record.end(loss=value, accuracy=0.0, val_loss=value, val_accuracy=0.0)
+        record.end(dict, loss=value, accuracy=0.0, val_loss=value, val_accuracy=0.0)
     return len(record.history)
 
 

@@ -22,36 +22,21 @@ import keras
 import numpy as np
 from netspec_keras.model import make
 from netspec_keras.trainer import train
+from synthetic import MLP, dataset, images
 
 from netspec.compile import compile_spec
-from netspec.data.dataset import Dataset, Split
+from netspec.data.dataset import Split
 from netspec.network import Network
 from netspec.spec.load import load_spec, parse_spec
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
 
 ROOT = Path(__file__).parents[1]
-MLP = """\
-name: small-mlp
-input: 28x28x1
-layers:
-  - Flatten
-  - FNN | 128 | ReLU
-  - FNN | 10 | SoftMax
-"""
-
-
-def images(network: Network, count: int) -> Split:
-    random = np.random.default_rng(0)
-    shape = (count, *network.input_type.shape)
-    return Split(random.integers(0, 256, shape, np.uint8), random.integers(0, 10, count))
 
 
 def ours(network: Network, settings: TrainSettings, split: Split) -> float:
     """Seconds of the fastest epoch but the first, which also compiles."""
-    few = Split(split.images[:32], split.labels[:32])
-    dataset = Dataset("synthetic", train=split, validation=few, test=few, classes=())
-    _, history = train(network, draw(network, 0), dataset, settings, "cpu", lambda *_, **__: None)
+    _, history = train(network, draw(network, 0), dataset(split), settings, "cpu", lambda *_, **__: None)
     return min(float(row["seconds"]) for row in history[1:])
 
 

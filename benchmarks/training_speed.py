@@ -19,16 +19,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from netspec_torch.model import full_float32, load, make
 from netspec_torch.render import render
 from netspec_torch.trainer import train
+from synthetic import MLP, dataset, images
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from netspec.compile import compile_spec
-from netspec.data.dataset import Dataset, Split
+from netspec.data.dataset import Split
 from netspec.network import Network
 from netspec.spec.load import load_spec, parse_spec
 from netspec.training.settings import TrainSettings
@@ -45,28 +45,12 @@ layers:
   - FNN | 1024 | ReLU
   - FNN | 10 | SoftMax
 """
-MLP = """\
-name: small-mlp
-input: 28x28x1
-layers:
-  - Flatten
-  - FNN | 128 | ReLU
-  - FNN | 10 | SoftMax
-"""
-
-
-def images(network: Network, count: int) -> Split:
-    random = np.random.default_rng(0)
-    shape = (count, *network.input_type.shape)
-    return Split(random.integers(0, 256, shape, np.uint8), random.integers(0, 10, count))
 
 
 def ours(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
     """Seconds of the second epoch of two, or of the fastest of more: the first also warms up."""
-    few = Split(split.images[:32], split.labels[:32])
-    dataset = Dataset("synthetic", train=split, validation=few, test=few, classes=())
     weights = draw(network, 0)
-    _, history = train(network, weights, dataset, settings, device, lambda *_, **__: None)
+    _, history = train(network, weights, dataset(split), settings, device, lambda *_, **__: None)
     return min(float(row["seconds"]) for row in history[1:])
 
 

@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# So many tests at once, of which each may take 3 GB, and a large one 6.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --require-backends --numprocesses $(JOBS) --dist worksteal
 # The versions that were tried together; `make constraints` renews the file from what is installed.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -11,11 +14,11 @@ demo: $(VENV)/.user
 	$(BIN)/netspec build specs/digits-cnn.yaml
 
 test: $(VENV)/.developer
-	$(BIN)/python -m pytest --require-backends
+	$(PYTEST)
 
 # The zoo at its full size, and every planted fact: minutes and gigabytes.
 large: $(VENV)/.developer
-	$(BIN)/python -m pytest --require-backends -m large
+	$(PYTEST) -m large
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check .

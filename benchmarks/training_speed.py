@@ -144,21 +144,6 @@ def naive(network: Network, settings: TrainSettings, split: Split, device: str) 
     return seconds
 
 
-def batching(split: Split, size: int) -> tuple[float, float]:
-    """Seconds to make every batch of an epoch: resident, and with a DataLoader."""
-    given, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
-    begin = time.monotonic()
-    order = torch.randperm(len(labels))
-    for start in range(0, len(labels), size):
-        chosen = order[start : start + size]
-        given[chosen].movedim(-1, 1).float(), labels[chosen]
-    middle = time.monotonic()
-    dataset = torch.utils.data.TensorDataset(given.movedim(-1, 1).float(), labels)
-    for _ in torch.utils.data.DataLoader(dataset, batch_size=size, shuffle=True):
-        pass
-    return middle - begin, time.monotonic() - middle
-
-
 Loop = Callable[[Network, TrainSettings, Split, str], float]
 
 
@@ -210,9 +195,6 @@ def main() -> None:
         wide = compile_spec(parse_spec(WIDE, "wide.yaml"))
         narrowed("wide MLP, batch 128", wide, 128, 128 * 20, arguments)
         narrowed("mnist-deep-cnn, batch 128", deep, 128, 128 * 4, arguments)
-    made = [batching(images(mlp, 60_000), 32) for _ in range(3)]
-    print(f"batches of 32: resident against DataLoader {statistics.median(a / b for a, b in made):.3f} (at most 0.10)")
-    if not cuda:
         keras = Path(__file__).with_name("keras_training_speed.py")
         subprocess.run([sys.executable, keras, "--pairs", str(arguments.pairs)], check=True)
 

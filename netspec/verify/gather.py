@@ -43,6 +43,9 @@ class Answers:
     weight_failures: Sequence[Failure] = ()
     """What is wrong with the weights that were read back from the artefacts."""
     outputs: Mapping[str, Mapping[str, Array]] | None = None
+    """Those of every exported file."""
+    levels: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    """The same of files that were run with less optimisation, by the file's name and the level."""
     rows: dict[Precision, dict[str, Comparison]] = field(default_factory=dict)
     """How far every row is from the reference at the sample that fares worst, where the backend could run."""
     gradients: Sequence[Gradients] = ()
@@ -100,8 +103,7 @@ def ask_artefacts(
                 answers.weight_failures = list(weight_failures(network, weights, recovered))
             answers.outputs = answers.ask("run", lambda: backend.call("run_artefact", **exported, inputs=inputs))
             if levels and answers.outputs is not None:
-                others = answers.ask("run", lambda: backend.call("run_levels", **exported, inputs=inputs))
-                answers.outputs = {**answers.outputs, **(others or {})}
+                answers.levels = answers.ask("run", lambda: backend.call("run_levels", **exported, inputs=inputs)) or {}
     return answers
 
 

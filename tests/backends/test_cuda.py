@@ -54,6 +54,17 @@ EPOCHS = 3
 Trained = tuple[Mapping[str, NDArray[Any]], list[dict[str, float]]]
 
 
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS may sum otherwise each time
+
+
+@pytest.fixture(autouse=True)
+def sums_in_one_order() -> Iterator[None]:
+    """Two trainings that take the same steps then differ by what is under test, and not by the order of their sums."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @cache
 def digits() -> Dataset:
     train, test = read(lambda event, **values: None)

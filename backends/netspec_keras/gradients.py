@@ -6,6 +6,7 @@ Importing this imports Keras.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -184,21 +185,27 @@ def _learn_by_torch(objective: Any, given: Any, labels: Any) -> Learnt:
 
 
 def _learn_by_jax(objective: Any, given: Any, labels: Any) -> Learnt:
-    import jax
-
-    def function(trained: Sequence[Any], fixed: Sequence[Any]) -> Any:
-        outputs, fixed = objective.stateless_call(trained, fixed, given, training=True)
-        loss, _ = objective.stateless_compute_loss(trained, fixed, [], y=labels, y_pred=outputs)
-        return loss, (outputs, fixed)
-
     trained, fixed = (
         [variable.value for variable in variables]
         for variables in (objective.trainable_variables, objective.non_trainable_variables)
     )
-    (loss, (outputs, moved)), found = jax.value_and_grad(function, has_aux=True)(trained, fixed)
+    (loss, (outputs, moved)), found = _jax_program(objective)(trained, fixed, given, labels)
     for variable, value in zip(objective.non_trainable_variables, moved, strict=True):
         variable.assign(value)
     return loss, outputs, found
+
+
+@lru_cache(maxsize=4)
+def _jax_program(objective: Any) -> Any:
+    """One compiled program, where every operation would be one by itself; those that were asked for last are kept."""
+    import jax
+
+    def function(trained: Sequence[Any], fixed: Sequence[Any], given: Any, labels: Any) -> Any:
+        outputs, fixed = objective.stateless_call(trained, fixed, given, training=True)
+        loss, _ = objective.stateless_compute_loss(trained, fixed, [], y=labels, y_pred=outputs)
+        return loss, (outputs, fixed)
+
+    return jax.jit(jax.value_and_grad(function, has_aux=True))
 
 
 LEARN: dict[str, Callable[[Any, Any, Any], Learnt]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -24,19 +26,27 @@ from netspec_torch.training import Start, Totals, Training, prepare, resumed, st
 
 
 def find(
-    network: Network, start: Start, found: Checkpoint | None, samples: Samples, lost: Record, diverged: Diverged
+    network: Network,
+    start: Start,
+    found: Checkpoint | None,
+    samples: Samples,
+    lost: Record,
+    diverged: Diverged,
+    limit_s: float = inf,
 ) -> Culprit | None:
     """What was not finite first, in the step of the epoch under way in `lost` that `diverged` names or before it.
 
-    The phase goes again from `start`, or from the nearest checkpoint in it; it began with `found`. On a GPU, where sums
-    may come out otherwise, there may be nothing to find; nor is there where Ctrl-C ends the search.
+    The phase goes again from `start`, or from the nearest checkpoint in it; it began with `found`. One process takes
+    whole batches, whoever shared them. On a GPU, where sums may come out otherwise, there may be nothing to find; nor
+    is there where Ctrl-C ends the search, or it is not done in time.
     """
+    until = monotonic() + limit_s
     found = lost.nearest(found)
     last = (lost.epoch - 1) * lost.steps + diverged.step
     if diverged.what == "weights":  # which any step before may have done
-        steps = replayed(network, start, found, samples, lost, last)
+        steps = replayed(network, start, found, samples, lost, last, until)
         last = next((at - 1 for at, now, _ in steps if row_of_weights(network, now.state()) is not None), last)
-    for at, now, chosen in replayed(network, start, found, samples, lost, last):
+    for at, now, chosen in replayed(network, start, found, samples, lost, last, until):
         if chosen is None:
             row = row_of_weights(network, now.state())
             return Culprit(last, "weights", row) if row is not None else None
@@ -48,10 +58,10 @@ def find(
 
 
 def replayed(
-    network: Network, start: Start, found: Checkpoint | None, samples: Samples, lost: Record, last: int
+    network: Network, start: Start, found: Checkpoint | None, samples: Samples, lost: Record, last: int, until: float
 ) -> Iterator[tuple[int, Training, Tensor | None]]:
     """Every step up to `last`, counted from 0, with the training as it was before it, and its images; then the training
-    after all of them. Ctrl-C ends it early.
+    after all of them. Ctrl-C ends it early, and so does the time `until`.
     """
     settings, device = lost.settings, samples.labels.device
     record = lost.again()
@@ -71,7 +81,7 @@ def replayed(
             samples.augmenter.begin(record.epoch)
         order = batches(samples, settings, record.epoch, done)
         for number, (_, chosen) in enumerate(order, start=done):
-            if STOP.is_set():
+            if STOP.is_set() or monotonic() >= until:
                 return
             at = (record.epoch - 1) * record.steps + number
             set_rate(current.optimizer, record.rate_of(number), on_device=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -58,6 +58,21 @@ class Ranks:
         given = [value]
         dist.broadcast_object_list(given, src=0, device=torch.device("cpu"))
         return given[0]
+
+    def found(self, search: Callable[[], T | None]) -> T | None:
+        """What rank 0 finds, in every process: the others wait, for torchrun ends all with the first that leaves."""
+        value = None
+        try:
+            if self.rank == 0:
+                value = search()
+        finally:
+            value = self.told(value)
+        return value
+
+    @property
+    def patience_s(self) -> float:
+        """How long rank 0 may work by itself: half of the time that the others wait, and as long as it likes alone."""
+        return float("inf") if self.alone else TIMEOUT.read(os.environ) / 2
 
     def gathered(self, value: T) -> list[T]:
         """What every process gives, in their order."""

@@ -148,8 +148,8 @@ def run(
                 del current, step, totals  # the search needs their memory for another model
                 diverged.__traceback__ = None
                 gc.collect()
-                search = partial(culprit.find, trained, start, found, training, record, diverged)
-                raise record.diverged(diverged, search if ranks.alone else lambda: None) from None
+                search = partial(culprit.find, trained, start, found, training, record, diverged, ranks.patience_s)
+                raise record.diverged(diverged, partial(ranks.found, search)) from None
             found, weights = None, current.state()
     best_epoch(record.history, settings.monitor)  # raises when there is none
     return dict(record.best), record.history

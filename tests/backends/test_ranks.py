@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ import pytest
 
 from netspec.backend import find_backend
 from netspec.compile import compile_spec
+from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.errors import BackendError, SpecError
 from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.training.checkpoint import CheckpointFile
-from netspec.training.history import StoppedError
+from netspec.training.history import DivergedError, StoppedError
 from netspec.training.ranks import Place, place_of
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw, load
@@ -59,6 +60,19 @@ class Probe:
             return str(stopped)
         finally:
             STOP.clear()
+
+    def lose(self, settings: TrainSettings, patience_s: float | None = None) -> None:
+        """A training on images of which one is no number, by which the weights of every rank are lost."""
+        from unittest.mock import patch
+
+        from netspec_torch.ranks import Ranks
+
+        network = compile_spec(parse_spec(DROPPING, "ranks.yaml"))
+        given: Any = data(network)
+        given.train.images[epoch_order(45, settings.seed, 1)[20]] = np.nan
+        trainer: Any = find_backend("torch")
+        with patch.object(Ranks, "patience_s", patience_s) if patience_s is not None else nullcontext():
+            trainer.train(network, draw(network, 2), given, settings, "cpu", lambda *_, **__: None)
 
     def join(self) -> str:
         trainer: Any = find_backend("torch")
@@ -194,6 +208,20 @@ def test_three_ranks_stop_together_and_go_on_bit_equal(tmp_path):
     assert {name: array.tobytes() for name, array in found.items()} == {
         name: array.tobytes() for name, array in whole.items()
     }
+
+
+@pytest.mark.parametrize("patience_s", [None, 0.0])
+def test_ranks_that_diverge_say_what_was_first(patience_s):
+    """Rank 0 looks for it while the others wait, which say the same; it looks no longer than they would wait."""
+    settings = TrainSettings(epochs=2, batch_size=8, seed=5)
+    with ranks(2) as workers, ThreadPoolExecutor(1) as threads:
+        other = threads.submit(workers[1].call, "join")
+        with pytest.raises(DivergedError, match="not finite at step 3 of 6 in epoch 1") as raised:
+            workers[0].call("lose", settings=settings, patience_s=patience_s)
+        with pytest.raises(DivergedError) as theirs:
+            other.result(60)
+    assert str(theirs.value) == str(raised.value)
+    assert ("an image of that batch has values that are not finite" in str(raised.value)) == (patience_s is None)
 
 
 def test_there_may_be_nothing_to_train():

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from netspec.data.batches import batch_slices, epoch_order
+from netspec.memory import memory_available
 from netspec_keras.augment import Augmentation
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from netspec.data.dataset import Split
 
 
-RESIDENT_BYTES = 2**30
-"""The most that images may take to be copied to where TensorFlow or JAX read them by themselves."""
+RESIDENT_BYTES, SPARED = 2**30, 4
+"""What images may take at most to be copied to where TensorFlow or JAX read them by themselves; and, for TensorFlow,
+what part of the memory that is available: the training and the other split need the rest."""
 PREFETCHED = 2
 """How many batches are made while a step computes."""
 
@@ -47,7 +49,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
             room = room if self._resident is not None else 1
             return Chunks(self, self._resident, room, min(most or room, room), rate_of)
-        whole = self.augmentation is None and self.split.images.nbytes <= RESIDENT_BYTES
+        needed, available = self.split.images.nbytes, memory_available()
+        fits = needed <= RESIDENT_BYTES and (available is None or SPARED * needed <= available)
+        whole = self.augmentation is None and fits
         if keras.backend.backend() != "tensorflow" or not whole:
             return self
         import tensorflow as tf

@@ -67,7 +67,7 @@ def train(
         tensor_float_32(allowed=settings.tf32),
         keras.device(device_named(device)),
     ):
-        check(settings)
+        check(settings.precision)
         keras.utils.set_random_seed(settings.seed % 2**32)
         for number, (trained, phase) in enumerate(phases_of(network, settings)):
             if found and number < found.facts["phase"]:

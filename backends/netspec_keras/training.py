@@ -25,7 +25,7 @@ from netspec_keras.exact import Layers
 from netspec_keras.model import build, canonical_weights
 from netspec_keras.objective import Objective, objective_of
 from netspec_keras.optimizers import OPTIMIZERS, TorchOptimizer
-from netspec_keras.precision import POLICIES, scaled
+from netspec_keras.precision import POLICIES, Scaled
 from netspec_keras.realised import Rendering
 from netspec_keras.render import render
 
@@ -146,7 +146,10 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
         raise BackendError(f"{network.name} has no weights to train")
     model = build(render(network), layers or Layers(ADAPTED, {}))
     roles = roles_of(network, settings, Rendering(network).placements)
-    optimizer = OPTIMIZERS[settings.optimizer.name](settings, roles.decayed, roles.matrices)
+    scales = keras.config.dtype_policy().name == POLICIES["fp16"]
+    # What scales the losses also sums up the gradients of an update, which is one of one batch to the optimiser.
+    own = settings.model_copy(update={"accumulate": 1}) if scales else settings
+    optimizer = OPTIMIZERS[settings.optimizer.name](own, roles.decayed, roles.matrices)
     objective = objective_of(model, network, settings, roles)
-    minimiser = scaled(optimizer) if keras.config.dtype_policy().name == POLICIES["fp16"] else optimizer
+    minimiser = Scaled(optimizer, settings.accumulate) if scales else optimizer
     return Training(network, model, objective, optimizer, minimiser)

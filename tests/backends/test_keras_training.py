@@ -95,6 +95,17 @@ class Probe:
             trainer.MOST_AT_ONCE = before
         return count, weights, [row["loss"] for row in history]
 
+    def resident(self, available):
+        """Whether TensorFlow gets a copy of 1,000 bytes of images where so many bytes of memory are available."""
+        from unittest.mock import patch
+
+        from netspec_keras import batches
+
+        split = Split(np.zeros((10, 10, 10), np.uint8), np.zeros(10, np.int64))
+        with patch.object(batches, "memory_available", lambda: available):
+            made = batches.Batches(split, 5)
+            return made.source() is not made
+
     def tensor_float_32(self, **arguments):
         """Whether TensorFloat-32 was allowed at the ends of a training's epochs."""
         import tensorflow as tf
@@ -350,6 +361,11 @@ def test_steps_that_go_at_once_are_the_same_steps(probing):
     }
     changing = settings.model_copy(update={"schedule": TrainSettings.model_validate({"schedule": "cosine"}).schedule})
     assert probing.call("trained_at_once", most=3, **{**arguments, "settings": changing})[0] == 1
+
+
+@pytest.mark.parametrize(("available", "copied"), [(None, True), (4000, True), (3999, False)])
+def test_images_are_copied_only_where_the_memory_suffices(probing, available, copied):
+    assert probing.call("resident", available=available) == copied
 
 
 @pytest.mark.parametrize("tf32", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,18 @@ class Probe:
             assert keras.config.dtype_policy().name == "float32"
         return found
 
-    def updated(self, settings: TrainSettings, *, overflows: bool) -> dict[str, bytes]:
-        """The weights and their running means after an update in fp16, before which another one may overflow."""
+    def updated(self, backend: str, settings: TrainSettings, overflows: Sequence[bool]) -> tuple[Any, float]:
+        """The weights and their running means after updates in fp16, each of the same gradient in so many batches, and
+        the scale of the losses; where an update `overflows`, its first batch does.
+        """
+        sizes = [
+            float("inf") if lost and not batch else 1e-3 / settings.accumulate
+            for lost in overflows
+            for batch in range(settings.accumulate)
+        ]
+        return self._updated_torch(settings, sizes) if backend == "torch" else self._updated_keras(settings, sizes)
+
+    def _updated_torch(self, settings: TrainSettings, sizes: Sequence[float]) -> tuple[Any, float]:
         import torch
         from netspec_torch.optimizers import averages
         from netspec_torch.ranks import Ranks
@@ -78,15 +89,37 @@ class Probe:
         _ = [torch.full((size,), 1e6) for size in range(1, 2000)]
         training = prepare(NETWORK, draw(NETWORK, 0), settings, torch.device("cpu"), Ranks())
         assert training.scaler is not None
-        for size in (float("inf"), 1e-3) if overflows else (1e-3,):
+        for number, size in enumerate(sizes, start=1):
             training.scaler.scale(torch.zeros(()))
             for parameter in parameters_of(training):
-                parameter.grad = torch.full_like(parameter, size * training.scaler.get_scale())
-            training.update()
+                gradient = torch.full_like(parameter, size * training.scaler.get_scale())
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            if number % settings.accumulate == 0:
+                training.update()
         found = training.state()
         with averages(training.optimizer):
             found |= {f"mean of {name}": array for name, array in training.state().items()}
-        return {name: array.tobytes() for name, array in found.items()}
+        return found, training.scaler.get_scale()
+
+    def _updated_keras(self, settings: TrainSettings, sizes: Sequence[float]) -> tuple[Any, float]:
+        import keras
+        from netspec_keras.model import precision, set_weights
+        from netspec_keras.precision import POLICIES
+        from netspec_keras.training import training_of
+
+        with precision("float32", POLICIES["fp16"]):
+            training = training_of(NETWORK, settings)
+            set_weights(training.model, NETWORK, draw(NETWORK, 0))
+            variables, scaled = training.objective.trainable_variables, training.minimiser
+            scaled.build(variables)
+            for size in sizes:
+                scale = float(scaled.dynamic_scale)
+                assert float(scaled.scale_loss(keras.ops.ones(()))) == pytest.approx(scale / settings.accumulate)
+                scaled.apply([keras.ops.full(each.shape, size * scale) for each in variables], variables)
+            found = training.state()
+            with training.averages():
+                found |= {f"mean of {name}": array for name, array in training.state().items()}
+        return found, float(scaled.dynamic_scale)
 
     def refuse(self) -> None:
         """Ask for bf16 on a GPU that has no units for it."""
@@ -113,11 +146,17 @@ def probing():
 
 
 @BOTH
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_digits_are_learnt(workers, trainer, precision):
+@pytest.mark.parametrize(("precision", "accumulate"), [("bf16", 1), ("fp16", 1), ("fp16", 2)])
+def test_digits_are_learnt(workers, trainer, precision, accumulate):
     """What was trained so predicts, in float32, what the history says of it but for single images."""
     settings = TrainSettings.model_validate(
-        {"epochs": 5, "optimizer": {"adam": {"learning_rate": 0.01}}, "seed": 3, "precision": precision}
+        {
+            "epochs": 5,
+            "optimizer": {"adam": {"learning_rate": 0.01}},
+            "seed": 3,
+            "precision": precision,
+            "accumulate": accumulate,
+        }
     )
     dataset = digits()
     weights, history = workers[trainer].call(
@@ -152,7 +191,7 @@ def test_products_are_as_asked_and_weights_float32(probing, trainer, precision, 
 
 
 @BOTH
-@pytest.mark.parametrize(("precision", "settings"), [("bf16", EVERYTHING), ("fp16", PLAIN)], ids=["bf16", "fp16"])
+@pytest.mark.parametrize(("precision", "settings"), [("bf16", EVERYTHING), ("fp16", PLAIN), ("fp16", EVERYTHING)])
 def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_path):
     narrow = settings.model_copy(update={"precision": precision})
     with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as probing:
@@ -160,29 +199,26 @@ def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_p
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad", "rmsprop"])
-def test_an_update_that_overflows_leaves_nothing_behind(probing, optimizer):
-    """No decay, no step in the running mean, and a momentum that begins with the first update that is made."""
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_update_that_overflows_leaves_nothing_behind(probing, optimizer, accumulate):
+    """No decay, no step in the running mean, a momentum that begins with the first update that is made, and of the
+    batches of that update not one. Then both frameworks are where they would be without it, at half the scale.
+    """
     decayed = {"weight_decay": 0.1, "decay": "decoupled", **({"momentum": 0.9} if optimizer == "sgd" else {})}
-    settings = TrainSettings.model_validate({"precision": "fp16", "ema": 0.5, "optimizer": {optimizer: decayed}})
-    wanted = probing.call("updated", settings=settings, overflows=False)
-    assert probing.call("updated", settings=settings, overflows=True) == wanted
-
-
-def test_keras_refuses_to_accumulate_in_fp16(workers):
-    """Its scaling of losses leaves out the call that overflows: one batch, after which updates come a batch late."""
-    wanted = (
-        r"Keras cannot train in fp16 with accumulate: 2: .*\n  hint: precision: bf16, accumulate: 1 or --backend torch"
-    )
-    with pytest.raises(BackendError, match=wanted):
-        workers["keras"].call(
-            "train",
-            progress=lambda event, **values: None,
-            network=NETWORK,
-            weights=draw(NETWORK, 0),
-            dataset=digits(),
-            settings=TrainSettings(precision="fp16", accumulate=2, epochs=1),
-            device="cpu",
+    chosen = {"precision": "fp16", "ema": 0.5, "accumulate": accumulate, "optimizer": {optimizer: decayed}}
+    settings = TrainSettings.model_validate(chosen)
+    after = {}
+    for trainer in ("torch", "keras"):
+        wanted, scale = probing.call("updated", backend=trainer, settings=settings, overflows=[False, False])
+        after[trainer], halved = probing.call(
+            "updated", backend=trainer, settings=settings, overflows=[True, False, False]
         )
+        assert (scale, halved) == (2.0**16, 2.0**15)
+        assert {name: array.tobytes() for name, array in after[trainer].items()} == {
+            name: array.tobytes() for name, array in wanted.items()
+        }
+    for name, array in after["torch"].items():
+        np.testing.assert_allclose(after["keras"][name], array, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_a_device_without_units_is_refused(probing):

@@ -191,7 +191,11 @@ def test_products_are_as_asked_and_weights_float32(probing, trainer, precision, 
 
 
 @BOTH
-@pytest.mark.parametrize(("precision", "settings"), [("bf16", EVERYTHING), ("fp16", PLAIN), ("fp16", EVERYTHING)])
+@pytest.mark.parametrize(
+    ("precision", "settings"),
+    [("bf16", EVERYTHING), ("fp16", PLAIN), ("fp16", EVERYTHING)],
+    ids=["bf16", "fp16", "fp16 accumulated"],
+)
 def test_interrupted_trainings_are_bit_equal(trainer, settings, precision, tmp_path):
     narrow = settings.model_copy(update={"precision": precision})
     with Worker("tests.backends.test_checkpoint:probe", {"CUDA_VISIBLE_DEVICES": ""}) as probing:

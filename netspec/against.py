@@ -37,9 +37,8 @@ def verify_against(
     start = Start(spec, network, weights, flattened) if weights is not None else None
 
     def turned() -> Weights | None:
-        if start is None or start.guessed is None:
-            return None
-        return Start(spec, network, weights, OTHER[start.guessed]).weights(0)
+        order = (start.guessed or flattened) if start else None
+        return Start(spec, network, weights, OTHER[order]).weights(0) if order else None
 
     request = Request(
         settings=spec.verify or VerifySettings(),

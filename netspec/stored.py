@@ -15,6 +15,11 @@ Succession = Literal["made", "depth", "kinds", "none"]
 only among the layers of one kind; or nothing."""
 
 
+AFFINE = "Affine"
+"""The kind of layers that only multiply channels by constants and shift them: BatchNorms whose numbers were put
+together, or no weights at all. They hold a gamma and a beta, a mean of zeros and a variance of ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
     """An array of a file, under the name that it has there.

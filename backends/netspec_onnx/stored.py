@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,22 +14,22 @@ from onnx import external_data_helper, numpy_helper
 
 from netspec.backend import Order
 from netspec.errors import Problem, UnreadableError
-from netspec.stored import StoredLayer, StoredTensor, StoredWeights
+from netspec.stored import AFFINE, StoredLayer, StoredTensor, StoredWeights
 
 if TYPE_CHECKING:
     from netspec.backend import Array
 
 KERNEL = ("kernel", "bias")
-AFFINE = ("gamma", "beta")
+AFFINE_ROLES = ("gamma", "beta")
 ROLES: Mapping[str, tuple[str, ...]] = {
     "Conv": KERNEL,
     "ConvTranspose": KERNEL,
     "Gemm": KERNEL,
     "MatMul": KERNEL,
-    "BatchNormalization": (*AFFINE, "mean", "var"),
-    "InstanceNormalization": AFFINE,
-    "LayerNormalization": AFFINE,
-    "GroupNormalization": AFFINE,
+    "BatchNormalization": (*AFFINE_ROLES, "mean", "var"),
+    "InstanceNormalization": AFFINE_ROLES,
+    "LayerNormalization": AFFINE_ROLES,
+    "GroupNormalization": AFFINE_ROLES,
     "RMSNormalization": ("gamma",),
     "PRelu": ("alpha",),
 }
@@ -76,6 +77,10 @@ class _Graph:
     def stored(self) -> StoredWeights:
         layers = tuple(self._layer(node) for node in self.nodes)
         used = {tensor.name for layer in layers for tensor in layer.tensors}
+        layers = tuple(
+            self._affine(node, layer, used) if node.op_type == "Mul" else layer
+            for node, layer in zip(self.nodes, layers, strict=True)
+        )
         # Our own files have weights that stand beside an operator (a scale that Mul reads): found by their names.
         rest = [self._tensor(name, "") for name in self._unread(used)]
         return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens())
@@ -124,6 +129,31 @@ class _Graph:
         adder = self.adders.get(node.output[0])
         vectors = [name for name in adder.input if name in self.constants] if adder else []
         return [name for name in vectors if len(self.constants[name].dims) == 1]
+
+    def _affine(self, node: Any, layer: StoredLayer, used: set[str]) -> StoredLayer:
+        """A Mul by a number for every channel and an Add of one after it, as a BatchNorm is written whose numbers were
+        put together; where no other operator has taken them for its own.
+        """
+        readers = self.readers.get(node.output[0], ())
+        if len(readers) != 1 or readers[0].op_type != "Add":
+            return layer
+        names = [name for each in (node, readers[0]) for name in each.input if self._is_vector(name)]
+        if len(names) != 2 or used & {self.constants[name].name for name in names}:
+            return layer
+        gamma, beta = (self._tensor(name, role) for name, role in zip(names, AFFINE_ROLES, strict=True))
+        if gamma.array.size != beta.array.size:
+            return layer
+        gamma, beta = (replace(each, array=each.array.ravel()) for each in (gamma, beta))
+        mean = replace(gamma, name=f"{gamma.name}/mean", array=gamma.array * 0, role="mean")
+        variance = replace(mean, name=f"{gamma.name}/var", array=mean.array + 1, role="var")
+        return replace(layer, tensors=(gamma, beta, mean, variance), kind=AFFINE)
+
+    def _is_vector(self, name: str) -> bool:
+        """Whether a constant has several numbers along one axis alone."""
+        tensor = self.constants.get(name)
+        if tensor is None or tensor.data_type not in _float_types():
+            return False
+        return len([size for size in tensor.dims if size != 1]) == 1
 
     def _scaled(self, node: Any) -> list[str] | None:
         """The gamma and beta of a GroupNorm, where exporters write one as an InstanceNormalization of its groups.

@@ -14,8 +14,10 @@ import numpy as np
 from netspec.backend import Importable, Order, Placement, importers
 from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, file_near, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
+from netspec.importing.folded import folded_text, with_norms, without_norms
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
+from netspec.importing.misfit import FoldedError
 from netspec.importing.units import wanted_units
 from netspec.memory import check_memory
 from netspec.network import Network
@@ -54,6 +56,8 @@ class Imported:
     """What a person should know of it, in sentences."""
     guessed: Order | None = None
     """How its network was taken to flatten images where that matters and neither the file nor the caller says it."""
+    untold: str = ""
+    """What its weights do not tell, for they only compute the same as those that the file was made of."""
 
 
 def load_weights(path: Path, network: Network) -> dict[str, Float32]:
@@ -72,15 +76,19 @@ def import_weights(
     ignore: Sequence[str] = (),
     flattened: Order | None = None,
     limit_s: float | None = None,
+    folded: bool = False,
 ) -> Imported:
     """The canonical weights of a network from a file that others wrote, float32 and finite, in the network's order.
 
     `mapping` is a file that names layers or tensors for rows; `ignore` are patterns of names that are left out;
     `flattened` says how the file's network flattens images where the file does not say; reading that takes longer than
-    `limit_s` seconds is ended. Raises SpecError for a file that is missing, not whole, hostile, too large, or of
-    another network, with the rows and shapes that do not fit.
+    `limit_s` seconds is ended. With `folded`, BatchNorms whose numbers an exporter has put together get weights that
+    compute the same, which `Imported.untold` says; otherwise that is an error.
+
+    Raises SpecError for a file that is missing, not whole, hostile, too large, or of another network, with the rows and
+    shapes that do not fit.
     """
-    found = _imported(path, network, mapping, ignore, flattened, limit_s)
+    found = _imported(path, network, mapping, ignore, flattened, limit_s, folded)
     _check_finite(path, network, found)
     return found
 
@@ -92,6 +100,7 @@ def _imported(
     ignore: Sequence[str],
     flattened: Order | None,
     limit_s: float | None,
+    folded: bool,
 ) -> Imported:
     check_memory(network)
     known = {suffix: (place, backend) for place, backend in importers().items() for suffix in backend.suffixes}
@@ -105,10 +114,22 @@ def _imported(
         stored = replace(stored, flattens="last")
     else:
         placements = backend.placements(network)
-    parts = [part for units in wanted_units(network, placements).values() for unit in units for part in unit.parts]
-    given = read_mapping(mapping, parts, stored) if mapping else {}
-    matched = match(str(path), network, placements, stored, given)
-    return _turned(network, placements, stored, matched, flattened)
+
+    def read(network: Network, placements: Mapping[str, Placement], *, affine: bool = False) -> Imported:
+        parts = [part for units in wanted_units(network, placements).values() for unit in units for part in unit.parts]
+        given = read_mapping(mapping, parts, stored) if mapping else {}
+        matched = match(str(path), network, placements, stored, given, affine=affine)
+        return _turned(network, placements, stored, matched, flattened)
+
+    try:
+        return read(network, placements)
+    except FoldedError as error:
+        if not folded:
+            raise
+        bare = without_norms(network, error.folded)
+        found = read(bare, backend.placements(bare), affine=len(error.folded) < len(error.norms))
+        weights, origins = with_norms(network, error, found.weights, found.origins)
+        return replace(found, weights=weights, origins=origins, untold=folded_text(network, error))
 
 
 def is_canonical(path: Path, network: Network) -> bool:
@@ -228,7 +249,7 @@ def _check_finite(path: Path, network: Network, found: Imported) -> None:
             array = found.weights[weight.name]
             lost = array.size - np.count_nonzero(np.isfinite(array))
             if lost:
-                tensor = found.origins[weight.name]
+                tensor = found.origins.get(weight.name) or StoredTensor(weight.name, array, "float32", array.shape)
                 where = f"{tensor.name} ({tensor.dtype})" if tensor.name != weight.name else weight.name
                 message = f"{lost:,} of the {array.size:,} numbers of {where} are not finite in float32"
                 problems.append(Problem(f"{path}: row {row.name!r}: {message}", "a training that diverged leaves such"))

@@ -12,6 +12,7 @@ from netspec.errors import Problem, SpecError
 from netspec.importing.graph import Colours, Step, network_steps, paint, stored_steps
 from netspec.importing.misfit import (
     MAPPING,
+    FoldedError,
     check_pairs,
     folded_error,
     names_error,
@@ -36,8 +37,8 @@ from netspec.importing.units import (
     wanted_units,
 )
 from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv
-from netspec.network import Network
-from netspec.stored import StoredTensor, StoredWeights
+from netspec.network import Network, Node
+from netspec.stored import AFFINE, StoredTensor, StoredWeights
 
 FOLDS = (Conv, ConvTranspose, DepthwiseConv, SeparableConv, Dense)
 """The layers into which exporters fold the BatchNorm after them."""
@@ -61,11 +62,15 @@ def match(
     placements: Mapping[str, Placement],
     stored: StoredWeights,
     given: Mapping[str, StoredTensor],
+    *,
+    affine: bool = False,
 ) -> Match:
     """Find the tensor of every weight; `given` are those that a mapping file names, and `source` is cited in errors.
 
-    Raises SpecError where something does not fit, is missing or left over, or where more than one match fits.
+    Layers of the kind AFFINE are weights with `affine` alone. Raises FoldedError where the numbers of BatchNorms were
+    put together, SpecError where something does not fit, is missing or left over, or where more than one match fits.
     """
+    whole_file, stored = stored, stored if affine else _without_affine(stored)
     parts = [part for units in wanted_units(network, placements).values() for unit in units for part in unit.parts]
     taken = {id(tensor) for tensor in given.values()}
     open_parts = [part for part in parts if part.weight.name not in given]
@@ -75,8 +80,8 @@ def match(
         found, how, own = named.pairs, "by name" if open_parts else "as the mapping file says", named.exact
     else:
         matcher = _Matcher(source, network, placements, stored, given)
-        if not matcher.fits and (folded := matcher.folded()):
-            raise folded_error(source, folded)
+        if not matcher.fits and (error := _folding(matcher, _Matcher(source, network, placements, whole_file, given))):
+            raise error
         if len(named.pairs) * 2 > len(open_parts) and _same_shapes(open_parts, named) and not matcher.fits:
             raise names_error(source, named, network.name)
         (pairs, how), own = matcher.match(), False
@@ -121,16 +126,21 @@ class _Matcher:
         """Whether both sides have the same units, in whatever order."""
         return Counter(map(self.sign, self.wanted)) == Counter(map(self.sign, self.found))
 
-    def folded(self) -> list[tuple[str, str]]:
-        """The rows of BatchNorms, each with the row before it, where the file has a bias there and nothing of them."""
+    @property
+    def norms(self) -> list[Node]:
+        """The BatchNorms."""
+        return [node for node in self.network.nodes if isinstance(node.layer, BatchNorm) and node.name in self.rows]
+
+    @property
+    def foldable(self) -> dict[Node, Node]:
+        """The BatchNorms that may have been put into the layer before them, each with that."""
         nodes = {node.name: node for node in self.network.nodes}
-        pairs = [
-            (node, nodes[node.inputs[0]])
-            for node in self.network.nodes
-            if isinstance(node.layer, BatchNorm) and node.name in self.rows and node.inputs[0] in self.rows
-        ]
-        pairs = [(norm, before) for norm, before in pairs if isinstance(before.layer, FOLDS)]
-        gone, ends = {norm.name for norm, _ in pairs}, {before.name: norm for norm, before in pairs}
+        before = {norm: nodes[norm.inputs[0]] for norm in self.norms if norm.inputs[0] in self.rows}
+        return {norm: node for norm, node in before.items() if isinstance(node.layer, FOLDS)}
+
+    def fits_folded(self, folded: Mapping[Node, Node]) -> bool:
+        """Whether both sides have the same units without these BatchNorms, the layers before having biases."""
+        gone, ends = {norm.name for norm in folded}, {before.name: norm for norm, before in folded.items()}
         wanted: Counter[Signature] = Counter()
         for name, units in self.rows.items():
             if name not in gone:
@@ -138,8 +148,7 @@ class _Matcher:
                 wanted[
                     self._biased(units[-1], ends[name].output.channels) if name in ends else self.sign(units[-1])
                 ] += 1
-        same = wanted == Counter(map(self.sign, self.found))
-        return [(norm.row, before.row) for norm, before in pairs] if same else []
+        return wanted == Counter(map(self.sign, self.found))
 
     def _biased(self, unit: Unit[Part], channels: int) -> Signature:
         """The signature of a unit that has a bias, which the network's may lack."""
@@ -204,6 +213,23 @@ class _Matcher:
         if len(found) > 1:
             raise orders_error(self.source, self.wanted, *found)
         return list(zip(self.wanted, found[0], strict=True))
+
+
+def _folding(plain: _Matcher, whole: _Matcher) -> FoldedError | None:
+    """The error for BatchNorms of which a file has other numbers, where these fit; `whole` has affine layers too."""
+    affine, foldable = len(whole.found) > len(plain.found), plain.foldable
+    bare = {norm: before for norm, before in foldable.items() if not before.layer.fields()["bias"]}
+    for matcher, folded in [(whole, {}), (whole, bare)] if affine else []:
+        if matcher.norms and matcher.fits_folded(folded):
+            return folded_error(plain.source, plain.norms, folded)
+    if foldable and plain.fits_folded(foldable):
+        return folded_error(plain.source, list(foldable), foldable)
+    return None
+
+
+def _without_affine(stored: StoredWeights) -> StoredWeights:
+    layers = tuple(replace(layer, tensors=()) if layer.kind == AFFINE else layer for layer in stored.layers)
+    return replace(stored, layers=layers)
 
 
 def _same_shapes(parts: Sequence[Part], named: Named) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -10,6 +10,7 @@ from netspec.backend import Placement
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.importing.names import Named
 from netspec.importing.units import Found, Part, Unit, Wanted, role_of, shape_of
+from netspec.network import Node
 from netspec.stored import StoredTensor
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")
@@ -79,17 +80,35 @@ def units_error(
     return SpecError(_first(problems, FIRST + 1))
 
 
-def folded_error(source: str, folded: Sequence[tuple[str, str]]) -> SpecError:
-    """The error for BatchNorms, each a row with the row before it, whose numbers an exporter put into the latter's."""
+class FoldedError(SpecError):
+    """Weights into which an exporter has put those of BatchNorms."""
+
+    norms: tuple[str, ...] = ()
+    """The nodes of all BatchNorms whose own numbers are gone."""
+    folded: Mapping[str, str] = {}
+    """Those that are in the layer before them, each with that layer's node; the others are a factor and a shift."""
+
+
+def folded_error(source: str, norms: Sequence[Node], folded: Mapping[Node, Node]) -> FoldedError:
+    """The error for these BatchNorms, whose numbers an exporter put together, `folded` ones with the layer before."""
     problems = [
-        Problem(f"{source}: BatchNorm {norm!r} was folded into {before!r}: its own numbers are in this file no more")
-        for norm, before in folded
+        Problem(
+            f"{source}: BatchNorm {norm.row!r} was folded into {folded[norm].row!r}: its own numbers are in this file "
+            "no more"
+            if norm in folded
+            else f"{source}: BatchNorm {norm.row!r} is a factor and a shift: its own numbers are in this file no more"
+        )
+        for norm in norms
     ]
     hint = (
-        "the state dict that it was exported from has them; torch.onnx.export keeps them with do_constant_folding=False"
+        "the weights that it was exported from have them; torch.onnx.export keeps them with optimize=False, or with "
+        "dynamo=False, do_constant_folding=False and training=TrainingMode.PRESERVE"
     )
-    problems[-1] = problems[-1].with_hint(f"{hint} and training=TrainingMode.PRESERVE")
-    return SpecError(problems if len(problems) <= FIRST else [*_first(problems[:-1], FIRST - 1), problems[-1]])
+    problems[-1] = problems[-1].with_hint(hint)
+    error = FoldedError(problems if len(problems) <= FIRST else [*_first(problems[:-1], FIRST - 1), problems[-1]])
+    error.norms = tuple(norm.name for norm in norms)
+    error.folded = {norm.name: before.name for norm, before in folded.items()}
+    return error
 
 
 def order_error(source: str, wanted: Wanted, found: Found) -> SpecError:

@@ -39,7 +39,7 @@ def _file_lines(network: str, file: FileVerdict, command: str) -> Iterator[str]:
     said = {
         "EQUAL": f"{name} computes {network}",
         "NOT EQUAL": f"{name} does not compute {network}",
-        "NOT PROVEN": f"{name} {_unproven(file.failures[-1].symptom)}" if file.failures else "",
+        "NOT PROVEN": f"{name} {_unproven(file, network)}" if file.failures else "",
     }
     state = state_of(file)
     yield f"{state}. {said[state]}"
@@ -56,7 +56,7 @@ def _file_lines(network: str, file: FileVerdict, command: str) -> Iterator[str]:
             for each in file.outputs
         ]
         yield from (f"  {line}" for line in aligned([["output", "in the file", "error", "share"], *rows], right=(2, 3)))
-    if file.rows and file.passed:
+    if file.rows and all(row.passed for row in file.rows):
         most = max(file.rows, key=lambda row: row.measure.ratio or 0.0).measure
         yield f"  {len(file.rows)} rows whose values it shows agree too, at most {ratio_text(most)}"
     elif file.rows:
@@ -67,10 +67,12 @@ def _file_lines(network: str, file: FileVerdict, command: str) -> Iterator[str]:
         yield from _failures(file, command)
 
 
-def _unproven(symptom: Symptom) -> str:
-    """Why nothing of a file was compared."""
+def _unproven(file: FileVerdict, network: str) -> str:
+    """Why nothing of a file was compared, or not all of it."""
+    if file.outputs:
+        return f"computes {network}, but for what cannot be told from it"
     said: dict[Symptom, str] = {"file": "was refused", "weights": "was not run: its weights are not those of the rows"}
-    return said.get(symptom, "did not answer")
+    return said.get(file.failures[-1].symptom, "did not answer")
 
 
 def _rows(file: FileVerdict) -> Iterator[str]:

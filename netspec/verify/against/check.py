@@ -15,10 +15,10 @@ from netspec.reference.table import Array
 from netspec.runnable import Described, Port
 from netspec.verify.against.located import Culprit, Located, Search
 from netspec.verify.against.ports import FLOATS, INTEGERS, WORDS, Plug, PortError, pair
-from netspec.verify.against.request import Request, Stopped
+from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.against.session import Run, Session
 from netspec.verify.against.trials import HALF, Answer, Trial, trials
-from netspec.verify.against.weights import Known, known_weights
+from netspec.verify.against.weights import FLATTENED, Known, known_weights
 from netspec.verify.gates import UNIT
 from netspec.verify.inputs import finite_problem
 from netspec.verify.judge import measure
@@ -154,10 +154,14 @@ class _Check:
 
         run = best(known.weights)
         if not run.agrees and (turned := known.other()) is not None and (again := best(turned)).agrees:
-            run = again
             whose = "the weights" if self.request.weights is None else self.request.given
-            kept = [note for note in self.notes if note not in known.notes]
-            self.notes = [*known.turned_notes(whose), *kept]
+            if self.request.flattened is not None:
+                order = FLATTENED[OTHER[self.request.flattened]]
+                self.notes.append(f"with images flattened {order} before {whose} it would agree")
+            else:
+                run = again
+                kept = [note for note in self.notes if note not in known.notes]
+                self.notes = [*known.turned_notes(whose), *kept]
         self._note(run, inputs, outputs)
         self._judge(run.trial, run.answers)
         self._locate(session, run, inputs, known)

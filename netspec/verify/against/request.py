@@ -27,7 +27,7 @@ class Request:
     weights: Weights | None = None
     """The weights that the file should have; when not given, those that it has."""
     turned: Callable[[], Weights | None] = lambda: None
-    """Those of the same file with images flattened in the other order; None where that is known, or all the same."""
+    """Those of the same file with images flattened in the other order; None where it says it, or it is all the same."""
     given: str = ""
     """Where those come from, in words."""
     pixels: Network | None = None

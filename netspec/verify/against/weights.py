@@ -38,7 +38,7 @@ class Known:
     failures: tuple[Failure, ...] = ()
     """The rows whose weights in the file are not those that are given."""
     other: Callable[[], Weights | None] = lambda: None
-    """The same with images flattened in the other order; None where that is known, or all the same."""
+    """The same with images flattened in the other order; None where the file says it, or where that is all the same."""
     guessed: Order | None = None
     """How the file itself was taken to flatten images, where nothing says it."""
 
@@ -72,14 +72,33 @@ def known_weights(path: Path, network: Network, request: Request) -> Known:
         raise Stopped("build", "weights", f"{message}\nhint: {hint}") from None
     except NetspecError as error:
         raise Stopped("build", "unsupported" if isinstance(error, UnsupportedError) else "crash", str(error)) from None
+    if given is not None and found.untold:
+        note = f"{found.untold}: they are not compared one by one"
+        return Known(given, request.given, found.origins, (note, *found.notes), other=request.turned)
     if given is not None:
         return _held(path, network, request, given, found)
 
     def other() -> Weights | None:
-        return _read(path, network, request, OTHER[found.guessed]).weights if found.guessed else None
+        order = found.guessed or request.flattened
+        turned = _read(path, network, request, OTHER[order]).weights if order else found.weights
+        return None if _same(found.weights, turned) else turned
 
-    said = f"its own, matched {found.how}"
-    return Known(found.weights, said, found.origins, tuple(found.notes), other=other, guessed=found.guessed)
+    return Known(
+        found.weights,
+        f"its own, matched {found.how}",
+        found.origins,
+        tuple(found.notes),
+        (_untold(found.untold),) if found.untold else (),
+        other,
+        found.guessed,
+    )
+
+
+def _untold(said: str) -> Failure:
+    """What stays unproven where all else agrees."""
+    message = f"{said}: whether they are the spec's, epsilons too, cannot be told from it"
+    hint = "--weights FILE gives what they were before"
+    return Failure(stage="build", symptom="weights", message=f"{message}\nhint: {hint}")
 
 
 def _read(path: Path, network: Network, request: Request, flattened: Order | None) -> Imported:
@@ -90,13 +109,14 @@ def _read(path: Path, network: Network, request: Request, flattened: Order | Non
         ignore=request.ignore,
         flattened=flattened,
         limit_s=request.limit_s,
+        folded=True,
     )
 
 
 def _held(path: Path, network: Network, request: Request, given: Weights, found: Imported) -> Known:
     """The given weights, with what the file holds, in the order of flattened images in which both are the same."""
     weights, other = given, request.turned
-    if not _same(given, found.weights):
+    if not _same(given, found.weights) and request.flattened is None:
         again = _read(path, network, request, OTHER[found.guessed]) if found.guessed else None
         if again is not None and _same(given, again.weights):
             found = again

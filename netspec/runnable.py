@@ -37,10 +37,14 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The value that a tensor of the file goes into, and whether an activation has been applied to it there."""
+    """The value that a tensor of the file goes into, and whether an activation has been applied to it there.
+
+    `first` says where what makes the value always has its channels first, or last; None where that is not known.
+    """
 
     value: str
     activated: bool = False
+    first: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

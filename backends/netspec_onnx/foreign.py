@@ -19,6 +19,8 @@ from netspec.runnable import Described, Made, Port, Traced
 if TYPE_CHECKING:
     from netspec.backend import Array, Arrays
 
+FIRST = frozenset({"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"})
+"""Operators whose values have their channels first, whatever the model reads."""
 CPU = "CPUExecutionProvider"
 UNKNOWN = (
     "not a registered function/op",
@@ -114,12 +116,21 @@ def _values(model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
 def _made(graph: onnx.GraphProto) -> Iterator[tuple[str, Made]]:
     """The result of the operator that reads each weight, looked at through Identity and Constant."""
     constants = {tensor.name: tensor.name for tensor in graph.initializer}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t.name or node.output[0]
+            constants[node.output[0]] = name = node.attribute[0].t.name or node.output[0]
+            shapes[name] = tuple(node.attribute[0].t.dims)
         elif node.op_type == "Identity" and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
         else:
             for name in node.input:
                 if name in constants:
-                    yield constants[name], Made(node.output[0])
+                    first = True if node.op_type in FIRST else _along(shapes.get(constants[name], ()))
+                    yield constants[name], Made(node.output[0], first=first)
+
+
+def _along(shape: tuple[int, ...]) -> bool | None:
+    """Whether a vector's shape lays it along channels that come first, as (8, 1, 1), or last, as (8)."""
+    long = [place - len(shape) for place, size in enumerate(shape) if size != 1]
+    return None if len(long) != 1 or len(shape) < 2 else long[0] < -1

@@ -17,6 +17,9 @@ from netspec.runnable import Described, Made, Port, Traced
 from netspec_torch.model import to_numpy
 from netspec_torch.program import check, numbers_only
 
+FIRST = re.compile(r"conv|batch_norm|instance_norm|group_norm")
+"""Operators whose values have their channels first, whatever the model reads."""
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
@@ -90,7 +93,7 @@ class _Reading(fx.Interpreter):
     def run_node(self, node: fx.Node) -> Any:
         result = super().run_node(node)
         if node.op == "call_function" and isinstance(result, Tensor) and result.is_floating_point():
-            self.values[node.name] = to_numpy(result)
+            self.values[node.name] = to_numpy(result).copy()  # a later operation may work in its place
         return result
 
 
@@ -103,7 +106,10 @@ def _made(graph: fx.Graph) -> Iterator[tuple[str, Made]]:
     for node in graph.nodes:
         if node.op == "get_attr":
             for user in _users(node, fixed):
-                yield str(node.target), Made(_first_of(user).name)
+                yield (
+                    str(node.target),
+                    Made(_first_of(user).name, first=FIRST.search(str(user.target)) is not None or None),
+                )
 
 
 def _users(node: fx.Node, fixed: set[fx.Node]) -> Iterator[fx.Node]:

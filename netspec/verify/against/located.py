@@ -118,7 +118,7 @@ class Search:
     draws: int
     unit: float
     first: bool
-    """Whether the file's images have their channels first, where a value's shape does not say."""
+    """Whether the file's images have their channels first, where neither a value's shape nor its operator says."""
 
     def locate(self) -> Located:
         """Look for every node and the reason of the first that is wrong; then again behind it, and so on."""
@@ -238,7 +238,8 @@ class Search:
             end = node
             if last.activated and (follower := self._activation(node)):
                 end = follower
-            yield end, last.value, self._turned(end, self.traced.values[last.value])
+            first = self.first if last.first is None else last.first
+            yield end, last.value, self._turned(end, self.traced.values[last.value], first=first)
         for name, value in self.network.outputs.items():
             if value in nodes:
                 yield nodes[value], self.ports[name], self.outputs[name]
@@ -249,13 +250,13 @@ class Search:
         found = [each for each in self.network.nodes if [each.name] == list(readers)]
         return found[0] if found and isinstance(found[0].layer, Activation) else None
 
-    def _turned(self, node: Node, array: Array) -> Array:
+    def _turned(self, node: Node, array: Array, *, first: bool) -> Array:
         """A value of the file with its channels last, as far as that can be told."""
         possible = self._layouts(node, array)
         if possible:
-            layout: Layout = "first" if self.first and "first" in possible else possible[0]
+            layout: Layout = "first" if first and "first" in possible else possible[0]
             return canonical(array, layout, node.output)
-        if self.first and array.ndim > 2:
+        if first and array.ndim > 2:
             return np.moveaxis(array, 1, -1)
         return array
 

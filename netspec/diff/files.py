@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import zip_longest
 from math import prod, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def diff_files(left: Path, right: Path, limit_s: float) -> FileDiff:
     notes: list[str] = []
     outputs = _outputs(left, right, limit_s, notes)
     if outputs is None:
-        equal = not tensors
+        equal = not tensors and not notes  # models that could not be compared are not said to be equal
     else:
         # A model may keep what another has folded: where both run, what they compute counts, and what both have.
         equal = all(each.equal for each in outputs) and not any(each.how == "changed" for each in tensors)
@@ -221,6 +222,9 @@ def _run(left: _Model, right: _Model, ours: Described, theirs: Described) -> Ite
         if not best or _worst(each) < _worst(best):
             best = each
     yield from best
+    for one, other in list(zip_longest(ours.outputs, theirs.outputs))[len(best) :]:
+        left_name, right_name = (port.name if port else None for port in (one, other))
+        yield OutputDiff(left=left_name, right=right_name, equal=False, error=None, granted=None, sample=None)
 
 
 def _worst(found: Sequence[OutputDiff]) -> float:

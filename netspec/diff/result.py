@@ -63,12 +63,12 @@ class TensorDiff(_Result):
 class OutputDiff(_Result):
     """One output of two models, for the sample in which they are furthest apart."""
 
-    left: str
-    right: str
-    """What the files call it."""
+    left: str | None
+    right: str | None
+    """What the files call it; null where one has none."""
     equal: bool
     error: float | None
-    """The L2 norm of the difference over that of the left side; null where the shapes differ."""
+    """The L2 norm of the difference over that of the left side; null where the shapes differ, or one has none."""
     granted: float | None
     """What rounding may cost there, as measured on both models."""
     sample: str | None

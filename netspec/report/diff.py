@@ -58,14 +58,17 @@ def files_text(found: FileDiff) -> str:
     """Two files: what they compute, then the tensors that differ."""
     held = "hold and compute" if not found.tensors else "compute"
     state = f"{held if found.outputs else 'hold'} the same"
-    lines = [f"{found.left} and {found.right} {state if found.equal else 'differ'}"]
+    if not found.equal:
+        state = "differ" if found.tensors or found.outputs else "hold the same, but are not known to compute it"
+    lines = [f"{found.left} and {found.right} {state}"]
     lines += [f"  note  {note}" for note in found.notes]
     if found.outputs:
         rows = [["output", "in the other", "error", "rounding may cost", "worst input"]]
         for each in found.outputs:
             error = "another shape" if each.error is None else f"{each.error:.1e}{'' if each.equal else '!'}"
+            error = "not there" if None in (each.left, each.right) else error
             granted = "-" if each.granted is None else f"{each.granted:.1e}"
-            rows.append([each.left, each.right, error, granted, each.sample or "-"])
+            rows.append([each.left or "-", each.right or "-", error, granted, each.sample or "-"])
         lines += ["", *(f"  {line}" for line in aligned(rows, right=(2, 3)))]
     same = f"{found.same} {'tensor is' if found.same == 1 else 'tensors are'} the same, paired {found.aligned}"
     lines += ["", same]

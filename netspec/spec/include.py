@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netspec.errors import Position, Problem, SpecError
-from netspec.spec.reader import MAX_NODES, Mapping, Node, Scalar, Sequence, read
+from netspec.spec.reader import MAX_DEPTH, MAX_NODES, Mapping, Node, Scalar, Sequence, read
 
 KEY = "$include"
 MAX_FILES = 100
@@ -15,32 +15,45 @@ def with_includes(root: Node, file: Path) -> Node:
     """The document with every `{$include: path}` replaced by what the file at that path holds.
 
     Paths are relative to the file that they stand in. Keys beside `$include` come over those of a mapping that is
-    included. Raises SpecError for a file outside of the spec's folder, one that cannot be read, and a circle.
+    included. Raises SpecError for a file outside of the spec's folder, one that cannot be read, a circle, and for a
+    document that would be too large or too deep.
     """
-    return _Includer(file).expand(root, (file,))
+    includer = _Includer(file)
+    found = includer.expand(root, (file,))
+    if _size(found) > MAX_NODES:
+        raise SpecError(
+            [Problem(f"with what it includes, the spec has more than {MAX_NODES:,} values", None, KEY, root.position)]
+        )
+    return found
 
 
 class _Includer:
+    """The walk over a document and what it includes. What a file holds is worked out once, however often it is used."""
+
     def __init__(self, file: Path) -> None:
         self.folder = file.parent.resolve()
-        self.read: dict[Path, Node] = {}
+        self.files: set[Path] = set()
+        self.expanded: dict[Path, Node] = {}
         self.values = 0
 
-    def expand(self, node: Node, files: tuple[Path, ...]) -> Node:
+    def expand(self, node: Node, files: tuple[Path, ...], level: int = 0) -> Node:
+        """A value that stands so many levels deep, with what it includes."""
         if isinstance(node, Sequence):
-            for index, item in enumerate(node.items):
-                changed = self.expand(item, files)
-                if changed is not item:
-                    node = node.with_item(index, changed)
-            return node
+            items = [self.expand(item, files, level + 1) for item in node.items]
+            same = all(item is old for item, old in zip(items, node.items, strict=True))
+            return node if same else node.with_items(items)
         if not isinstance(node, Mapping):
             return node
-        entries = {key: (name, self.expand(value, files)) for key, (name, value) in node.entries.items() if key != KEY}
+        entries = {
+            key: (name, self.expand(value, files, level + 1))
+            for key, (name, value) in node.entries.items()
+            if key != KEY
+        }
         if KEY not in node.entries:
             same = all(value is node.entries[key][1] for key, (_, value) in entries.items())
             return node if same else node.with_entries(entries)
         name, path = node.entries[KEY]
-        included = self.include(path, files, name.position)
+        included = self.include(path, files, name.position, level)
         if not entries:
             return included
         if not isinstance(included, Mapping):
@@ -48,7 +61,8 @@ class _Includer:
             raise SpecError([Problem(message, "give the file's content a key of its own", KEY, name.position)])
         return included.with_entries({**included.entries, **entries})
 
-    def include(self, path: Node, files: tuple[Path, ...], position: Position) -> Node:
+    def include(self, path: Node, files: tuple[Path, ...], position: Position, level: int) -> Node:
+        """What the file at a path holds."""
         if not isinstance(path, Scalar) or not path.text.strip():
             raise SpecError([Problem(f"{KEY} is the path of a file", None, KEY, path.position)])
         wanted = (files[-1].parent / path.text).resolve()
@@ -60,15 +74,25 @@ class _Includer:
         if wanted in circle:
             names = " -> ".join([*(file.name for file in files[circle.index(wanted) :]), wanted.name])
             raise SpecError([Problem(f"the files include each other: {names}", None, KEY, path.position)])
-        if wanted not in self.read:
-            if len(self.read) >= MAX_FILES:
+        if shown not in self.expanded:
+            self.files.add(wanted)
+            if len(self.files) > MAX_FILES:
                 raise SpecError([Problem(f"more than {MAX_FILES} files are included", None, KEY, position)])
-            self.read[wanted] = self._read(shown, path.position)
-        found = self.read[wanted]
-        self.values += getattr(found, "size", 1)
-        if self.values > MAX_NODES:
+            found = self._read(shown, path.position)
+            self.values += _size(found)
+            self._check(self.values, level + _height(found), position)
+            self.expanded[shown] = self.expand(found, (*files, shown), level)
+        found = self.expanded[shown]
+        self._check(_size(found), level + _height(found), position)
+        return found
+
+    @staticmethod
+    def _check(values: int, levels: int, position: Position) -> None:
+        if values > MAX_NODES:
             raise SpecError([Problem(f"the included files have more than {MAX_NODES:,} values", None, KEY, position)])
-        return self.expand(found, (*files, shown))
+        if levels > MAX_DEPTH:
+            message = f"with what it includes, the spec is nested more than {MAX_DEPTH} levels deep"
+            raise SpecError([Problem(message, None, KEY, position)])
 
     def _read(self, path: Path, position: Position) -> Node:
         from netspec.spec.load import read_text
@@ -78,3 +102,11 @@ class _Includer:
         except SpecError as error:
             # What is wrong with the file as a whole has no place in it.
             raise SpecError(problem.at(position, KEY) for problem in error.problems) from None
+
+
+def _size(node: Node) -> int:
+    return 1 if isinstance(node, Scalar) else node.size
+
+
+def _height(node: Node) -> int:
+    return 0 if isinstance(node, Scalar) else node.height

@@ -157,11 +157,16 @@ class Sequence:
         """Where it begins."""
         return self.source.position(self.line, self.column)
 
+    def with_items(self, items: list[Node]) -> Sequence:
+        """A copy with these items."""
+        copy = Sequence(self.source, self.line, self.column, self.flow)
+        copy.items = items
+        copy.size, copy.height = _measured(items)
+        return copy
+
     def with_item(self, index: int, item: Node) -> Sequence:
         """A copy with another item at this index."""
-        copy = Sequence(self.source, self.line, self.column, self.flow)
-        copy.items = [*self.items[:index], item, *self.items[index + 1 :]]
-        return copy
+        return self.with_items([*self.items[:index], item, *self.items[index + 1 :]])
 
 
 class Mapping:
@@ -188,7 +193,16 @@ class Mapping:
         """A copy with these entries."""
         copy = Mapping(self.source, self.line, self.column, self.flow)
         copy.entries = entries
+        size, copy.height = _measured([value for _, value in entries.values()])
+        copy.size = size + len(entries)
         return copy
+
+
+def _measured(inside: list[Node]) -> tuple[int, int]:
+    """The values and levels of what holds these, itself among them."""
+    each = [(node.size, node.height) for node in inside if not isinstance(node, Scalar)]
+    size = 1 + len(inside) - len(each) + sum(size for size, _ in each)
+    return size, 1 + max((height for _, height in each), default=0)
 
 
 def resolve(text: str) -> Any:

@@ -400,6 +400,21 @@ def test_included_files_are_read_from_where_they_are_named(tmp_path: Path):
     }
 
 
+def test_what_is_included_is_neither_too_large_nor_too_deep(tmp_path: Path):
+    text = "input: 4\nlayers: [ReLU]\nverify: {$include: i0.yaml}\n"
+    (tmp_path / "x.yaml").write_text(text)
+    for number in range(40):
+        twice = f"a: {{$include: i{number + 1}.yaml}}\nb: {{$include: i{number + 1}.yaml}}\n"
+        (tmp_path / f"i{number}.yaml").write_text(twice)
+    (tmp_path / "i40.yaml").write_text("1\n")
+    with pytest.raises(SpecError, match="the included files have more than 1,000,000 values"):
+        load_spec(tmp_path / "x.yaml")
+    (tmp_path / "i0.yaml").write_text("[" * 40 + "{$include: i1.yaml}" + "]" * 40)
+    (tmp_path / "i1.yaml").write_text("[" * 40 + "]" * 40)
+    with pytest.raises(SpecError, match=r"i0.yaml:1:42: \$include: .* nested more than 64 levels deep"):
+        load_spec(tmp_path / "x.yaml")
+
+
 def test_a_link_out_of_the_folder_is_outside(tmp_path: Path):
     (tmp_path / "secret.yaml").write_text("layers: [Flatten]\n")
     (tmp_path / "specs").mkdir()

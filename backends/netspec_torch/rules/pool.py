@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import ge
+
 from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
 from netspec.source import Default, alike, unless
@@ -36,7 +38,9 @@ def max_pool(layer: MaxPool, node: Node) -> Line:
 def avg_pool(layer: AvgPool, node: Node) -> Line:
     """Where torch cannot pad by itself, the mean over zeros is divided by the share of the window that counts."""
     function, window = f"F.avg_pool{len(layer.size)}d", (alike(layer.size), *step(layer))
-    if native_pads(layer):
+    # avg_pool3d refuses a window that fits into the image only with its pads (2.13).
+    fits = len(layer.size) < 3 or all(map(ge, node.input_type.spatial, layer.size))
+    if native_pads(layer) and fits:
         padding = unless(alike([begin for begin, _ in layer.pads]), 0)
         counted = None if layer.count_include_pad or isinstance(padding, Default) else False
         options = {"padding": padding, "ceil_mode": unless(layer.ceil, False), "count_include_pad": counted}

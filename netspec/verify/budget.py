@@ -17,7 +17,8 @@ Inputs and the weights of normalisations are disturbed by the factor as well, si
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
 Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * R is added everywhere.
 What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
-constant image): there a run with float64's own noise shows it.
+constant image), and where float32's noise is as large as the values ever are: normalisations one behind the other make
+rounding of a constant image that large, which grows no further then. There a run with float64's own noise shows it.
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ def intermediate(
     if isinstance(node.layer, (Add, Average)):
         return sum(map(np.abs, inputs)) / (len(inputs) if isinstance(node.layer, Average) else 1)
     if isinstance(node.layer, Dot) and node.layer.normalize:
-        return 1.0
+        # The lengths are sums of squares, which are all positive.
+        return _growth(_terms(node))
     if isinstance(node.layer, (*PRODUCTS, *MEANS, Grayscale, Dot)):
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
@@ -239,9 +241,15 @@ def budget(reference: Values, predicted: Values) -> Values:
     return granted
 
 
-def rounding_decides(network: Network) -> bool:
-    """Whether errors may be large however small the unit roundoff is, so that float64 needs a prediction of its own."""
-    return any(isinstance(node.layer, DECIDED) for node in network.nodes)
+def rounding_decides(network: Network, reference: Mapping[str, Values], predicted: Mapping[str, Values]) -> bool:
+    """Whether float64's errors are not in proportion to those that are `predicted` for float32.
+
+    They may be large however small the unit roundoff is, or those of float32 are as large as errors can become.
+    """
+    if any(isinstance(node.layer, DECIDED) for node in network.nodes):
+        return True
+    largest = {row: norms(values).max(initial=0.0) for row, values in reference.items()}
+    return any(largest[row] > 0 and errors.max() * BUDGET_FACTOR > largest[row] for row, errors in predicted.items())
 
 
 def gate(reference: Values, predicted: Values, unit: float = UNIT) -> Values:

@@ -120,7 +120,7 @@ def _reference(
     """What the reference computes for every row, and how far rounding may lead away from it."""
     values = evaluate(network, weights, inputs)
     predicted = predict(network, weights, inputs, values, seed, draws)
-    if rounding_decides(network):
+    if rounding_decides(network, values, predicted):
         again = predict(network, weights, inputs, values, seed, draws, unit=FLOAT64_UNIT)
         return Reference(values, predicted, again)
     return Reference(values, predicted)

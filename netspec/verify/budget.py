@@ -7,7 +7,8 @@ terms) where few results may all have cancelled; everything else that a node doe
 square. Libraries evaluate exp(x) - 1, log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays
 behind when the result is small, and some clamp their sigmoid at 1e-8: 2u * R is added, and 2u * |x| * R where x is
 multiplied by such a share.
-A mean that is taken off rounds as the numbers do that it is the mean of. A library may add the n numbers of a mean
+A mean that is taken off rounds as the numbers do that it is the mean of, and it is one number: its error is the same in
+all of theirs, so that no mean of those makes it smaller. A library may add the n numbers of a mean
 one after the other; where they are alike, as on a constant image, every step rounds to the same side, and the error
 grows with n: n/7 to n/60 roundings were measured, n/8 is the size predicted. The sum of a
 softmax over n classes is such a mean (n/20 roundings were measured, where its axis is not the last in memory). A
@@ -113,7 +114,16 @@ class Rounding:
 
     def result(self, node: Node, values: Values, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values:
         """A node's values, wrong as its sums and its rounding may make them."""
-        return self._noise(values, intermediate(node, values, inputs, weights))
+        noisy = self._noise(values, intermediate(node, values, inputs, weights))
+        if isinstance(node.layer, CENTRED):
+            noisy += self._common(node, node.layer, inputs[0]) * weights.get("gamma", 1.0)
+        return noisy
+
+    def _common(self, node: Node, layer: LayerNorm | GroupNorm | InstanceNorm, x: Values) -> Values:
+        """The error of every mean that is taken off, over the deviation, in all that it is taken off."""
+        size, shape = _centring(layer, x)
+        drawn = (self.random.random(size.shape, np.float32) - np.float32(0.5)) * (2 * self.unit * sqrt(12))
+        return np.broadcast_to(size * drawn * _growth(_terms(node)), shape).reshape(x.shape)
 
 
 def intermediate(
@@ -131,8 +141,8 @@ def intermediate(
     if isinstance(node.layer, RMSNorm):
         return values * _growth(node.input_type.channels)
     if isinstance(node.layer, CENTRED):
-        size = np.hypot(_centring(node.layer, inputs[0]) * weights.get("gamma", 1.0), values)
-        return size * _growth(_terms(node))
+        size, shape = _centring(node.layer, inputs[0])
+        return np.broadcast_to(size, shape).reshape(values.shape) * weights.get("gamma", 1.0)
     if isinstance(node.layer, (Add, Average)):
         return sum(map(np.abs, inputs)) / (len(inputs) if isinstance(node.layer, Average) else 1)
     if isinstance(node.layer, Dot) and node.layer.normalize:
@@ -183,12 +193,14 @@ def _terms(node: Node) -> int:
     return prod(node.input_type.spatial)
 
 
-def _centring(layer: LayerNorm | GroupNorm | InstanceNorm, x: Values) -> Values:
-    """How large the numbers are whose mean is taken off, over the deviation that they are then divided by."""
+def _centring(layer: LayerNorm | GroupNorm | InstanceNorm, x: Values) -> tuple[Values, tuple[int, ...]]:
+    """How large the numbers are whose mean is taken off, over the deviation that they are then divided by.
+
+    One a mean, and the shape of the numbers, over which that can be repeated.
+    """
     grouped, axes = in_groups(layer, x)
     deviation = np.sqrt(grouped.var(axes, keepdims=True) + layer.epsilon)
-    size = np.abs(grouped).mean(axes, keepdims=True) / deviation
-    return np.broadcast_to(size, grouped.shape).reshape(x.shape)
+    return np.abs(grouped).mean(axes, keepdims=True) / deviation, grouped.shape
 
 
 def _walk(node: Node, inputs: tuple[Values, ...], weights: Mapping[str, Values]) -> Values | float:

@@ -8,11 +8,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz.check import Failure, Workers, check
-from tests.fuzz.document import Document
+from tests.fuzz.check import Case, Failure, Workers, check
+from tests.fuzz.document import FILE, Document
 from tests.fuzz.generate import INVALID, document
 from tests.fuzz.shrink import shrink
-from tests.fuzz.walk import meaning
 
 REGRESSIONS = Path(__file__).parent / "regressions"
 
@@ -27,8 +26,8 @@ def main() -> int:
         for index in range(options.first, options.first + options.count):
             spec = document(f"{options.seed}:{index}")
             if options.show:
-                print(spec.text())
-            for failure in check(spec.text(), workers, meaning(spec)):
+                print(spec.shown())
+            for failure in check(Case.of(spec), workers):
                 found[failure.key] += 1
                 print(f"\n{options.seed}:{index} {failure}", flush=True)
                 if found[failure.key] == 1 and not options.no_shrink:
@@ -76,18 +75,21 @@ def _save(spec: Document, failure: Failure, workers: Workers | None, seed: str, 
 
     def fails(smaller: Document) -> bool:
         try:
-            means = meaning(smaller)
+            case = Case.of(smaller)
         except INVALID:
             return False
-        return any(found.key == failure.key for found in check(smaller.text(), asked, means, failure.backend))
+        return any(found.key == failure.key for found in check(case, asked, failure.backend))
 
     small = shrink(spec, fails)
     words = "-".join(part.lower().replace(" ", "-") for part in failure.key if part)
-    path = folder / f"{words[:60]}.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
+    files = small.files()
     comment = "".join(f"# {line}\n" for line in [f"seed {seed}", *str(failure).splitlines()[:3]])
-    path.write_text(comment + small.text(), encoding="utf-8")
-    print(f"--- {path}\n{small.text()}---", flush=True)
+    path = folder / words[:60] if len(files) > 1 else folder / f"{words[:60]}.yaml"
+    for name, text in {**files, FILE: comment + files[FILE]}.items():
+        file = path / name if len(files) > 1 else path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    print(f"--- {path}\n{small.shown()}---", flush=True)
 
 
 if __name__ == "__main__":

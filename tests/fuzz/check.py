@@ -1,12 +1,13 @@
-"""One spec through everything: compile, resolve, format, render twice, export, verify. What fails is named."""
+"""One spec through everything: compile, resolve, format, override, render twice, verify. What fails is named."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from netspec.backend import ExportSettings
@@ -15,17 +16,18 @@ from netspec.compile.resolved import resolved_spec
 from netspec.errors import BackendError, SpecError, UnsupportedError
 from netspec.network import Network
 from netspec.spec.format import Style, format_spec
-from netspec.spec.load import parse_spec
+from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.model import Spec
+from netspec.spec.override import variant_names
 from netspec.spec.write import write_yaml
 from netspec.verify import verify
 from netspec.verify.result import BackendVerdict
 from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
 from netspec.worker import Worker, WorkerDied
-from tests.fuzz.walk import Meaning
+from tests.fuzz.document import FILE, Document
+from tests.fuzz.walk import Meaning, meanings
 
-FILE = "fuzz.yaml"
 STYLES: tuple[Style, ...] = ("pipes", "mapping", "table")
 
 
@@ -79,62 +81,132 @@ class Workers:
         self._started, self._done = {}, 0
 
 
-def check(text: str, workers: Workers | None, means: Meaning | None = None, only: str = "") -> list[Failure]:
-    """What is wrong with a spec that should be valid; `means` is what it is by the generator's own reckoning.
+@dataclass(frozen=True)
+class Case:
+    """A spec that should be valid, in all of its variants: its files, its own first."""
 
-    Without workers only the core is asked; `only` names the one backend to ask.
-    """
+    files: Mapping[str, str]
+    means: Mapping[str | None, Meaning] | None = None
+    """What it and its variants are by the generator's own reckoning."""
+    overrides: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What a variant says, as a command line would."""
+    chosen: Sequence[str | None] | None = None
+    """The variants that the backends are asked about; all of them where it is not said."""
+
+    @staticmethod
+    def of(document: Document) -> Case:
+        """A document as a case; raises LayerError, ValueError or KeyError for one that is not valid."""
+        return Case(document.files(), meanings(document), document.overrides(), (document.chosen,))
+
+    @staticmethod
+    def at(path: Path) -> Case:
+        """A spec file as a case, or a folder with the files of one."""
+        if path.is_file():
+            return Case({FILE: path.read_text(encoding="utf-8")})
+        found = {str(each.relative_to(path)): each.read_text(encoding="utf-8") for each in path.rglob("*.yaml")}
+        return Case({FILE: found.pop(FILE), **found})
+
+
+def check(case: Case, workers: Workers | None, only: str = "") -> list[Failure]:
+    """What is wrong with a spec; without workers only the core is asked, `only` names the one backend to ask."""
     try:
-        return _check(text, workers, means, only)
+        with tempfile.TemporaryDirectory() as folder:
+            return _check(case, Path(folder), workers, only)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         place = traceback.extract_tb(error.__traceback__)[-1]
         return [Failure("crash", traceback.format_exc()[-1500:], symptom=type(error).__name__, kind=place.name)]
 
 
-def _check(text: str, workers: Workers | None, means: Meaning | None, only: str) -> list[Failure]:
+def _check(case: Case, folder: Path, workers: Workers | None, only: str) -> list[Failure]:
+    path = _written(case.files, folder / "spec")
+    failures: list[Failure] = []
+    found: dict[str | None, tuple[Spec, Network]] = {}
     try:
-        spec = parse_spec(text, FILE)
-        network = compile_spec(spec)
+        own = load_spec(path)
+        for variant in (None, *(variant_names(own.root) if own.root else ())):
+            spec = load_spec(path, variant=variant)
+            found[variant] = spec, compile_spec(spec)
     except SpecError as error:
         return [Failure("compile", str(error), symptom="refused", kind=error.problems[0].message[:40])]
-    failures = [*(_meant(network, means) if means else ()), *_same_again(spec, network, text)]
+    for variant, (_, network) in found.items():
+        failures += _meant(network, case.means[variant]) if case.means is not None else ()
+    failures += _same_again(case, folder, {variant: network for variant, (_, network) in found.items()})
+    for variant, (spec, network) in found.items():
+        failures += _same("resolve", "resolved", network, folder / "resolved.yaml", write_yaml(resolved_spec(spec)))
+        said = [f"name={network.name}", *case.overrides.get(variant or "", ())]
+        if variant is not None and len(said) > 1:
+            failures += _same("override", "set", network, path, case.files[FILE], said)
     if failures or workers is None:
         return failures
-    return list(_backends(spec, network, workers, only))
+    asked = case.chosen if case.chosen is not None else tuple(found)
+    return [failure for variant in asked for failure in _backends(*found[variant], workers, only)]
+
+
+def _written(files: Mapping[str, str], folder: Path) -> Path:
+    """The files in a folder; the path of the first."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder / next(iter(files))
 
 
 def _meant(network: Network, means: Meaning) -> Iterator[Failure]:
-    walk = means.walk
-    found = (len(network.rows), network.trainable, network.non_trainable, network.macs)
-    wanted = (walk.rows, walk.trainable, walk.others, walk.macs)
-    if found != wanted:
-        yield Failure(
-            "compile", f"rows, trained, other weights, MACs: compiled {found}, walked {wanted}", symptom="count"
-        )
+    found = {row.name: (row.output, row.trainable, row.non_trainable, row.macs) for row in network.rows}
+    wanted = {
+        name: (kept.given.type, kept.trainable, kept.size - kept.trainable, kept.macs)
+        for name, kept in means.rows.items()
+    }
+    if list(found) != list(wanted):
+        yield Failure("compile", f"the rows are compiled {list(found)}, walked {list(wanted)}", symptom="rows")
+    for name in found.keys() & wanted.keys():
+        if found[name] != wanted[name]:
+            message = f"row {name}: type, trained, other weights, MACs: compiled {found[name]}, walked {wanted[name]}"
+            yield Failure("compile", message, symptom="count")
     shapes = {name: network.types[value] for name, value in network.outputs.items()}
-    if shapes != dict(means.outputs):
-        yield Failure("compile", f"the outputs are compiled {shapes}, walked {means.outputs}", symptom="shape")
+    walked = {name: value.type for name, value in means.outputs.items()}
+    if shapes != walked:
+        yield Failure("compile", f"the outputs are compiled {shapes}, walked {walked}", symptom="shape")
+    uses = {use.name: (use.block, network.types[use.result]) for use in network.uses}
+    if {name: given for name, (_, given) in uses.items()} != {name: value.type for name, value in means.uses.items()}:
+        yield Failure("compile", f"the blocks at work are compiled {uses}, walked {means.uses}", symptom="uses")
 
 
-def _same_again(spec: Spec, network: Network, text: str) -> Iterator[Failure]:
-    """The resolved spec, and the spec in every notation, are the same network."""
-    again = {"resolved": write_yaml(resolved_spec(spec))}
+def _same_again(case: Case, folder: Path, networks: Mapping[str | None, Network]) -> Iterator[Failure]:
+    """The spec in every notation, and all specs that it is based on, are the same networks."""
     for style in STYLES:
+        files = dict(case.files)
         try:
-            again[style] = format_spec(text, FILE, style)
-            if format_spec(again[style], FILE, style) != again[style]:
-                yield Failure("format", f"formatting {style} twice gives another text", symptom=style)
+            for name, text in files.items():
+                if "-parts/" in name or not re.search("^ *layers:( [|])?$", text, re.MULTILINE):
+                    continue  # a part of a spec, or one that has all rows elsewhere
+                files[name] = format_spec(text, str(folder / "spec" / name), style)
+                if format_spec(files[name], str(folder / "spec" / name), style) != files[name]:
+                    yield Failure("format", f"formatting {style} twice gives another text", symptom=style)
         except SpecError as error:
             yield Failure("format", str(error), symptom=style)
-    for what, other in again.items():
-        stage = "resolve" if what == "resolved" else "format"
-        try:
-            same = compile_spec(parse_spec(other, FILE)).digest == network.digest
-            message = f"another network:\n{other}"
-        except SpecError as error:
-            same, message = False, f"{error}\nin:\n{other}"
-        if not same:
-            yield Failure(stage, message, symptom=what)
+        path = _written(files, folder / style)
+        for variant, network in networks.items():
+            yield from _same("format", style, network, path, files[FILE], variant=variant)
+
+
+def _same(
+    stage: str,
+    symptom: str,
+    network: Network,
+    path: Path,
+    text: str,
+    overrides: Sequence[str] = (),
+    variant: str | None = None,
+) -> Iterator[Failure]:
+    """A failure if another text is not the same network."""
+    try:
+        same = compile_spec(parse_spec(text, str(path), overrides, variant)).digest == network.digest
+        message = f"another network ({overrides or variant}):\n{text}"
+    except SpecError as error:
+        same, message = False, f"{error}\nin ({overrides or variant}):\n{text}"
+    if not same:
+        yield Failure(stage, message, symptom=symptom)
 
 
 def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iterator[Failure]:

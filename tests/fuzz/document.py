@@ -1,15 +1,17 @@
-"""A spec as data that can be written, walked and made smaller: rows, blocks and the sections around them."""
+"""A spec as data that can be written, walked and made smaller: rows, blocks, a base, variants, and files they share."""
 
 from __future__ import annotations
 
 import json
 import operator
+import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
-PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*|\d+(\.\d+)?")
+FILE = "fuzz.yaml"
+PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*|\d+(\.\d+)?|\d+(x\d+)+")
 SIGNS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
@@ -47,6 +49,14 @@ def compute(value: Value, names: Mapping[str, Value]) -> Any:
     if isinstance(value, tuple):
         return tuple(compute(item, names) for item in value)
     return value
+
+
+def computed(variables: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of variables, each of which may use those above it."""
+    found: dict[str, Value] = {}
+    for name, value in variables.items():
+        found[name] = compute(value, found)
+    return found
 
 
 def write(value: Value) -> str:
@@ -138,12 +148,17 @@ class Row:
         if self.activation is not None:
             entries["activation"] = self.act()
         if self.form == "flow":
-            yield "{" + ", ".join(f"{key}: {_quoted(text)}" for key, text in entries.items()) + "}"
+            yield flow(entries)
         else:
-            yield from (f"{key}: {_quoted(text)}" for key, text in entries.items())
+            yield from (f"{key}: {quoted(text)}" for key, text in entries.items())
 
 
-def _quoted(text: str) -> str:
+def flow(entries: Mapping[str, str]) -> str:
+    """A mapping on one line."""
+    return "{" + ", ".join(f"{key}: {quoted(text)}" for key, text in entries.items()) + "}"
+
+
+def quoted(text: str) -> str:
     """Text as the value of a mapping; a list of names stays one."""
     if PLAIN.fullmatch(text) or re.fullmatch(r"\[\w+(, \w+)*\]", text):
         return text
@@ -152,7 +167,9 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows under a name. `required` are parameters without a default; `sample` are values for all of them."""
+    """Rows under a name. `required` are parameters without a default; `sample` are values for all of them, of which
+    the others may use variables.
+    """
 
     name: str
     rows: tuple[Row, ...]
@@ -162,15 +179,16 @@ class Block:
     table: bool = False
 
     def lines(self) -> Iterator[str]:
-        yield f"{self.name}:"
+        """What stands under its name."""
         if self.inputs != ("input",):
-            yield f"  inputs: [{', '.join(self.inputs)}]"
+            yield f"inputs: [{', '.join(self.inputs)}]"
         if self.sample:
             written = {
                 name: _type(value) if name in self.required else write(value) for name, value in self.sample.items()
             }
-            yield "  parameters: {" + ", ".join(f"{name}: {_quoted(text)}" for name, text in written.items()) + "}"
-        yield from ("  " + line for line in _layers(self.rows, table=self.table))
+            yield f"parameters: {flow(written)}"
+        yield "layers: |" if self.table else "layers:"
+        yield from ("  " + line for line in (_table(self.rows) if self.table else _list(self.rows)))
 
 
 def _type(value: Value) -> str:
@@ -178,20 +196,63 @@ def _type(value: Value) -> str:
     return next(name for kind, name in kinds if isinstance(value, kind))
 
 
-def _layers(rows: tuple[Row, ...], *, table: bool) -> Iterator[str]:
-    if table:
-        yield "layers: |"
-        lines = [["layer", "type", "size", "activation", "options"]]
-        for row in rows:
-            cells = row.cells()
-            lines.append([row.name or "", *cells, *[""] * (4 - len(cells))])
-        yield from (f"  | {' | '.join(cells)} |" for cells in lines)
-        return
-    yield "layers:"
+def _table(rows: tuple[Row, ...]) -> Iterator[str]:
+    lines = [["layer", "type", "size", "activation", "options"]]
+    for row in rows:
+        cells = row.cells()
+        lines.append([row.name or "", *cells, *[""] * (4 - len(cells))])
+    yield from (f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _list(rows: tuple[Row, ...]) -> Iterator[str]:
     for row in rows:
         first, *others = row.lines()
-        yield f"  - {first}"
-        yield from (f"    {line}" for line in others)
+        yield f"- {first}"
+        yield from (f"  {line}" for line in others)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The spec whose rows come first, the file that holds it (as all paths here from the folder of the first spec),
+    and what the section says about it.
+    """
+
+    document: Document
+    file: str
+    output: str | None = None
+    freeze: bool | tuple[str, ...] = False
+    variant: str | None = None
+
+
+Change = Value | Act | Row
+"""What an override puts in the place of something: a value, an activation, a whole row, or YAML as text."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A named set of overrides by their paths."""
+
+    name: str
+    changes: Mapping[str, Change]
+
+    def written(self) -> dict[str, str]:
+        """By path, what stands there in YAML."""
+        return {path: _changed(path, change) for path, change in self.changes.items()}
+
+
+def _changed(path: str, change: Change) -> str:
+    if isinstance(change, Act):
+        return quoted(change.text())
+    if isinstance(change, Row):
+        return json.dumps(" | ".join(change.cells()))
+    if path.partition(".")[0] in RAW:
+        assert isinstance(change, str)
+        return change
+    return quoted(write(change))
+
+
+RAW = ("name", "base", "expect", "verify", "export", "about", "outputs", "input", "inputs")
+"""The sections whose values are no notation of rows."""
 
 
 @dataclass(frozen=True)
@@ -200,40 +261,108 @@ class Document:
 
     name: str
     inputs: Mapping[str, tuple[int, ...]]
+    """Nothing where they are those of the base."""
     rows: tuple[Row, ...]
     blocks: tuple[Block, ...] = ()
     variables: Mapping[str, Value] = field(default_factory=dict)
+    """Each may use those above it."""
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     """The row of each output; nothing where the last row is the only one."""
     sections: tuple[str, ...] = ()
     table: bool = False
+    base: Base | None = None
+    variants: tuple[Variant, ...] = ()
+    chosen: str | None = None
+    """The variant that the backends are asked about."""
+    included: tuple[str, ...] = ()
+    """What other files hold: sections, and blocks as `blocks.unit`."""
+    beside: tuple[str, ...] = ()
+    """Where `blocks` are included, those that stand beside `$include`, over others of the same names in the file."""
 
     def text(self) -> str:
-        """The YAML text."""
-        return "".join(f"{line}\n" for line in self._lines())
+        """The YAML text of the spec's own file."""
+        return self.files()[FILE]
 
-    def _lines(self) -> Iterator[str]:
+    def shown(self) -> str:
+        """All files for people to read."""
+        first, *others = self.files().items()
+        return first[1] + "".join(f"# {name}\n{text}" for name, text in others)
+
+    def overrides(self) -> dict[str, list[str]]:
+        """What each variant says, as `--set` takes it."""
+        return {each.name: [f"{path}={text}" for path, text in each.written().items()] for each in self.variants}
+
+    def files(self, file: str = FILE) -> dict[str, str]:
+        """The texts of all files that the spec is written in, by their paths; its own is the first."""
+        found = {file: ""}
+        found[file] = "".join(f"{line}\n" for line in self._lines(file, found))
+        if self.base is not None:
+            found |= self.base.document.files(self.base.file)
+        return found
+
+    def _lines(self, file: str, files: dict[str, str]) -> Iterator[str]:
         yield f"name: {self.name}"
         shapes = {name: "x".join(map(str, shape)) for name, shape in self.inputs.items()}
         if list(shapes) == ["input"]:
             yield f"input: {shapes['input']}"
-        else:
-            yield "inputs: {" + ", ".join(f"{name}: {shape}" for name, shape in shapes.items()) + "}"
+        elif shapes:
+            yield f"inputs: {flow(shapes)}"
+        if self.base is not None:
+            yield f"base: {{{', '.join(_base(self.base, file))}}}"
         if self.outputs:
-            yield "outputs: {" + ", ".join(f"{name}: {row}" for name, row in self.outputs.items()) + "}"
+            yield f"outputs: {flow(self.outputs)}"
         if self.variables:
-            yield "variables: {" + ", ".join(f"{name}: {write(value)}" for name, value in self.variables.items()) + "}"
+            variables = [f"{name}: {quoted(write(value))}" for name, value in self.variables.items()]
+            yield from self._section("variables", file, variables, files)
         if self.defaults:
-            yield "defaults:"
-            for kind, fields in self.defaults.items():
-                written = ", ".join(f"{name}: {_quoted(write(value))}" for name, value in fields.items())
-                yield f"  {kind}: {{{written}}}"
+            options = {
+                kind: flow({name: write(value) for name, value in fields.items()})
+                for kind, fields in self.defaults.items()
+            }
+            yield from self._section("defaults", file, [f"{kind}: {text}" for kind, text in options.items()], files)
         yield from self.sections
+        if self.variants:
+            variants = [f"{each.name}: {_flow_of(each.written())}" for each in self.variants]
+            yield from self._section("variants", file, variants, files)
         if self.blocks:
+            yield from self._written_blocks(file, files)
+        if self.table:
+            yield "layers: |"
+            yield from (f"  {line}" for line in _table(self.rows))
+        elif self.rows:
+            yield from self._section("layers", file, _list(self.rows), files)
+
+    def _written_blocks(self, file: str, files: dict[str, str]) -> Iterator[str]:
+        """The blocks: all of them here, or those in a file and some beside it."""
+        if "blocks" not in self.included:
             yield "blocks:"
-            yield from (f"  {line}" for block in self.blocks for line in block.lines())
-        yield from _layers(self.rows, table=self.table)
+            for block in self.blocks:
+                yield from (f"  {line}" for line in self._section(f"blocks.{block.name}", file, block.lines(), files))
+            return
+        part, inside = _part(file, "blocks"), list[str]()
+        for block in self.blocks:
+            if block.name in self.beside:
+                inside.append(f"{block.name}: {{layers: [one that nobody reads | ]}}")
+            else:
+                inside += self._section(f"blocks.{block.name}", part, block.lines(), files)
+        files[part] = "".join(f"{line}\n" for line in inside)
+        yield "blocks:"
+        yield f"  $include: {_from(file, part)}"
+        for block in self.blocks:
+            if block.name in self.beside:
+                yield from (f"  {line}" for line in self._section(f"blocks.{block.name}", file, block.lines(), files))
+
+    def _section(self, path: str, file: str, lines: Iterable[str], files: dict[str, str]) -> Iterator[str]:
+        """A section or a block, here or in a file of its own."""
+        key = path.rpartition(".")[2]
+        if path not in self.included:
+            yield f"{key}:"
+            yield from (f"  {line}" for line in lines)
+            return
+        part = _part(file, path.replace(".", "/"))
+        files[part] = "".join(f"{line}\n" for line in lines)
+        yield f"{key}: {{$include: {_from(file, part)}}}"
 
     def with_rows(self, body: str, rows: tuple[Row, ...]) -> Document:
         """A copy with other rows: those of a block, by its name, or with no name the spec's own."""
@@ -245,3 +374,35 @@ class Document:
     def bodies(self) -> dict[str, tuple[Row, ...]]:
         """The rows of the spec, under no name, and those of every block."""
         return {"": self.rows, **{block.name: block.rows for block in self.blocks}}
+
+
+def _part(file: str, name: str) -> str:
+    """The file that holds a part of one, in a folder beside it."""
+    return f"{file.removesuffix('.yaml')}-parts/{name}.yaml"
+
+
+def _from(file: str, other: str) -> str:
+    """A path as it is written in a file."""
+    return posixpath.relpath(other, posixpath.dirname(file) or ".")
+
+
+def _flow_of(entries: Mapping[str, str]) -> str:
+    """A mapping on one line, whose values are YAML already."""
+    return "{" + ", ".join(f"{key}: {text}" for key, text in entries.items()) + "}"
+
+
+def _base(base: Base, file: str) -> Iterator[str]:
+    yield f"spec: {_from(file, base.file)}"
+    if base.output is not None:
+        yield f"output: {base.output}"
+    if base.freeze:
+        yield f"freeze: {frozen(base.freeze)}"
+    if base.variant is not None:
+        yield f"variant: {json.dumps(base.variant)}"
+
+
+def frozen(freeze: bool | tuple[str, ...]) -> str:
+    """What `base.freeze` says, as YAML."""
+    if isinstance(freeze, bool):
+        return "true" if freeze else "false"
+    return json.dumps(freeze[0] if len(freeze) == 1 else freeze)

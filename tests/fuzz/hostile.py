@@ -1,4 +1,5 @@
-"""Hostile specs: bytes and trees of known specs, damaged at random, must give a spec or a SpecError, with bounded work.
+"""Hostile specs: bytes and trees of known specs, damaged at random, must give a spec or a SpecError, with bounded work;
+so must folders of specs that are based on each other and include files, tangled at random.
 
 `python -m tests.fuzz.hostile --count 2000 --seed 7` runs in one process, which the suite starts as its child: what
 crashes the interpreter, or asks for more memory than the process may have, ends the child and is found there. Work is
@@ -8,12 +9,16 @@ counted in calls, not in seconds. While a text is read, an audit hook refuses ev
 from __future__ import annotations
 
 import argparse
+import posixpath
+import re
 import resource
+import shutil
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,8 +30,10 @@ from netspec.compile.resolved import resolved_spec
 from netspec.errors import SpecError
 from netspec.layers import KINDS
 from netspec.spec.format import format_spec
-from netspec.spec.load import decode, parse_spec
+from netspec.spec.load import decode, load_spec, parse_spec
+from netspec.spec.override import variant_names
 from netspec.spec.write import write_yaml
+from tests.fuzz.document import FILE
 from tests.fuzz.generate import document
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +65,21 @@ VALUES: tuple[Any, ...] = (
     {"a": {"b": {"c": 1}}},
     "9" * 50, "1/0", "a" * 500, [1, 2, 3, 4, 5], {"$include": "x.yaml"}, {"parameters": {}, "layers": []},
     "((1,2),(3,4))",
+)  # fmt: skip
+
+
+REFERENCE = re.compile(rb"((?:spec|\$include): )([^,}\n]+)")
+ELSEWHERE = (
+    "fuzz.yaml", "../fuzz.yaml", "./x/../fuzz.yaml", ".", "..", "/", "", "/etc/passwd", "/dev/zero", "nowhere.yaml",
+    "~", "fuzz.yaml/..", "a\\0b", "x" * 300, "[a]", "{$include: fuzz.yaml}", "link.yaml", "outside.yaml",
+)  # fmt: skip
+PATHS = (
+    "base", "base.spec", "base.output", "base.freeze", "base.variant", "base.x", "variants", "variants.wide", "layers",
+    "layers.0", "layers.99", "layers.0.from", "layers.0.type", "layers.0.repeat", "layers.0.when", "layers.conv_1.name",
+    "layers.x.y.z", "blocks", "blocks.b", "blocks.b.layers", "blocks.b.layers.0", "blocks.b.layers.0.from",
+    "blocks.b.parameters", "blocks.b.inputs", "variables", "variables.wide", "defaults", "defaults.Conv", "inputs",
+    "input", "inputs.x", "outputs", "outputs.end", "name", "$include", "uses", "a..b", ".", "expect.shapes.x",
+    "layers.0.0", "blocks.b.layers.0.0.0", "a" + ".a" * 3000,
 )  # fmt: skip
 
 
@@ -94,6 +116,49 @@ def mutated(r: Random, texts: Sequence[bytes]) -> bytes:
     for _ in range(r.choice([1, 1, 2, 3, 8])):
         text = r.choice(DAMAGES)(r, text, texts)[:60_000]
     return text
+
+
+def tangled(r: Random, folders: Sequence[Mapping[str, bytes]], texts: Sequence[bytes]) -> dict[str, bytes]:
+    """The files of a spec: one is based on another than it was, includes itself, is gone, changes what nobody has."""
+    files = dict(r.choice(folders))
+    for _ in range(r.choice([1, 1, 2, 3, 5])):
+        damage = r.choice((_elsewhere, _elsewhere, _elsewhere, _exchanged, _varied, _varied, _damaged))
+        damage(r, files, texts)
+    return files
+
+
+def _elsewhere(r: Random, files: dict[str, bytes], _: Sequence[bytes]) -> None:
+    """Another path in the place of one."""
+    name = r.choice([name for name, text in files.items() if REFERENCE.search(text)] or [FILE])
+    found = list(REFERENCE.finditer(files[name]))
+    other = r.choice([*(posixpath.relpath(each, posixpath.dirname(name) or ".") for each in files), *ELSEWHERE])
+    if found:
+        match = r.choice(found)
+        files[name] = files[name][: match.start(2)] + other.encode() + files[name][match.end(2) :]
+    else:
+        files[name] += f"base: {{spec: {other}}}\n".encode()
+
+
+def _exchanged(r: Random, files: dict[str, bytes], _: Sequence[bytes]) -> None:
+    """A file that holds what another one holds, or nothing, or is not there."""
+    name, other = r.choice(list(files)), r.choice(list(files))
+    if r.random() < 0.8:
+        files[name] = r.choice([files[other], b"", b"[]", b"~"])
+    elif name != FILE:
+        del files[name]
+
+
+def _varied(r: Random, files: dict[str, bytes], _: Sequence[bytes]) -> None:
+    """Variants that change anything."""
+    name = r.choice([name for name in files if b"\nlayers:" in files[name]] or [FILE])
+    changes = {r.choice(PATHS): r.choice([*VALUES, *ELSEWHERE]) for _ in range(r.randint(1, 3))}
+    text = re.sub(rb"(?m)^variants:.*\n(  .*\n)*", b"", files[name])
+    files[name] = text + yaml.safe_dump({"variants": {r.choice(["wide", "a"]): changes}}, allow_unicode=True).encode()
+
+
+def _damaged(r: Random, files: dict[str, bytes], texts: Sequence[bytes]) -> None:
+    name = r.choice(list(files))
+    files[name] = r.choice(DAMAGES)(r, files[name], texts)[:60_000]
 
 
 def _flip(r: Random, text: bytes, _: Sequence[bytes]) -> bytes:
@@ -216,6 +281,36 @@ class Watch:
         raise AssertionError(self.seen[-1])
 
 
+def laid(files: Mapping[str, bytes], folder: Path) -> Path:
+    """The files in a folder that has nothing else but links, to one of them and out of it; the path of the spec."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    (folder / "link.yaml").symlink_to(FILE)
+    (folder / "outside.yaml").symlink_to("/etc/passwd")
+    return folder / FILE
+
+
+def attempt_files(path: Path) -> str:
+    """Read a spec and all of its variants to the end of the core; says and raises what `attempt` does."""
+    try:
+        spec = load_spec(path)
+        compile_spec(spec)
+    except SpecError as error:
+        return "refused" if str(error).strip() else "refused without a word"
+    for variant in variant_names(spec.root) if spec.root is not None else ():
+        try:
+            compile_spec(load_spec(path, variant=variant))
+        except SpecError as error:
+            if not str(error).strip():
+                return "refused without a word"
+    again = parse_spec(write_yaml(resolved_spec(spec)), str(path))
+    assert compile_spec(again).digest == compile_spec(spec).digest, "resolved, it is another network"
+    return "a spec"
+
+
 def attempt(content: bytes, folder: Path) -> str:
     """Read a text to the end of the core; says whether it was a spec, and raises what is not a SpecError."""
     file = str(folder / "fuzz.yaml")
@@ -236,7 +331,7 @@ def attempt(content: bytes, folder: Path) -> str:
 
 
 def main() -> int:
-    """Run; 1 at the first text that does what none may, which then lies in the folder as `hostile.yaml`."""
+    """Run; 1 at the first text that does what none may, which is then in the folder: `hostile.yaml`, or `tangled/`."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.hostile", description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", default="0")
@@ -248,6 +343,7 @@ def main() -> int:
     texts, found = corpus(), {"a spec": 0, "refused": 0}
     for kind in KINDS.values():
         kind.form()
+    import_module("netspec.data.tables")
     for text in texts:  # load whatever is loaded late
         try:
             attempt(text, options.folder)
@@ -256,13 +352,21 @@ def main() -> int:
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + MEMORY_BYTES,) * 2)
     watch, path = Watch(options.folder), options.folder / "hostile.yaml"
+    folders = [files for number in range(120) if len(files := _files(number)) > 1]
     for number in range(options.count):
-        content = mutated(Random(f"{options.seed}:{number}"), texts)
-        path.write_bytes(content)
+        r = Random(f"{options.seed}:{number}")
+        tangle = r.random() < 0.3
+        if tangle:
+            files = tangled(r, folders, texts)
+            path, size = laid(files, options.folder / "tangled"), sum(map(len, files.values()))
+        else:
+            content = mutated(r, texts)
+            path, size = options.folder / "hostile.yaml", len(content)
+            path.write_bytes(content)
         try:
             watch.on = True
-            with bounded(CALLS + CALLS_A_BYTE * len(content)):
-                found[attempt(content, options.folder)] += 1
+            with bounded(CALLS + CALLS_A_BYTE * size):
+                found[attempt_files(path) if tangle else attempt(content, options.folder)] += 1
         except BaseException:  # noqa: BLE001 - whatever it is, it is the finding
             watch.on = False
             traceback.print_exc()
@@ -275,8 +379,13 @@ def main() -> int:
             return 1
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - used
     print(f"{options.count} texts of seed {options.seed}: {found}, {grown / 1e6:.0f} MB more at most")
-    path.unlink()
+    (options.folder / "hostile.yaml").unlink(missing_ok=True)
+    shutil.rmtree(options.folder / "tangled", ignore_errors=True)
     return 0
+
+
+def _files(number: int) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in document(f"hostile:{number}").files().items()}
 
 
 def _address_space() -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from tests.fuzz.document import Block, Document, Row, compute
+from tests.fuzz.document import Block, Document, Row, Value, compute, computed
+from tests.fuzz.walk import shapes
 
 Fails = Callable[[Document], bool]
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def candidates(document: Document) -> Iterator[Document]:
     # What is expected of the whole goes first, for nothing else could.
     for section in document.sections:
         yield replace(document, sections=tuple(each for each in document.sections if each is not section))
+    yield from _fewer_files(document)
     for body, rows in document.bodies().items():
         for length in (len(rows) // 2, len(rows) // 4, 1):
             for begin in range(len(rows) - length, -1, -1) if length else ():
@@ -49,6 +51,32 @@ def candidates(document: Document) -> Iterator[Document]:
         yield replace(document, table=False)
     if document.name != "net":
         yield replace(document, name="net")
+
+
+def _fewer_files(document: Document) -> Iterator[Document]:
+    """Without included files; with fewer variants and changes; without a base, or with a smaller one."""
+    for part in document.included:
+        yield replace(document, included=tuple(each for each in document.included if each != part))
+    for name in document.beside:
+        yield replace(document, beside=tuple(each for each in document.beside if each != name))
+    for variant in document.variants:
+        left = tuple(each for each in document.variants if each is not variant)
+        yield replace(document, variants=left, chosen=None if document.chosen == variant.name else document.chosen)
+        for path in variant.changes:
+            fewer = replace(variant, changes=_others(variant.changes, path))
+            yield replace(document, variants=tuple(fewer if each is variant else each for each in document.variants))
+    if document.chosen is not None:
+        yield replace(document, chosen=None)
+    base = document.base
+    if base is None:
+        return
+    # The base alone, as the spec itself.
+    yield replace(base.document, chosen=base.variant)
+    for smaller in (replace(base, output=None), replace(base, freeze=False), replace(base, variant=None)):
+        if smaller != base:
+            yield replace(document, base=smaller)
+    for inner in candidates(base.document):
+        yield replace(document, base=replace(base, document=inner))
 
 
 def _fewer_names(document: Document) -> Iterator[Document]:
@@ -71,7 +99,7 @@ def _others(entries: Mapping[str, T], name: str) -> dict[str, T]:
 def _without(document: Document, body: str, begin: int, end: int) -> Document:
     """The document without some rows of a body; who read them reads what they read."""
     rows = document.bodies()[body]
-    inputs = tuple(document.inputs) if not body else next(each.inputs for each in document.blocks if each.name == body)
+    inputs = tuple(shapes(document)) if not body else next(each.inputs for each in document.blocks if each.name == body)
     left, renamed = list(rows), dict[str, str | None]()
     for index in range(end - 1, begin - 1, -1):
         row = left.pop(index)
@@ -98,7 +126,7 @@ def _without_block(document: Document, block: Block) -> Iterator[Document]:
     if not used:
         yield replace(document, blocks=tuple(each for each in document.blocks if each is not block))
     for index, row in enumerate(document.rows):
-        if row.type == block.name and len(block.inputs) == 1:
+        if row.type == block.name:
             yield replace(
                 document, rows=(*document.rows[:index], *_inlined(row, block, document), *document.rows[index + 1 :])
             )
@@ -112,15 +140,14 @@ def _with_block(document: Document, block: Block, other: Block) -> Document:
 
 def _inlined(use: Row, block: Block, document: Document) -> Iterator[Row]:
     """The rows of a block with the values of this use, under names of their own."""
-    values = {**document.variables, **block.sample, **dict(zip(block.sample, use.size, strict=False)), **use.options}
-    names = {name: compute(value, document.variables) for name, value in values.items()}
-    prefix = use.name or block.name
+    variables = computed(document.variables)
+    values = {**variables, **block.sample, **dict(zip(block.sample, use.size, strict=False)), **use.options}
+    names = {name: compute(value, variables) for name, value in values.items()}
+    prefix, given = use.name or block.name, dict(zip(block.inputs, use.sources or ("input",), strict=False))
     for index, row in enumerate(block.rows):
-        sources = tuple(
-            f"{prefix}_{name}" if name not in block.inputs else (use.sources or ("input",))[0] for name in row.sources
-        )
+        sources = tuple(given.get(name, f"{prefix}_{name}") for name in row.sources)
         if index == 0 and not sources:
-            sources = use.sources
+            sources = use.sources[:1]
         name = f"{prefix}_{row.name}" if row.name else None
         if index == len(block.rows) - 1:
             name = use.name
@@ -143,6 +170,11 @@ def _smaller_rows(row: Row, document: Document) -> Iterator[Row]:
             yield replace(row, **{name: value})
     for key in row.options:
         yield replace(row, options=_others(row.options, key))
+    values = computed(document.variables)
+    size = tuple(_known(value, values) for value in row.size)
+    options = {key: _known(value, values) for key, value in row.options.items()}
+    if (size, options) != (row.size, row.options):
+        yield replace(row, size=size, options=options)
     for index, value in enumerate(row.size):
         for less in _less(value):
             yield replace(row, size=(*row.size[:index], less, *row.size[index + 1 :]))
@@ -152,6 +184,14 @@ def _smaller_rows(row: Row, document: Document) -> Iterator[Row]:
     read = {name for rows in document.bodies().values() for each in rows for name in each.sources}
     if row.name and row.name not in {*read, *document.outputs.values()}:
         yield replace(row, name=None)
+
+
+def _known(value: Value, values: Mapping[str, Value]) -> Value:
+    """What a name or formula comes to, where that is known without the parameters of a block."""
+    try:
+        return compute(value, values)
+    except KeyError:
+        return value
 
 
 def _less(value: object) -> Iterator[int | tuple[int, ...]]:

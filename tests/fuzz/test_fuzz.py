@@ -18,14 +18,14 @@ from netspec.layers import KINDS
 from netspec.spec.load import parse_spec
 from netspec.worker import Worker
 from tests.fuzz import kinds
-from tests.fuzz.check import Workers, check
+from tests.fuzz.check import Case, Workers, check
 from tests.fuzz.document import Document, Row
-from tests.fuzz.generate import document
+from tests.fuzz.generate import INVALID, document
 from tests.fuzz.shrink import shrink
-from tests.fuzz.walk import meaning
+from tests.fuzz.walk import meaning, meanings
 
 ROOT = Path(__file__).parents[2]
-REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.yaml"))
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").iterdir())
 CORE = 200
 """How many specs the core is asked about."""
 EACH = 16
@@ -51,24 +51,30 @@ class Shared(Workers):
         self.shared.started.pop(backend).close()
 
 
+def changes_of(each: Document) -> list[str]:
+    """The paths that the variants of a document change."""
+    return [path for variant in each.variants for path in variant.changes]
+
+
 @pytest.fixture(scope="module")
 def documents() -> list[Document]:
     return [document(f"{SEED}:{number}") for number in range(CORE)]
 
 
 def test_a_seed_gives_the_same_spec_in_every_process(documents):
-    code = "from tests.fuzz.generate import document; print(document('suite:3').text(), document('suite:4').text())"
+    code = "from tests.fuzz.generate import document; print(document('suite:3').shown(), document('suite:4').shown())"
     for salt in ("1", "2"):
         command = [sys.executable, "-c", code]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": salt}
         )
-        assert done.stdout.strip() == f"{documents[3].text()} {documents[4].text()}".strip()
+        assert done.stdout.strip() == f"{documents[3].shown()} {documents[4].shown()}".strip()
 
 
 def test_every_kind_is_drawn(documents):
     assert set(kinds.ROWS) | set(MERGES) == set(KINDS), "a kind that tests/fuzz/kinds.py does not know is not tested"
-    found = Counter(node.layer.kind for each in documents for node in compile_spec(parse_spec(each.text(), "f")).nodes)
+    alone = [each for each in documents if len(each.files()) == 1]
+    found = Counter(node.layer.kind for each in alone for node in compile_spec(parse_spec(each.text(), "f")).nodes)
     rare = set(KINDS) - set(found)
     assert len(rare) <= 2, f"of {CORE} specs none has {rare}"
 
@@ -84,41 +90,51 @@ def test_the_whole_language_is_drawn(documents):
     told.update(
         part
         for each in documents
-        for part in ("outputs", "variables", "defaults", "blocks", "table")
+        for part in ("outputs", "variables", "defaults", "blocks", "table", "base", "variants", "chosen", "beside")
         if getattr(each, part)
     )
+    told.update(f"included {part.partition('.')[0]}" for each in documents for part in each.included)
+    bases = [each.base for each in documents if each.base]
+    told.update(f"base {part}" for base in bases for part in ("output", "freeze", "variant") if getattr(base, part))
+    told.update("base of a base" for base in bases if base.document.base)
+    told.update("base among rows" for each in documents for row in each.rows[1:] if row.type == "base")
+    told.update(f"change of {path.partition('.')[0]}" for each in documents for path in changes_of(each))
     nested = [row for each in documents for block in each.blocks for row in block.rows if row.type in each.bodies()]
     wanted = {
         "repeat", "when", "frozen", "activation", "name", "pipes", "flow", "mapping", "1 inputs", "2 inputs",
         "3 inputs",
-        "rank 1", "rank 2", "rank 3", "rank 4", "outputs", "variables", "defaults", "blocks", "table",
+        "rank 1", "rank 2", "rank 3", "rank 4", "outputs", "variables", "defaults", "blocks", "table", "base",
+        "variants", "chosen", "beside", "base output", "base freeze", "base variant", "base of a base",
+        "base among rows", "included layers", "included blocks", "included variables", "included variants",
+        "change of layers", "change of variables", "change of blocks", "change of base", "change of input",
+        "change of defaults",
     }  # fmt: skip
-    assert wanted <= set(told)
+    assert wanted <= set(told), wanted - set(told)
     assert nested
 
 
 def test_networks_are_small_enough_to_be_many(documents):
-    macs = sorted(meaning(each).walk.macs for each in documents)
+    macs = sorted(meaning(each).macs for each in documents)
     assert macs[-1] < 200_000
     assert macs[len(macs) // 2] < 10_000
 
 
 def test_specs_mean_the_same_resolved_and_in_every_notation(documents):
     for number, each in enumerate(documents):
-        failures = check(each.text(), None, meaning(each))
+        failures = check(Case.of(each), None)
         assert not failures, f"python -m tests.fuzz --seed {SEED} --first {number} --count 1\n{failures[0]}"
 
 
 @pytest.mark.parametrize("number", range(EACH))
 def test_backends_agree(workers, backend, number):
     spec = document(f"{SEED}:{number}")
-    failures = check(spec.text(), Shared(workers, backend), meaning(spec))
-    assert not failures, f"python -m tests.fuzz --seed {SEED} --first {number} --count 1\n{failures[0]}\n{spec.text()}"
+    failures = check(Case.of(spec), Shared(workers, backend))
+    assert not failures, f"python -m tests.fuzz --seed {SEED} --first {number} --count 1\n{failures[0]}\n{spec.shown()}"
 
 
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
 def test_what_once_failed_agrees(workers, backend, path):
-    failures = check(path.read_text(encoding="utf-8"), Shared(workers, backend))
+    failures = check(Case.at(path), Shared(workers, backend))
     assert not failures, failures[0]
 
 
@@ -129,20 +145,34 @@ def test_a_difference_would_be_found(documents, monkeypatch):
         netspec.compile.resolved, "_fields",
         lambda layer: {name: value for name, value in honest(layer).items() if name != "init"},
     )  # fmt: skip
-    found = {failure.key for each in documents[:60] for failure in check(each.text(), None, meaning(each))}
+    found = {failure.key for each in documents[:60] for failure in check(Case.of(each), None)}
     assert found == {("resolve", "", "resolved", "")}
 
 
 def test_a_crash_is_a_failure(documents, monkeypatch):
     monkeypatch.setattr(netspec.compile.resolved, "_rows", lambda spec, rows: 1 // 0)
-    [failure] = check(documents[0].text(), None, meaning(documents[0]))
+    [failure] = check(Case.of(documents[0]), None)
     assert (failure.stage, failure.symptom) == ("crash", "ZeroDivisionError")
 
 
 def test_what_the_compiler_makes_is_held_against_another_reckoning(documents):
-    other = replace(documents[0], rows=(*documents[0].rows, Row("Flatten"), Row("Dense", size=(3,))))
-    found = {failure.symptom for failure in check(documents[0].text(), None, meaning(other))}
-    assert {"count"} <= found
+    [each, *_] = [each for each in documents if not each.outputs and not each.variants]
+    other = replace(each, rows=(*each.rows, Row("Flatten"), Row("Dense", size=(3,))))
+    found = {failure.symptom for failure in check(replace(Case.of(each), means=meanings(other)), None)}
+    assert {"rows", "shape"} <= found
+
+
+def test_a_variant_that_means_something_else_would_be_found(documents):
+    [each, *_] = [each for each in documents if any(path.startswith("variables.") for path in changes_of(each))]
+    found = check(replace(Case.of(each), means=dict.fromkeys(meanings(each), meaning(each))), None)
+    assert {failure.stage for failure in found} == {"compile"}
+
+
+def test_overrides_on_a_command_line_are_held_against_the_variant(documents):
+    [each, *_] = [each for each in documents if each.variants and not each.base]
+    case = Case.of(each)
+    said = {each.variants[0].name: [*case.overrides[each.variants[0].name], "name=another"]}
+    assert [failure.stage for failure in check(replace(case, overrides=said), None)] == ["override"]
 
 
 @pytest.mark.parametrize("kind", ["LRN", "Concat", "Pad"])
@@ -161,3 +191,22 @@ def test_what_fails_is_made_small(documents, kind):
     rows = [row for body in small.bodies().values() for row in body]
     assert len(rows) <= (3 if kind == "Concat" else 2), small.text()
     assert len(small.text()) < len(large.text()) / 2
+
+
+def test_what_fails_in_a_base_is_made_small(documents):
+    def fails(spec: Document) -> bool:
+        try:
+            rows = meaning(spec, spec.chosen).rows.values()
+        except INVALID:
+            return False
+        return any(kept.frozen and kept.trained and not kept.own for kept in rows)
+
+    large = max(filter(fails, documents), key=lambda each: len(each.shown()))
+    small = shrink(large, fails)
+    assert fails(small)
+    assert small.base is not None
+    inner = small.base.document
+    assert not small.variants + small.included + small.blocks + inner.blocks, small.shown()
+    assert len(small.rows) <= 1, small.shown()  # that of the base itself, which is frozen
+    assert len(inner.rows) <= 1, small.shown()
+    assert not inner.variables, small.shown()

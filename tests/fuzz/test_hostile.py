@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from netspec.compile import compile_spec
 from netspec.errors import SpecError
-from netspec.spec.load import parse_spec
-from tests.fuzz.hostile import Work, bounded, mutated
+from netspec.spec.load import load_spec, parse_spec
+from tests.fuzz.hostile import Work, bounded, laid, mutated, tangled
 
 ROOT = Path(__file__).parents[2]
 COUNT = 500
@@ -115,6 +116,47 @@ def test_bombs_are_defused(name, monkeypatch):
     assert len(said) < 20_000
 
 
+BEGIN = "input: 4\nlayers: [ReLU]\n"
+LEVELS = "[" * 60 + "{$include: %s}" + "]" * 60
+FOLDERS = {
+    "files that include another twice": {
+        "fuzz.yaml": f"{BEGIN}verify: {{$include: i0.yaml}}\n",
+        **{f"i{at}.yaml": f"a: {{$include: i{at + 1}.yaml}}\nb: {{$include: i{at + 1}.yaml}}\n" for at in range(50)},
+        "i50.yaml": "1\n",
+    },
+    "files of many levels": {
+        "fuzz.yaml": f"{BEGIN}verify: {{$include: i0.yaml}}\n",
+        **{f"i{at}.yaml": LEVELS % f"i{at + 1}.yaml" for at in range(50)},
+        "i50.yaml": "1\n",
+    },
+    "files of many values": {
+        "fuzz.yaml": f"{BEGIN}verify: [{', '.join(f'{{$include: i{at}.yaml}}' for at in range(90))}]\n",
+        **{f"i{at}.yaml": f"[&a [{'1, ' * 299}1], {'*a, ' * 98}*a]\n" for at in range(90)},
+    },
+    "one file many times": {
+        "fuzz.yaml": f"{BEGIN}verify: [{'{$include: i.yaml}, ' * 3000}1]\n",
+        "i.yaml": f"[{'1, ' * 3000}1]\n",
+    },
+    "a chain of bases": {
+        "fuzz.yaml": "base: {spec: b0.yaml}\n",
+        **{f"b{at}.yaml": f"base: {{spec: b{at + 1}.yaml}}\nlayers:\n  - r{at}: ReLU\n" for at in range(400)},
+        "b400.yaml": BEGIN,
+    },
+    "a chain of bases that variants choose": {
+        "fuzz.yaml": "input: 4\nlayers: [ReLU]\nvariants: {wide: {base.spec: fuzz.yaml, base.variant: wide}}\n",
+    },
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_tangles_are_bounded(name, tmp_path):
+    files = {file: text.encode() for file, text in FOLDERS[name].items()}
+    path = laid(files, tmp_path / "tangled")
+    with bounded(10_000_000), pytest.raises(SpecError) as refused:
+        compile_spec(load_spec(path, variant="wide" if "variants" in name else None))
+    assert len(str(refused.value)) < 20_000
+
+
 def forever():
     with bounded(1000):
         while True:
@@ -163,10 +205,10 @@ def test_code_that_runs_would_be_found(deed, tmp_path):
 
 
 def test_damage_is_reproducible():
-    from random import Random
-
     texts = [b"input: 4\nlayers:\n  - FNN | 3\n", b"input: 2\nlayers:\n  - ReLU\n"]
-    assert [mutated(Random(seed), texts) for seed in range(50)] == [mutated(Random(seed), texts) for seed in range(50)]
+    folders = [{"fuzz.yaml": b"base: {spec: b.yaml}\nlayers:\n  - ReLU\n", "b.yaml": texts[0]}]
+    for damaged in (lambda seed: mutated(Random(seed), texts), lambda seed: tangled(Random(seed), folders, texts)):
+        assert [damaged(seed) for seed in range(50)] == [damaged(seed) for seed in range(50)]
 
 
 WORDS = """CNN FNN Concat pair | , = ( ) [ ] 3 - / // * > x ' " k from repeat when frozen input name activation ReLU

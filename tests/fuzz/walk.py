@@ -1,71 +1,191 @@
-"""What a document means, worked out without netspec's compiler: the rows that blocks, repeats and conditions leave.
+"""What a document means, worked out without netspec's compiler: what variants change in it, and the rows that bases,
+blocks, repeats and conditions leave.
 
 Only the single layer is netspec's own (its fields, its shape rule): the compiler's result is held against this walk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
-from netspec.layers import ALIASES, Activation, Layer, PReLU, fold
-from netspec.layers.activation import ARGUMENTS
+from netspec.layers import ALIASES, Activation, Layer, PReLU, fold, snake
+from netspec.layers.activation import ARGUMENTS, function_named
 from netspec.layers.base import field_named
 from netspec.network import TensorType
-from tests.fuzz.document import Act, Block, Document, Name, Row, Value, compute
+from tests.fuzz.document import Act, Base, Block, Change, Document, Name, Row, Value, compute, computed
 
 POWERS = ("Multiply", "Dot")
+BASE = "base"
 
 
 @dataclass(frozen=True)
 class Given:
-    """A value: its type, and as which power of the input it may grow."""
+    """A value: the full name of the row or input that gives it, its type, and as which power of the input it may
+    grow.
+    """
 
+    name: str
     type: TensorType
     power: int = 1
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A row of the network."""
+
+    given: Given
+    sources: tuple[str, ...]
+    nodes: int
+    trained: int
+    """How many numbers it would train if it were not frozen."""
+    others: int
+    macs: int
+    largest: int
+    frozen: bool
+    own: bool
+    """Whether it is a row of the spec itself, and none of its base."""
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return 0 if self.frozen else self.trained
+
+    @property
+    def size(self) -> int:
+        """How many numbers it keeps, trained or not."""
+        return self.trained + self.others
+
+
+class Namer:
+    """What rows are called that have no name: their kind and a number, passing over what is taken."""
+
+    def __init__(self, taken: Collection[str]) -> None:
+        self.taken, self.count = set(taken), Counter[str]()
+
+    def name(self, word: str) -> str:
+        """The next name with this word."""
+        self.count[word] += 1
+        while f"{word}_{self.count[word]}" in self.taken:
+            self.count[word] += 1
+        self.taken.add(f"{word}_{self.count[word]}")
+        return f"{word}_{self.count[word]}"
+
+    def names(self, row: Row, names: Mapping[str, Value], blocks: Collection[str]) -> list[str]:
+        """The name of a row, or of each of its repetitions."""
+        times = None if row.repeat is None else compute(row.repeat, names)
+        if times is not None and times < 1:
+            if row.when is None or compute(row.when, names):
+                raise ValueError(f"a row cannot stand there {times} times")
+            times = 1  # it is not looked at
+        if row.name is None:
+            return [self.name(_word(row, blocks)) for _ in range(times or 1)]
+        found = [row.name] if times is None else [f"{row.name}_{number}" for number in range(1, times + 1)]
+        if times is not None and self.taken & set(found):
+            raise ValueError(f"repeating {row.name} needs a name that is taken")
+        self.taken.update(found)
+        return found
+
+
+def _word(row: Row, blocks: Collection[str]) -> str:
+    if row.type in blocks:
+        return snake(row.type)
+    if row.type == BASE:
+        return "row"
+    alias = ALIASES[fold(row.type)]
+    if alias.layer is not Activation:
+        return snake(alias.layer.kind)
+    return str(function_named(str(alias.fields.get("function") or row.options.get("function") or row.size[0])))
+
+
+@dataclass
+class Scope:
+    """What the rows of one body may read, by the names that they have for it."""
+
+    values: dict[str, Given]
+    names: Mapping[str, Value]
+    above: Given | None
+    prefix: str = ""
+
+    def copy(self) -> Scope:
+        """Another one, with the same in it."""
+        return replace(self, values=dict(self.values))
+
+
 @dataclass
 class Walk:
-    """The rows so far, in all: how many, how many numbers they keep, what they cost."""
+    """The rows so far, in order, and the blocks at work, each with the value that is its result."""
 
     blocks: Mapping[str, Block]
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
-    rows: int = 0
-    trainable: int = 0
-    others: int = 0
-    macs: int = 0
-    largest: int = 0
+    variables: Mapping[str, Value] = field(default_factory=dict)
+    """Their values."""
+    base: Base | None = None
+    own: bool = True
+    based: bool = False
+    """Whether the rows of the base are there."""
+    rows: dict[str, Kept] = field(default_factory=dict)
+    uses: dict[str, Given] = field(default_factory=dict)
 
-    def body(self, rows: Sequence[Row], scope: dict[str, Given], names: Mapping[str, Value], frozen: bool) -> Given:
+    @staticmethod
+    def of(document: Document, *, own: bool = True) -> Walk:
+        """One that begins."""
+        names = {block.name: block for block in document.blocks}
+        return Walk(names, document.defaults, computed(document.variables), document.base, own)
+
+    def whole(self, document: Document, inputs: Mapping[str, Given]) -> dict[str, Given]:
+        """All rows of a document that has no variants left; its outputs."""
+        above = next(iter(inputs.values())) if len(inputs) == 1 else None
+        scope = Scope(dict(inputs), self.variables, above)
+        result = self.body(with_base_row(document), scope, frozen=False)
+        if not document.outputs:
+            return {"output": result}
+        outputs = {name: scope.values[row] for name, row in document.outputs.items()}
+        if {value.name for value in outputs.values()} & {value.name for value in inputs.values()}:
+            raise ValueError("an output is an input")
+        return outputs
+
+    def body(self, rows: Sequence[Row], scope: Scope, *, frozen: bool) -> Given:
         """The result of the rows of one body; `scope` has what they may read, and gets what they are called."""
-        above = next(iter(scope.values()))
+        namer = Namer({row.name for row in rows if row.name} | set(scope.values))
         for row in rows:
-            above = self.row(row, scope, above, names, frozen)
-        return above
+            self.row(row, scope, namer, frozen=frozen)
+        if scope.above is None:
+            raise ValueError("no row gives anything")
+        return scope.above
 
-    def row(self, row: Row, scope: dict[str, Given], above: Given, names: Mapping[str, Value], frozen: bool) -> Given:
-        """The result of one row; raises LayerError or ValueError for one that cannot be."""
-        given = tuple(scope[name] for name in row.sources) or (above,)
-        frozen = frozen or row.frozen
-        if row.when is None or compute(row.when, names):
-            for _ in range(1 if row.repeat is None else compute(row.repeat, names)):
-                given = (self._once(row, given, names, frozen),)
-        if row.name:
-            scope[row.name] = given[0]
-        return given[0]
+    def row(self, row: Row, scope: Scope, namer: Namer, *, frozen: bool) -> None:
+        """One row; raises LayerError, ValueError or KeyError for one that cannot be."""
+        if not row.sources and scope.above is None:
+            raise ValueError("the first row says which of the inputs it reads")
+        if row.name in scope.values:
+            raise ValueError(f"the name {row.name} is taken")
+        given = tuple(scope.values[name] for name in row.sources) or (scope.above,)
+        names = namer.names(row, scope.names, self.blocks)
+        if row.when is None or compute(row.when, scope.names):
+            for name in names:
+                given = (self._once(row, name, given, scope, frozen=frozen or row.frozen),)
+                scope.values[name] = given[0]
+        if row.type == BASE:
+            namer.taken.update(scope.values)
+        # One that is left out stands for the one thing that it would have read, or is as if it were not written.
+        name = row.name or names[-1]
+        if len(given) > 1:
+            scope.values.pop(name, None)
+            return
+        scope.values[name] = scope.above = given[0]
 
-    def _once(self, row: Row, given: tuple[Given, ...], names: Mapping[str, Value], frozen: bool) -> Given:
+    def _once(self, row: Row, name: str, given: tuple[Given, ...], scope: Scope, *, frozen: bool) -> Given:
+        if row.type == BASE:
+            return self._base(given, scope, frozen=frozen)
+        full = scope.prefix + name
         block = self.blocks.get(row.type)
         if block is not None:
-            values = {**block.sample, **dict(zip(block.sample, row.size, strict=False)), **row.options}
-            inner = {name: compute(value, names) for name, value in values.items()}
-            if len(given) != len(block.inputs):
-                raise ValueError(f"{block.name} takes {len(block.inputs)} inputs")
-            scope = dict(zip(block.inputs, given, strict=True))
-            return self.body(block.rows, scope, {**names, **inner}, frozen)
-        layer, act = self.layers(row, names)
+            return self._use(block, row, full, given, scope.names, frozen=frozen)
+        layer, act = self.layers(row, scope.names)
         power = max(value.power for value in given)
         if layer.kind in POWERS:
             power = sum(value.power for value in given)
@@ -75,29 +195,74 @@ class Walk:
             raise ValueError(f"{layer.kind} cannot read {len(types)} values")
         if ALIASES[fold(row.type)].rank not in (None, types[0].rank - 1):
             raise ValueError(f"{row.type} says another rank")
-        self.rows += 1
-        for each in (layer, act):
-            if each is not None:
-                types = [self._add(each, types, frozen)]
-        return Given(types[0], power)
+        numbers: Counter[str] = Counter()
+        for each in filter(None, (layer, act)):
+            types = [_add(each, types, numbers)]
+        if full in self.rows:
+            raise ValueError(f"two rows are called {full}")
+        found = Given(full, types[0], power)
+        self.rows[full] = Kept(
+            found, tuple(value.name for value in given), 1 if act is None else 2, numbers["trained"], numbers["others"],
+            numbers["macs"], numbers["largest"], frozen, self.own,
+        )  # fmt: skip
+        return found
 
-    def _add(self, layer: Layer, types: list[TensorType], frozen: bool) -> TensorType:
-        resolved = layer.resolve(types)
-        output = resolved.output(types)
-        for weight in resolved.weights(types):
-            if weight.trainable and not frozen:
-                self.trainable += weight.size
-            else:
-                self.others += weight.size
-        self.macs += resolved.macs(types, output)
-        self.largest = max(self.largest, output.size)
-        return output
+    def _use(
+        self, block: Block, row: Row, full: str, given: tuple[Given, ...], names: Mapping[str, Value], *, frozen: bool
+    ) -> Given:
+        """The rows of a block."""
+        if len(given) != len(block.inputs):
+            raise ValueError(f"{block.name} takes {len(block.inputs)} inputs")
+        said = {**dict(zip(block.sample, row.size, strict=False)), **row.options}
+        values = {name: compute(value, self.variables) for name, value in block.sample.items() if name not in said}
+        values |= {name: compute(value, names) for name, value in said.items()}
+        if set(values) != set(block.sample) or any(name not in said for name in block.required):
+            raise ValueError(f"{block.name} has other parameters")
+        before = len(self.rows)
+        self.uses[full] = given[0]  # outer ones stand before those inside
+        inputs = dict(zip(block.inputs, given, strict=True))
+        result = self.body(block.rows, Scope(inputs, {**self.variables, **values}, given[0], f"{full}."), frozen=frozen)
+        if len(self.rows) == before:
+            del self.uses[full]
+        else:
+            self.uses[full] = result
+        return result
+
+    def _base(self, given: tuple[Given, ...], scope: Scope, *, frozen: bool) -> Given:
+        """The rows of the base, up to the cut and beyond."""
+        if self.base is None or self.based or scope.prefix:
+            raise ValueError("the base cannot stand here")
+        self.based = True
+        document = varied(self.base.document, self.base.variant)
+        walk = Walk.of(document, own=False)
+        outputs = walk.whole(document, dict(zip(shapes(document), given, strict=True)))
+        named = {name: kept.given for name, kept in walk.rows.items()} | walk.uses
+        top = {name: value for name, value in named.items() if "." not in name}
+        if top.keys() & scope.values.keys():
+            raise ValueError("a row of the base has the name of one above it")
+        patterns = _patterns(self.base)
+        for pattern in patterns:
+            if not any(_matches(name, pattern) for name in walk.rows):
+                raise ValueError(f"no row of the base matches {pattern}")
+        for name, kept in walk.rows.items():
+            chosen = any(_matches(name, pattern) for pattern in patterns)
+            self.rows[name] = replace(kept, frozen=kept.frozen or frozen or chosen)
+        self.uses |= walk.uses
+        scope.values |= top
+        if self.base.output is None:
+            [result] = outputs.values()
+            return result
+        return {**outputs, **named}[self.base.output]
 
     def layers(self, row: Row, names: Mapping[str, Value]) -> tuple[Layer, Layer | None]:
         """The layer of a row and its activation; raises ValueError or pydantic's ValidationError."""
         alias = ALIASES[fold(row.type)]
-        given = self.defaults.get(alias.layer.kind, {})
-        fields: dict[str, Any] = {key: compute(value, names) for key, value in given.items() if key != "activation"}
+        given = next((each for kind, each in self.defaults.items() if ALIASES[fold(kind)].layer is alias.layer), {})
+        fields: dict[str, Any] = {
+            field_named(alias.layer, key): compute(value, self.variables)
+            for key, value in given.items()
+            if key != "activation"
+        }
         fields |= dict(alias.fields)
         positional = alias.layer.positional
         if alias.layer is Activation and alias.fields:
@@ -106,15 +271,26 @@ class Walk:
         fields |= {field_named(alias.layer, key): compute(value, names) for key, value in row.options.items()}
         act = row.activation
         if act is None and "activation" in given:
-            word = str(given["activation"])
-            return alias.layer(**fields), Activation(function=word)
+            act = Name("given")
+            names = {"given": compute(given["activation"], self.variables)}
         return alias.layer(**fields), _activation(act, names)
+
+
+def _add(layer: Layer, types: list[TensorType], numbers: Counter[str]) -> TensorType:
+    """The type that a layer gives; what it counts is added."""
+    resolved = layer.resolve(types)
+    output = resolved.output(types)
+    for weight in resolved.weights(types):
+        numbers["trained" if weight.trainable else "others"] += weight.size
+    numbers["macs"] += resolved.macs(types, output)
+    numbers["largest"] = max(numbers["largest"], output.size)
+    return output
 
 
 def _activation(act: Act | Name | None, names: Mapping[str, Value]) -> Layer | None:
     if isinstance(act, Name):
         word = str(compute(act, names))
-        return None if word == "none" else Activation(function=word)
+        return None if word == "none" else Activation(function=function_named(word))
     if act is None or act.function == "none":
         return None
     if act.function == "prelu":
@@ -123,18 +299,241 @@ def _activation(act: Act | Name | None, names: Mapping[str, Value]) -> Layer | N
     return Activation(function=act.function, **argument)
 
 
+def _patterns(base: Base) -> Sequence[str]:
+    return ("*",) if base.freeze is True else base.freeze or ()
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a pattern names a row, or a block around it."""
+    parts = name.split(".")
+    return any(fnmatchcase(".".join(parts[:count]), pattern) for count in range(1, len(parts) + 1))
+
+
+def with_base_row(document: Document) -> tuple[Row, ...]:
+    """The rows, the one that stands for those of the base among them."""
+    if document.base is None or any(row.type == BASE for row in document.rows):
+        return document.rows
+    count = len(shapes(document))
+    several = count > 1 and count == len(shapes(document.base.document))
+    return (Row(BASE, sources=tuple(shapes(document)) if several else ()), *document.rows)
+
+
+def shapes(document: Document) -> Mapping[str, tuple[int, ...]]:
+    """The inputs, which may be those of the base."""
+    if document.inputs or document.base is None:
+        return document.inputs
+    return shapes(varied(document.base.document, document.base.variant))
+
+
+def names_of(document: Document, body: str = "") -> list[list[str]]:
+    """What each row of a document, or of one of its blocks, is called, or each of its repetitions.
+
+    Raises KeyError where that depends on what a block is told.
+    """
+    variables, blocks = computed(document.variables), {block.name: block for block in document.blocks}
+    rows = blocks[body].rows if body else with_base_row(document)
+    inputs = blocks[body].inputs if body else tuple(shapes(document))
+    if body:
+        variables = {name: value for name, value in variables.items() if name not in blocks[body].sample}
+    namer = Namer({row.name for row in rows if row.name} | set(inputs))
+    found = []
+    for row in rows:
+        found.append(namer.names(row, variables, blocks))
+        based = row.type == BASE and document.base is not None
+        if based and (row.when is None or compute(row.when, variables)):
+            namer.taken |= top_names(document.base)
+    return found if body else found[len(rows) - len(document.rows) :]
+
+
+def top_names(base: Base) -> set[str]:
+    """What the rows and blocks of a base are called, those beyond the cut among them."""
+    document = varied(base.document, base.variant)
+    walk = Walk.of(document)
+    walk.whole(document, {name: Given(name, TensorType(shape)) for name, shape in shapes(document).items()})
+    return {name for name in (*walk.rows, *walk.uses) if "." not in name}
+
+
 @dataclass(frozen=True)
 class Meaning:
-    """What the whole document is, as the walk has it."""
+    """What the whole document is, as the walk has it: the rows that it keeps, the blocks at work and the outputs."""
 
-    walk: Walk
-    outputs: Mapping[str, TensorType]
+    rows: Mapping[str, Kept]
+    uses: Mapping[str, Given]
+    outputs: Mapping[str, Given]
+    inputs: int = 0
+    """How many inputs it has."""
+
+    @property
+    def trainable(self) -> int:
+        """How many numbers are trained."""
+        return sum(kept.trainable for kept in self.rows.values())
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers there are."""
+        return sum(kept.size for kept in self.rows.values())
+
+    @property
+    def macs(self) -> int:
+        """What one sample costs."""
+        return sum(kept.macs for kept in self.rows.values())
+
+    def inside(self, use: str) -> Iterator[Kept]:
+        """The rows of a block at work."""
+        yield from (kept for name, kept in self.rows.items() if name.startswith(f"{use}."))
 
 
-def meaning(document: Document) -> Meaning:
+def meaning(document: Document, variant: str | None = None) -> Meaning:
     """Walk a document; raises LayerError, ValueError or KeyError for one that is not valid."""
-    walk = Walk({block.name: block for block in document.blocks}, document.defaults)
-    scope = {name: Given(TensorType(shape)) for name, shape in document.inputs.items()}
-    result = walk.body(document.rows, scope, document.variables, frozen=False)
-    outputs = {name: scope[row].type for name, row in document.outputs.items()} or {"output": result.type}
-    return Meaning(walk, outputs)
+    document = varied(document, variant)
+    walk = Walk.of(document)
+    for kind, fields in document.defaults.items():
+        layer = ALIASES[fold(kind)].layer
+        if not {field_named(layer, name) for name in fields} <= {*layer.defaults, "activation"}:
+            raise ValueError(f"{kind} has no such option")
+    inputs = {name: Given(name, TensorType(shape)) for name, shape in shapes(document).items()}
+    outputs = walk.whole(document, inputs)
+    rows = _needed(walk.rows, outputs, inputs)
+    for pattern in _patterns(document.base) if document.base else ():
+        # It names rows of the base; those that are left of it must be among them.
+        if not any(_matches(name, pattern) for name, kept in rows.items() if not kept.own):
+            raise ValueError(f"what {pattern} names lies beyond the cut")
+    found = Meaning(rows, {}, outputs, len(inputs))
+    return replace(found, uses={use: _result(use, found) for use in walk.uses if any(found.inside(use))})
+
+
+def meanings(document: Document) -> dict[str | None, Meaning]:
+    """What the document means as it is, and in each of its variants."""
+    return {variant: meaning(document, variant) for variant in (None, *(each.name for each in document.variants))}
+
+
+def _needed(rows: Mapping[str, Kept], outputs: Mapping[str, Given], inputs: Mapping[str, Given]) -> dict[str, Kept]:
+    """The rows that the outputs are computed from. A row of the spec itself that nothing reads is a mistake."""
+    wanted = {value.name for value in outputs.values()}
+    read = {source for kept in rows.values() for source in kept.sources}
+    left = []
+    for name, kept in reversed(rows.items()):
+        if name in wanted:
+            left.append(name)
+            wanted.update(kept.sources)
+        elif kept.own and name not in read:
+            raise ValueError(f"nothing reads {name}")
+    if not set(inputs) <= wanted:
+        raise ValueError("nothing reads an input")
+    if not left:
+        raise ValueError("there is nothing to compute")
+    return {name: rows[name] for name in reversed(left)}
+
+
+def _result(use: str, found: Meaning) -> Given:
+    """The one row of a block that is read outside, which is not its last where a base is cut inside of it."""
+    inside = {kept.given.name: kept.given for kept in found.inside(use)}
+    read = {source for kept in found.rows.values() if kept.given.name not in inside for source in kept.sources}
+    read |= {value.name for value in found.outputs.values()}
+    [result] = inside.keys() & read
+    return inside[result]
+
+
+def varied(document: Document, variant: str | None) -> Document:
+    """The document with what a variant says in it; raises KeyError or ValueError where that fits nothing."""
+    if variant is None:
+        return replace(document, variants=())
+    [changes] = [each.changes for each in document.variants if each.name == variant]
+    found = replace(document, variants=(), name=f"{document.name}-{variant}")
+    # Rows are changed last, whatever the order: those that the other changes leave.
+    for path, change in sorted(changes.items(), key=lambda entry: "layers" in entry[0].split(".")[:3]):
+        found = _changed(found, path.split("."), change)
+    return found
+
+
+def _changed(document: Document, path: list[str], change: Any) -> Document:
+    section, *rest = path
+    if section in ("expect", "verify", "export", "about"):
+        return document
+    if section == "name":
+        return replace(document, name=change)
+    if section == "variables":
+        return replace(document, variables=_known(document.variables, rest[0], change))
+    if section in ("input", "inputs"):
+        name = rest[0] if rest else "input"
+        shape = tuple(int(size) for size in str(change).split("x"))
+        return replace(document, inputs=_known(document.inputs, name, shape))
+    if section == "outputs":
+        return replace(document, outputs=_known(document.outputs, rest[0], change))
+    if section == "defaults":
+        kind, name = rest
+        fields = {**document.defaults.get(kind, {}), name: change}
+        return replace(document, defaults={**document.defaults, kind: fields})
+    if section == "base":
+        assert document.base is not None
+        return replace(document, base=_of_base(document.base, rest[0], change))
+    if section == "blocks":
+        name, part, *inside = rest
+        if part == "layers":
+            return _in_row(document, name, inside, change)
+        blocks = [_in_block(block, inside[0], change) if block.name == name else block for block in document.blocks]
+        return replace(document, blocks=tuple(blocks))
+    assert section == "layers"
+    return _in_row(document, "", rest, change)
+
+
+def _in_row(document: Document, body: str, path: list[str], change: Change) -> Document:
+    """A row of the document, or of one of its blocks, changed."""
+    rows = document.bodies()[body]
+    at = _index(document, body, path[0])
+    row = _other_row(rows[at], change) if len(path) == 1 else _with(rows[at], path[1], change)
+    return document.with_rows(body, (*rows[:at], row, *rows[at + 1 :]))
+
+
+def _known(entries: Mapping[str, Any], name: str, change: Any) -> dict[str, Any]:
+    if name not in entries:
+        raise KeyError(name)
+    return {**entries, name: change}
+
+
+def _of_base(base: Base, key: str, change: str) -> Base:
+    if key == "freeze":
+        return replace(base, freeze={"true": True, "false": False}.get(change, (change.strip('"'),)))
+    return replace(base, **{key: change.strip('"')})
+
+
+def _in_block(block: Block, parameter: str, change: Change) -> Block:
+    if parameter in block.required:
+        raise ValueError(f"{parameter} has no default")
+    return replace(block, sample=_known(block.sample, parameter, change))
+
+
+def _index(document: Document, body: str, wanted: str) -> int:
+    """The row of a name that is written, of a number, or of a name that is given."""
+    written = [row.name for row in document.bodies()[body]]
+    if wanted in written:
+        return written.index(wanted)
+    return int(wanted) if wanted.isdecimal() else [names[0] for names in names_of(document, body)].index(wanted)
+
+
+def _other_row(row: Row, change: Change) -> Row:
+    """A row in the place of another, which has its name."""
+    assert isinstance(change, Row)
+    return replace(change, name=row.name)
+
+
+def _with(row: Row, key: str, change: Any) -> Row:
+    """A row with one thing said in another way."""
+    if key in ("repeat", "when", "frozen"):
+        return replace(row, **{key: change})
+    if key == "activation":
+        if not isinstance(change, (Act, Name)):
+            raise ValueError(f"{change} is no activation")
+        return replace(row, activation=change)
+    if key == "from":
+        return replace(row, sources=(change,))
+    alias = ALIASES.get(fold(row.type))
+
+    def meant(word: str) -> str:
+        return field_named(alias.layer, word) if alias else word
+
+    options: dict[str, Value] = {word: value for word, value in row.options.items() if meant(word) != meant(key)}
+    if meant(key) not in row.positional[: len(row.size)]:
+        return replace(row, options={**options, key: change})
+    at = row.positional.index(meant(key))
+    return replace(row, options=options, size=(*row.size[:at], change, *row.size[at + 1 :]))

@@ -8,6 +8,7 @@ from typing import Any
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.network import Node, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, place, rules
+from netspec_onnx.rules.shape import padded
 
 
 def swapped(rank: int) -> tuple[int, ...]:
@@ -77,11 +78,22 @@ def separable_conv(layer: SeparableConv, node: Node) -> Emission:
 
 @rules(ConvTranspose)
 def conv_transpose(layer: ConvTranspose, node: Node) -> Emission:
-    """ConvTranspose; a negative crop is its output_padding."""
-    crop = tuple((begin, max(end, 0)) for begin, end in layer.pads)
-    extra = tuple(max(-end, 0) for _, end in layer.pads)
+    """ConvTranspose; a negative crop is its output_padding.
+
+    That is less than the stride or the dilation. What is more, as where a kernel is shorter than its stride, is what
+    another pixel of zeros would give.
+    """
+    most = [max(each) - 1 for each in zip(layer.stride, layer.dilation, strict=True)]
+    more = [
+        max(0, -((end + own) // stride)) for (_, end), own, stride in zip(layer.pads, most, layer.stride, strict=True)
+    ]
+    ends = [end + stride * count for (_, end), stride, count in zip(layer.pads, layer.stride, more, strict=True)]
+    crop = tuple((begin, max(end, 0)) for (begin, _), end in zip(layer.pads, ends, strict=True))
+    extra = tuple(max(-end, 0) for end in ends)
 
     def build(scope: Scope, given: Value) -> Value:
+        if any(more):
+            given = padded(scope, given, [(0, count) for count in more], part="longer")
         return scope.op(
             "ConvTranspose",
             given,

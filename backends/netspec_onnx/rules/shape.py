@@ -76,15 +76,18 @@ def padded(
     value: float = 0.0,
     part: str | None = None,
 ) -> Value:
-    """The value with (begin, end) pads along its spatial axes, as a step of this name or as the node's result."""
-    rank = given.type.rank + 1
-    pads = [0] * (2 * rank)
-    for axis, (begin, end) in enumerate(padding, start=1):
-        pads[given.axis(axis)], pads[given.axis(axis) + rank] = begin, end
+    """The value with (begin, end) pads along its spatial axes, as a step of this name or as the node's result.
+
+    The axes are said, though they could be left out: ONNX Runtime makes a pad that says none one of the pool that
+    reads it, whose pads mean something else (docs/framework-findings.md).
+    """
+    pads = [begin for begin, _ in padding] + [end for _, end in padding]
+    axes = scope.integers("axes", [given.axis(axis) for axis in range(1, len(padding) + 1)])
     fill = (scope.constant("zero" if value == 0 else "value", value),) if mode == "constant" else ()
     spatial = (size + sum(pad) for size, pad in zip(given.type.spatial, padding, strict=True))
     type_ = TensorType((*spatial, given.type.channels))
-    return scope.op("Pad", given, scope.integers("pads", pads), *fill, part=part, type=type_, mode=mode)
+    numbers = (scope.integers("pads", pads), *(fill or (None,)), axes)
+    return scope.op("Pad", given, *numbers, part=part, type=type_, mode=mode)
 
 
 def _mirrored(scope: Scope, given: Value, padding: Sequence[tuple[int, int]]) -> Value:

@@ -181,7 +181,7 @@ RECORDABLE: dict[str, dict[str, Any]] = {
     "rmsprop": {"optimizer": {"rmsprop": {"momentum": 0.9, "learning_rate": 1e-4}}},
     "adadelta": {"optimizer": {"adadelta": {"learning_rate": 1.0}}},
     "adamax": {"optimizer": "adamax"},
-    "nadam": {"optimizer": "nadam"},
+    "nadam": {"optimizer": {"nadam": {"learning_rate": 5e-4}}},
     "everything": {
         "optimizer": {"sgd": {"learning_rate": 0.02, "weight_decay": 1e-3, "decay": "decoupled"}},
         "loss": {"cross_entropy": {"label_smoothing": 0.1, "class_weights": [1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]}},

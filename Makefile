@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --require-backends --numprocesses $(JOBS) --di
 # The versions that were tried together; `make constraints` renews the file from what is installed.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test large lint types contracts check docs schema bench constraints clean
+.PHONY: demo test large lint types contracts check docs schema constraints clean
 
 demo: $(VENV)/.user
 	$(BIN)/netspec build specs/digits-cnn.yaml

@@ -272,7 +272,9 @@ def test_a_training_may_go_on_where_it_did_not_begin(began, goes_on, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
         trained({}, began, Dying(path, 50))
-    _, history = trained({}, goes_on, CheckpointFile(path, "key"))
+    events: list[str] = []
+    _, history = trained({}, goes_on, CheckpointFile(path, "key"), lambda event, **_: events.append(event))
+    assert "resumed" in events, "from the beginning the losses would be alike too"
     _, wanted = trained({})
     for row, expected in zip(history, wanted, strict=True):
         assert row["val_loss"] == pytest.approx(expected["val_loss"], rel=0.2)

@@ -50,19 +50,26 @@ def sync(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove from a folder what processes that are gone left half written there; what others are writing stays."""
+    """Remove from a folder what processes that are gone left half written there; what others are writing stays.
+
+    This process must not be writing there: what has its number is of another one that had it, as in a container.
+    """
     for left_over in folder.glob(f"{PARTIAL}*"):
         writer = re.match(rf"{re.escape(PARTIAL)}(\d+)-", left_over.name)
         if writer is not None and _lives(int(writer[1])):
             continue
         if left_over.is_dir():
-            shutil.rmtree(left_over)
+            shutil.rmtree(left_over, ignore_errors=True)  # another process may be sweeping as well
         else:
             left_over.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
-    """Whether there is a process of this number on this machine."""
+    """Whether there is another process of this number on this machine."""
+    if process in (0, os.getpid()):
+        return False
+    if os.name == "nt":  # where asking would interrupt it
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

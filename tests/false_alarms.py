@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from netspec.errors import NetspecError
 from netspec.report.verdict import verify_text
 from netspec.spec.load import load_spec
 from netspec.testing import Prover
@@ -95,7 +96,7 @@ def near_text(nearest: dict[str, tuple[float, str]]) -> str:
 
 
 def main() -> int:
-    """Print each seed of each spec, then the scores; 1 where there was an alarm."""
+    """Print each seed of each spec, then the scores; 1 where there was an alarm or no verdict."""
     parser = argparse.ArgumentParser(prog="python -m tests.false_alarms", description=__doc__)
     parser.add_argument("specs", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=20, help="how many")
@@ -104,6 +105,7 @@ def main() -> int:
     parser.add_argument("--backends", default=BACKENDS, type=lambda text: tuple(text.split(",")))
     options = parser.parse_args()
     scores: dict[Path, Score] = {path: Score() for path in options.specs}
+    failed = 0
     pool = ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn"), _begin)
     with pool:
         tasks = [
@@ -112,7 +114,12 @@ def main() -> int:
             for path in options.specs
         ]
         for task in as_completed(tasks):
-            found = task.result()
+            try:
+                found = task.result()
+            except NetspecError as error:  # of one spec; the others go on
+                print(f"FAILED {error}", flush=True)
+                failed += 1
+                continue
             scores[found.path].take(found)
             mark = "ALARM" if found.said else "equal"
             print(f"{mark} {found.path.stem} seed {found.seed} ({found.seconds:.0f} s): {near_text(found.nearest)}")
@@ -120,7 +127,7 @@ def main() -> int:
     print(f"\n{'spec':28}{'seeds':>6}{'alarms':>7}   nearest: share of what is granted")
     for path, score in scores.items():
         print(f"{path.stem:28}{score.seeds:>6}{score.alarms:>7}   {near_text(score.nearest)}")
-    return int(any(score.alarms for score in scores.values()))
+    return int(failed > 0 or any(score.alarms for score in scores.values()))
 
 
 if __name__ == "__main__":

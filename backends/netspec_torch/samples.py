@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GATHERED_BYTES = 2**20
 """As many images as stay in a core's cache until they are trained on."""
 RESIDENT_SHARE = 0.5
-"""How much of a GPU's free memory a split may take."""
+"""How much of a GPU's free memory images may take."""
 FETCHED = 2
 """How many batches are gathered in main memory while a step computes."""
 
@@ -140,19 +140,20 @@ def fetched(images: Tensor, indices: Iterable[Tensor], device: torch.device) -> 
             yield batch
 
 
-def fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes of images leave a GPU room to train in."""
+def fit(splits: Sequence[Split], device: torch.device) -> bool:
+    """Whether the images of all these leave a GPU room to train in."""
+    size = sum(split.images.nbytes for split in splits)
     return device.type != "cuda" or size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
-def samples_of(split: Split, network: Network, loss: Loss, device: torch.device) -> Samples:
-    """A split, on the device as far as it fits there."""
+def samples_of(split: Split, network: Network, loss: Loss, device: torch.device, *, resident: bool = True) -> Samples:
+    """A split on the device, its images only where they are `resident` there."""
     labels = torch.from_numpy(split.labels).to(device)
     targets = labels
     if loss.name != "cross_entropy":
         targets = torch.from_numpy(loss_targets(split.labels, network.output_type.size)).to(device)
     images = torch.from_numpy(split.images)
-    return Samples(images.to(device) if fits(split.images.nbytes, device) else images, labels, targets)
+    return Samples(images.to(device) if resident else images, labels, targets)
 
 
 def augmenter_of(network: Network, settings: TrainSettings, samples: Samples) -> Augmenter | None:

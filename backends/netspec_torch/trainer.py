@@ -27,7 +27,7 @@ from netspec_torch.graph import Recorded, Step, keep_on_device, recordable, set_
 from netspec_torch.model import devices, full_float32
 from netspec_torch.optimizers import averages
 from netspec_torch.ranks import Ranks, random_states, together
-from netspec_torch.samples import Samples, augmenter_of, batches, samples_of
+from netspec_torch.samples import Samples, augmenter_of, batches, fit, samples_of
 from netspec_torch.training import Objective, Start, Totals, Training, prepare, resumed, snapshot, step_of
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def run(
 ) -> tuple[dict[str, Array], list[dict[str, float]]]:
     """The rank's part of a training, from beginning to end: the best weights and the history."""
     network, settings, found = job.network, job.settings, job.found
-    training, validation = (
-        samples_of(split, network, settings.loss, target) for split in (job.dataset.train, job.dataset.validation)
-    )
+    splits = (job.dataset.train, job.dataset.validation)
+    resident = fit(splits, target)
+    training, validation = (samples_of(split, network, settings.loss, target, resident=resident) for split in splits)
     size, places = evaluation_batch(network), batch_slices(len(training), settings.batch_size)
     training = replace(training, augmenter=augmenter_of(network, settings, training))
     record = Record(settings, len(places), progress, file)
@@ -122,11 +122,11 @@ def run(
             start = Start(weights, random_states(target))
             current = prepare(trained, weights, settings, target, ranks)
             totals = Totals([each.stop - each.start for each in places], target, ranks)
-            if ranks.alone and training.resident and recordable(settings, target, phase.epochs * record.steps):
+            if ranks.alone and recordable(settings, target, phase.epochs * record.steps):
                 keep_on_device(current.optimizer, settings, target)
                 current = replace(current, recorded=True)
             step = step_of(current, totals, record, ranks)
-            if current.recorded:
+            if current.recorded and resident:
                 step = Recorded(step, settings.batch_size, target)
             done = resumed(current, totals, found, record, target) if found else 0
             try:

@@ -84,7 +84,7 @@ class Training:
     scaler: GradScaler | None = None
     """What scales the loss, in fp16."""
     recorded: bool = False
-    """Whether the learning rate and all counts lie on the device, where a recorded step reads them."""
+    """Whether the learning rate and all counts lie on the device, where a recorded step would read them."""
 
     def update(self) -> None:
         """One update with the gradients that there are, which are gone then."""

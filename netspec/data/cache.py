@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.atomic import PARTIAL, replacing
+from netspec.atomic import partial_prefix, replacing, sweep
 from netspec.data.dataset import Split
 from netspec.stages import key_of, sha256
 
@@ -62,7 +62,8 @@ def cached(request: Mapping[str, Any], decode: Callable[[Empty], Decoded]) -> De
     try:
         (folder / "arrays").mkdir(parents=True, exist_ok=True)
         index.parent.mkdir(exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder / "arrays"))
+        sweep(folder / "arrays")
+        partial = Path(tempfile.mkdtemp(prefix=partial_prefix(), dir=folder / "arrays"))
     except OSError:
         return decode(np.empty)  # a home that cannot be written is no reason not to train
     try:

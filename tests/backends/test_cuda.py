@@ -54,12 +54,10 @@ EPOCHS = 3
 Trained = tuple[Mapping[str, NDArray[Any]], list[dict[str, float]]]
 
 
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which cuBLAS may sum otherwise each time
-
-
 @pytest.fixture(autouse=True)
-def sums_in_one_order() -> Iterator[None]:
+def sums_in_one_order(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two trainings that take the same steps then differ by what is under test, and not by the order of their sums."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS reads when it is first used
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -218,7 +216,7 @@ def test_a_recorded_step_casts_the_weights_anew(recorded, monkeypatch):
 def test_images_that_do_not_fit_are_fetched(recorded, augment, monkeypatch):
     settings = {"augment": augment, "optimizer": "adam"}
     wanted = trained(settings)
-    monkeypatch.setattr("netspec_torch.samples.fits", lambda size, device: False)
+    monkeypatch.setattr("netspec_torch.trainer.fit", lambda splits, device: False)
     found = trained(settings)
     assert recorded["graphs"] == 1, "only the images that stay in their places are read by a recorded step"
     alike(found, wanted)

@@ -75,10 +75,37 @@ def test_a_build_folder_is_rid_of_what_a_killed_process_left(tmp_path):
     assert not list(tmp_path.glob(f"{PARTIAL}*"))
 
 
+WRITING = """\
+import sys
+from pathlib import Path
+from netspec.atomic import replacing
+with replacing(Path(sys.argv[1])) as file:
+    file.write_text("half")
+    print("begun", flush=True)
+    sys.stdin.read()
+    file.write_text("whole")
+"""
+
+
 def test_a_build_folder_leaves_what_others_are_writing_there(tmp_path):
     """As `netspec predict --output build/net/y.npy` does, which takes no lock of the folder."""
-    with replacing(tmp_path / "y.npy") as partial:
-        partial.write_bytes(b"half")
+    path = tmp_path / "y.npy"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITING, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": PATH},
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"begun\n"
         BuildFolder(tmp_path).close()
-        partial.write_bytes(b"whole")
-    assert (tmp_path / "y.npy").read_bytes() == b"whole"
+        other.communicate()
+    assert path.read_text(encoding="utf-8") == "whole"
+
+
+@pytest.mark.parametrize("number", [0, os.getpid()], ids=["none", "our own"])
+def test_a_number_that_is_used_again_hides_no_leftovers(tmp_path, number):
+    """In a container every process may have the number of the one that was killed there."""
+    (tmp_path / f"{PARTIAL}{number}-ab").mkdir()
+    BuildFolder(tmp_path).close()
+    assert not list(tmp_path.glob(f"{PARTIAL}*"))

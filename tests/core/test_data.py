@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 import sys
 import tarfile
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 from netspec.compile import compile_spec
 from netspec.data import SOURCES, DataSettings, check_data, files, load
 from netspec.data.batches import batches, epoch_order, steps_per_epoch
+from netspec.data.cache import Decoded, Empty, cached
 from netspec.data.dataset import Dataset, Split
 from netspec.data.files import read_idx
 from netspec.data.split import hold_out
@@ -351,3 +353,18 @@ def test_an_archive_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert sorted(path.name for path in (tmp_path / "cache/downloads/cifar-10-batches-bin").iterdir()) == sorted(
         official.files
     )
+
+
+def test_what_a_killed_decoder_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETSPEC_CACHE", str(tmp_path))
+    left_over = tmp_path / "arrays" / f".partial-{os.getpid()}-ab"
+    left_over.mkdir(parents=True)
+    (left_over / "0.npy").write_bytes(b"half")
+
+    def decode(empty: Empty) -> Decoded:
+        images = empty((2, 3), np.uint8)
+        images[:] = 7
+        return Decoded(("a",), {"train": Split(images, np.zeros(2, np.int64))})
+
+    assert (cached({"what": "sevens"}, decode).splits["train"].images == 7).all()
+    assert not list((tmp_path / "arrays").glob(".partial-*"))

@@ -71,13 +71,18 @@ def plan(network: Network, seed: int) -> Plan:
         if count >= LEAST:
             problems.append(_trained(network, count, seed))
         else:
-            notes.append("with a batch's statistics nothing was derived: the network costs too much")
+            most = max(limit for limit, count in SAMPLES if count >= LEAST)
+            notes.append(f"with a batch's statistics nothing was derived: {_dear(work, most)}")
     if work > SLOPE_LIMIT:
-        notes.append("gradients were not held against slopes of the reference: the network costs too much")
+        notes.append(f"gradients were not held against slopes of the reference: {_dear(work, SLOPE_LIMIT)}")
         return Plan(tuple(problems), 0, tuple(notes))
     # The point itself, then two steps for each direction, to both sides, each through half of the network.
     directions = (SLOPE_WORK / (len(problems) * count * work) - 1) / 2
     return Plan(tuple(problems), max(1, int(directions)), tuple(notes))
+
+
+def _dear(work: float, most: float) -> str:
+    return f"the network costs too much ({work:.1e} products a sample, with what its values cost; at most {most:.1e})"
 
 
 def _evaluated(network: Network, count: int, seed: int) -> Problem:

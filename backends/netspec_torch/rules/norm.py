@@ -39,6 +39,11 @@ def batch_norm(layer: BatchNorm, node: Node) -> Line:
     )
     weights |= {"mean": Placement("running_mean"), "var": Placement("running_var")}
     attribute = Attribute(code, weights, counters=("num_batches_tracked",), then=then)
+    if node.input_type.rank > 2 and 1 in node.input_type.spatial:
+        # Where one axis has one pixel, whose stride may be any, the backward pass may read gradients in another order
+        # than they have (torch 2.13, on the CPU; docs/framework-findings.md).
+        why = ("# the strides of single pixels may mislead BatchNorm's backward pass",)
+        return Line({"first": "{self}({x}.contiguous())"}, attributes=(attribute,), before=why)
     return Line({"first": "{self}({x})"}, attributes=(attribute,))
 
 

@@ -206,6 +206,12 @@ class Scope:
             value.shape, value.type = ir.Shape([count]), ir.TensorType(ir.DataType.INT64)
         return sizes
 
+    def kept(self, given: Value) -> Value:
+        """The value, for an operator behind which ONNX Runtime may move no Transpose (docs/framework-findings.md)."""
+        if not any(node.op_type == "Transpose" for node in self.graph.nodes):
+            return given
+        return self.op("Reshape", given, self.integers("same_shape", [0] * (given.type.rank + 1)), part="kept")
+
     def op(
         self,
         op_type: str,

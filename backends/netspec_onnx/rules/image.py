@@ -78,7 +78,7 @@ def resize(layer: Resize, node: Node) -> Emission:
         # Sizes of the spatial `axes` alone would do, but ONNX Runtime 1.31 loses them where a Transpose stands before.
         return scope.op(
             "Resize",
-            given,
+            scope.kept(given),
             None,
             None,
             scope.sizes(given, layer.size),

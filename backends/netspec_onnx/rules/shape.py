@@ -151,7 +151,8 @@ def upsample(layer: Upsample, node: Node) -> Emission:
         how: dict[str, Any] = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
         if layer.mode == "nearest":
             how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return scope.op("Resize", given, None, scales, **how)
+            return scope.op("Resize", given, None, scales, **how)
+        return scope.op("Resize", scope.kept(given), None, scales, **how)
 
     return Emission(build, "first")
 

@@ -20,7 +20,7 @@ from netspec.layers import BatchNorm
 from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.training.stepping import Gradients
-from netspec.verify.gates import BUDGET_FACTOR, GRADIENT_GATE, SLOPE_GATE, VANISHING
+from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_UNIT, GRADIENT_GATE, SLOPE_GATE, VANISHING
 from netspec.verify.masks import with_masks
 from netspec.verify.result import Failure, GradientsVerdict, GradientVerdict, Share
 from netspec.verify.samples import work_of_a_sample
@@ -312,11 +312,14 @@ class _Judge:
         own, first = self.gradients[name], self.gradients[self.first]
         sizes = {each: size_of(first[each]) for each in self.problem.names}
         means = {each: size / max(first[each].size, 1) ** 0.5 for each, size in sizes.items()}
+        # Where none of the outputs' own gradients arrives, rounding of those is all that there is.
+        ends = [size_of(each) / max(each.size, 1) ** 0.5 for each in self.problem.cotangents.values()]
+        rounding = BUDGET_FACTOR * FLOAT64_UNIT * max(ends)
         largest, found = max(means.values()), {}
         for each, size in sizes.items():
             of_largest = largest * first[each].size ** 0.5
             error = size_of(own[each] - first[each])
-            granted = GRADIENT_GATE * size + VANISHING * of_largest
+            granted = GRADIENT_GATE * size + VANISHING * of_largest + rounding * first[each].size ** 0.5
             scale = (size if size > NOTHING * of_largest else of_largest) or 1.0
             found[each] = Share(error=error / scale, granted=granted / scale, ratio=ratio_of(error, granted))
         return found

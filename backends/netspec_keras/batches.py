@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 RESIDENT_BYTES, SPARED = 2**30, 4
-"""What images may take at most to be copied to where TensorFlow or JAX read them by themselves; and, for TensorFlow,
-what part of the memory that is available: the training and the other split need the rest."""
+"""What images may take at most to be copied to where TensorFlow or JAX read them by themselves; and what part of the
+memory that is available: the training and the other split need the rest."""
 PREFETCHED = 2
 """How many batches are made while a step computes."""
 
@@ -47,17 +47,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         if keras.backend.backend() == "jax":
             from netspec_keras.chunks import Chunks
 
-            room = room if self._resident is not None else 1
             return Chunks(self, self._resident, room, min(most or room, room), rate_of)
-        needed, available = self.split.images.nbytes, memory_available()
-        fits = needed <= RESIDENT_BYTES and (available is None or SPARED * needed <= available)
-        whole = self.augmentation is None and fits
-        if keras.backend.backend() != "tensorflow" or not whole:
+        if keras.backend.backend() != "tensorflow" or self.augmentation is not None or self._resident is None:
             return self
         import tensorflow as tf
 
         with tf.device("cpu"):
-            images, labels = tf.constant(self.split.images), tf.constant(self.split.labels)
+            images, labels = self._resident
             order = self._placed = tf.Variable(self.order, trainable=False)
             starts, stops = (
                 tf.constant([getattr(place, end) for place in self.places], tf.int64) for end in ("start", "stop")
@@ -71,8 +67,18 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
     @cached_property
     def _resident(self) -> Any:
-        """All images on the device that computes, or None where they are too large for it."""
-        return keras.ops.convert_to_tensor(self.split.images) if self.split.images.nbytes <= RESIDENT_BYTES else None
+        """All images on the device that computes, for TensorFlow on the CPU and with their labels, or None where they
+        are too large. One copy for all that `fit` reads; once it is there, less memory is available.
+        """
+        needed, available = self.split.images.nbytes, memory_available()
+        if needed > RESIDENT_BYTES or (available is not None and SPARED * needed > available):
+            return None
+        if keras.backend.backend() == "jax":
+            return keras.ops.convert_to_tensor(self.split.images)
+        import tensorflow as tf
+
+        with tf.device("cpu"):
+            return tf.constant(self.split.images), tf.constant(self.split.labels)
 
     def begin(self, epoch: int) -> None:
         """Take the order of this epoch, counted from 1."""

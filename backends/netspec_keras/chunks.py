@@ -62,9 +62,9 @@ class Chunks(keras.utils.PyDataset):  # type: ignore[misc]
             chunk["drawn"] = {name: _roomy(array, self.room) for name, array in drawn.items()}
         if self.rate_of is not None:
             each["rates"] = np.array([self.rate_of(step) for step in steps], np.float32)
-        if self.images is None:  # they are not on the device: each chunk brings those of its one step
-            chunk["images"] = batches.split.images[chosen[0]]
-            chosen = np.arange(chosen.shape[1])[np.newaxis]
+        if self.images is None:  # they are not on the device: each chunk brings its own
+            chunk["images"] = np.concatenate(_roomy(batches.split.images[chosen], self.room))
+            chosen = np.arange(chosen.size).reshape(chosen.shape)
         else:
             chunk["images"] = self.images
         each["chosen"] = chosen.astype(np.int32)

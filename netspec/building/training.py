@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Progress, Trainable
-from netspec.building.options import BEST, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
+from netspec.building.options import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.building.run import Run
 from netspec.building.weights import imported_facts, weights_key, weights_parts
 from netspec.compile.pixels import trained_network
@@ -75,9 +75,10 @@ def train(run: Run) -> None:
             check_batch_size(settings.batch_size, len(dataset.train))
         network = trained_network(run.spec, run.network)
         run.training = worker = run.worker(trainer, {})
+        best = _begin(run, checkpoint)
         resumed = checkpoint.path.exists()
         log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
-        with _logged(run, log, resumed=resumed) as progress, _best_kept(run, settings):
+        with _logged(run, log, resumed=resumed) as progress, _best_kept(run, settings, best):
             weights, history = worker.call(
                 "train",
                 progress=progress,
@@ -104,7 +105,34 @@ def train(run: Run) -> None:
     # The checkpoint is all that there is of the training until the disk has the weights.
     run.stage("weights", key, write, facts=facts, durable=True)
     checkpoint.discard()
-    (run.folder.path / BEST).unlink(missing_ok=True)
+    _drop(_other_bests(run))
+
+
+def _begin(run: Run, checkpoint: CheckpointFile) -> Path:
+    """Leave nothing of another training that diverged: its best epoch only where this one begins with it, and then its
+    checkpoint neither. The path is where this one keeps its own best epoch, if it diverges.
+    """
+    others = _other_bests(run)
+    if len(others) < len(BESTS):
+        left = checkpoint.left_by()
+        # One that began with the same file is no training before it: it goes on, or what has changed is said.
+        if left is not None and left.get("imported", {}).get("sha256") != run.start.facts["sha256"]:
+            checkpoint.discard()
+            run.progress("anew", file=run.start.file)
+    if not checkpoint.path.exists():  # with one this goes on, or is refused
+        _drop(others)
+    return others[0]
+
+
+def _other_bests(run: Run) -> list[Path]:
+    """Where a training that diverges may leave its best epoch: not in the file that this one begins with."""
+    paths, file = [run.folder.path / name for name in BESTS], run.start.file
+    return [path for path in paths if file is None or path.resolve() != file.resolve()]
+
+
+def _drop(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,15 +163,17 @@ def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) ->
 
 
 @contextmanager
-def _best_kept(run: Run, settings: TrainSettings) -> Iterator[None]:
-    """A training that diverges leaves the weights of its best epoch in a file, and says so."""
+def _best_kept(run: Run, settings: TrainSettings, path: Path) -> Iterator[None]:
+    """A training that diverges leaves the weights of its best epoch in that file, and says so, or why it cannot."""
     try:
         yield
     except DivergedError as diverged:
         if not diverged.weights:
             raise
-        path = run.folder.path / BEST
-        save(path, diverged.weights, run.network)
+        try:
+            save(path, diverged.weights, run.network)
+        except OSError as error:
+            raise diverged.not_kept_at(path, settings.monitor, error) from None
         raise diverged.kept_at(path, settings.monitor) from None
 
 

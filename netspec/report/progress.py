@@ -36,8 +36,9 @@ def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress
     and every half a minute without one a line for how far it is.
 
     The events and their values are `warning` (text, hint), `stage`, `current` and `done` (stage), `training` (images,
-    steps of an epoch, and where), `step` (epoch, epochs; step of total, over the whole training), `epoch` (epochs and
-    the columns of a history) and `part` (what; done of total); others are passed over.
+    steps of an epoch, and where), `resumed` (epoch, step), `anew` (file), `step` (epoch, epochs; step of total,
+    over the whole training), `epoch` (epochs and the columns of a history) and `part` (what; done of total); others are
+    passed over.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -65,6 +66,7 @@ class Events:
             "current": self._current,
             "training": self._training,
             "resumed": self._resumed,
+            "anew": self._anew,
             "warning": self._warning,
             "epoch": self._epoch,
             "step": self._step,
@@ -99,6 +101,10 @@ class Events:
         self._before = epoch - bool(step)
         where = f"epoch {epoch}, step {step}" if step else f"the end of epoch {epoch}"
         self.screen.line(f"{self.name}: training goes on from {where}")
+
+    def _anew(self, values: Mapping[str, Any]) -> None:
+        what = "the checkpoint of the training that diverged is discarded"
+        self.screen.line(f"{self.name}: training begins anew with {values['file']}; {what}")
 
     def _epoch(self, values: Mapping[str, Any]) -> None:
         epoch, epochs = int(values["epoch"]), int(values.get("epochs", 0))

@@ -145,6 +145,17 @@ class CheckpointFile:
             raise SpecError([Problem(message, hint)])
         return found
 
+    def left_by(self) -> Mapping[str, Any] | None:
+        """The parts of the training that left the file; None where there is none, or none that can be read."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                found: Mapping[str, Any] = json.loads(file.metadata()["netspec"])["parts"]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None
+        return found
+
     def _unlike(self, parts: Mapping[str, Any] | None) -> str:
         """What this training differs in from one of other parts, a line each, where they are known."""
         found = differences(parts, json.loads(json.dumps(self.parts))) if parts else []

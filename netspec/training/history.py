@@ -43,12 +43,16 @@ class DivergedError(NetspecError):
 
     def kept_at(self, path: Path, monitor: Monitor) -> DivergedError:
         """The same, which says that the weights of the best epoch lie there."""
-        number = f"{self.row['epoch']:g}"
-        kept = (
-            f"the weights of epoch {number}, the best until then ({monitor} {self.row[monitor]:.4g}), are kept: {path}"
-        )
-        hint = f"{self.hint}; --weights {path} begins with those of epoch {number}"
-        return DivergedError(f"{self.message}\n  {kept}", hint, self.weights, self.row)
+        hint = f"{self.hint}; --weights {path} begins with those of epoch {self.row['epoch']:g}"
+        return DivergedError(f"{self.message}\n  {self._best(monitor)} are kept: {path}", hint, self.weights, self.row)
+
+    def not_kept_at(self, path: Path, monitor: Monitor, error: OSError) -> DivergedError:
+        """The same, which says that the weights of the best epoch could not be written there, and why."""
+        lost = f"{self._best(monitor)} could not be kept: {path} cannot be written: {error.strerror or error}"
+        return DivergedError(f"{self.message}\n  {lost}", self.hint, self.weights, self.row)
+
+    def _best(self, monitor: Monitor) -> str:
+        return f"the weights of epoch {self.row['epoch']:g}, the best until then ({monitor} {self.row[monitor]:.4g}),"
 
 
 class StoppedError(NetspecError):

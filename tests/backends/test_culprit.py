@@ -9,7 +9,7 @@ import re
 import weakref
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +23,7 @@ from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
+from netspec.errors import SpecError
 from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
@@ -210,8 +211,66 @@ def test_a_build_leaves_the_best_epoch_in_a_file_until_a_training_ends_well(trai
         assert np.array_equal(array, raised.value.weights[name])
     mended = parse_spec(text.replace("1e+39", "1e-3"), str(tmp_path / "lost.yaml"))
     (tmp_path / "lost" / "checkpoint.safetensors").unlink(missing_ok=True)
-    build(mended, replace(options, weights=path), lambda event, **values: None)
+    build(mended, options, lambda event, **values: None)
     assert not path.exists()
+
+
+def test_a_training_may_begin_with_the_best_epoch_of_one_that_diverged(tmp_path, monkeypatch):
+    """As the hint says it: beside the checkpoint of that one, more than once, and where it diverges as well."""
+
+    def due(*arguments: Any) -> CheckpointFile:
+        file = CheckpointFile(*arguments)
+        file._written -= 1e9  # at once, and then not for half a minute
+        return file
+
+    monkeypatch.setattr("netspec.building.training.CheckpointFile", due)
+    folder = tmp_path / "lost"
+    first, second, checkpoint = (folder / f"{name}.safetensors" for name in ("best", "best-2", "checkpoint"))
+
+    def train(last: str, weights: Path | None = None, first: str = "1e-3") -> list[tuple[str, Any]]:
+        phases = [{"epochs": 2, "learning_rate": float(first)}, {"epochs": 1, "learning_rate": float(last)}]
+        settings = json.dumps({"phases": phases, "seed": 5})
+        options = Options(targets=("torch",), folder=tmp_path, device="cpu", until="train", weights=weights)
+        heard: list[tuple[str, Any]] = []
+        spec = parse_spec(f"{FLAT}train: {settings}", str(tmp_path / "lost.yaml"))
+        build(spec, options, lambda event, **values: heard.append((event, values)))
+        return heard
+
+    with pytest.raises(DivergedError):
+        train("1e+39")
+    assert checkpoint.exists()
+    kept = first.read_bytes()
+    heard = train("1e-3", first)
+    assert ("anew", {"file": first}) in heard
+    assert "resumed" not in dict(heard)
+    assert first.read_bytes() == kept
+    assert not checkpoint.exists()
+    again = train("1e-3", first)
+    assert ("current", {"stage": "weights"}) in again
+    assert "training" not in dict(again)
+
+    with pytest.raises(
+        DivergedError, match=r"are kept: .*best-2\.safetensors\n.*--weights .*best-2\.safetensors begins"
+    ):
+        train("1e+39", first)
+    assert first.read_bytes() == kept
+    other = second.read_bytes()
+    assert other != kept
+    # The checkpoint is of a training that began with the same file: it is not thrown away, and nothing else is.
+    with pytest.raises(SpecError, match=r"is of another training:\s+train\.phases"):
+        train("1e-4", first)
+    assert (first.read_bytes(), second.read_bytes()) == (kept, other)
+    with pytest.raises(DivergedError, match=r"are kept: .*best\.safetensors\n"):
+        train("1e+39", second)
+    assert second.read_bytes() == other
+    assert first.exists()
+
+    checkpoint.unlink()
+    with pytest.raises(DivergedError) as raised:
+        train("1e-3", first="1e+39")
+    assert not raised.value.weights
+    assert not first.exists()
+    assert not second.exists()
 
 
 class Spoilt(CheckpointFile):

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from netspec_keras import KerasBackend
 
 from netspec import cli
 from netspec.backend import find_backend
-from netspec.data.dataset import Dataset
+from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError
 from netspec.interrupt import STOP
@@ -89,6 +90,13 @@ class Probe(KerasBackend):
                 return str(stopped)
             finally:
                 STOP.clear()
+
+    def resident(self, available: int | None) -> bool:
+        """Whether JAX gets a copy of 1,000 bytes of images where so many bytes of memory are available."""
+        batches = import_module("netspec_keras.batches")
+        split = Split(np.zeros((10, 10, 10), np.uint8), np.zeros(10, np.int64))
+        with patch.object(batches, "memory_available", lambda: available):
+            return batches.Batches(split, 5).source().images is not None
 
 
 probe = Probe()
@@ -207,6 +215,23 @@ def same(left: Any, right: Any) -> None:
         name: array.tobytes() for name, array in right[0].items()
     }
     assert [{**row, "seconds": 0} for row in left[1]] == [{**row, "seconds": 0} for row in right[1]]
+
+
+def test_how_much_memory_there_is_changes_no_bit(runtime, tensorflows):
+    """Whether the images lie on the device or come with each chunk: a training may go on where less is available."""
+    name, worker = runtime
+    if name == "torch":
+        pytest.skip("torch is given every batch anyway")
+    asked, _ = tensorflows
+    same(*(worker.call("trained", **asked, resident=resident) for resident in (True, False)))
+
+
+@pytest.mark.parametrize(("available", "copied"), [(None, True), (4000, True), (3999, False)])
+def test_images_are_on_the_device_only_where_the_memory_suffices(runtime, available, copied):
+    name, worker = runtime
+    if name == "torch":
+        pytest.skip("torch is given every batch anyway")
+    assert worker.call("resident", available=available) == copied
 
 
 def test_an_interrupted_training_is_bit_equal(runtime, tmp_path):

@@ -106,6 +106,31 @@ class Probe:
             made = batches.Batches(split, 5)
             return made.source() is not made
 
+    def copies(self):
+        """How often images are copied for three pipelines, the images of the first batch of each, and whether the copy
+        is there once nothing reads it; there is less memory with every question.
+        """
+        import gc
+        import weakref
+        from unittest.mock import patch
+
+        import tensorflow as tf
+        from netspec_keras import batches
+
+        split = Split(np.arange(1000, dtype=np.uint16).reshape(10, 10, 10), np.zeros(10, np.int64))
+        available = iter([8000, 0, 0])
+        with (
+            patch.object(batches, "memory_available", lambda: next(available)),
+            patch.object(tf, "constant", wraps=tf.constant) as copy,
+        ):
+            made = batches.Batches(split, 5)
+            found = [next(iter(made.source()))[0].numpy() for _ in range(3)]
+            count = sum(call.args[0] is split.images for call in copy.call_args_list)
+        there = weakref.ref(made._resident[0])
+        del made, copy
+        gc.collect()
+        return count, found, there() is not None
+
     def tensor_float_32(self, **arguments):
         """Whether TensorFloat-32 was allowed at the ends of a training's epochs."""
         import tensorflow as tf
@@ -366,6 +391,14 @@ def test_steps_that_go_at_once_are_the_same_steps(probing):
 @pytest.mark.parametrize(("available", "copied"), [(None, True), (4000, True), (3999, False)])
 def test_images_are_copied_only_where_the_memory_suffices(probing, available, copied):
     assert probing.call("resident", available=available) == copied
+
+
+def test_images_are_copied_once_and_let_go_with_their_batches(probing):
+    count, found, there = probing.call("copies")
+    assert count == 1
+    for images in found:
+        assert np.array_equal(images, np.arange(500).reshape(5, 10, 10))
+    assert not there
 
 
 @pytest.mark.parametrize("tf32", [False, True])

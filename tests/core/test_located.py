@@ -7,15 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from netspec.backend import Rules
 from netspec.layers import Add, BatchNorm, Conv, Dense, Flatten, Layer, MaxPool
 from netspec.layers.activation import Activation
 from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.runnable import Made, Traced
 from netspec.stored import StoredTensor
+from netspec.verify.against import located as against
 from netspec.verify.against.located import Located, Search
 from netspec.verify.budget import budget
+from netspec.verify.causes.work import OF_A_CALL
 from netspec.verify.gates import UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.cases import chain
@@ -49,7 +53,12 @@ def changed(net: Network, layers: Mapping[str, Layer]) -> Network:
 
 
 def located(net: Network, made: Network, shown: str = "all", weights: Any = None) -> Located:
-    """What is found in a file that computes `made`, and shows all values or those of the nodes with weights.
+    """What is found in a file that computes `made`."""
+    return search(net, made, shown, weights).locate()
+
+
+def search(net: Network, made: Network, shown: str = "all", weights: Any = None) -> Search:
+    """A search in a file that computes `made`, and shows all values or those of the nodes with weights.
 
     It computes with `weights` where they are given, though it holds those of the network.
     """
@@ -72,7 +81,7 @@ def located(net: Network, made: Network, shown: str = "all", weights: Any = None
         draws=4,
         unit=UNIT,
         first=True,
-    ).locate()
+    )
 
 
 def _first(value: Any) -> Any:
@@ -178,3 +187,53 @@ def test_behind_a_value_that_nobody_can_explain_only_a_known_mistake_is_blamed()
     both = located(net, changed(net, {"batch_norm_1": BatchNorm(epsilon=1e-2)}), weights=odd)
     assert [each.row for each in both.culprits] == ["conv_1", "batch_norm_1"]
     assert said(both.certain()) == [("batch_norm_1", "another epsilon")]
+
+
+def unknowns(rows: int) -> Search:
+    """A search in a file with so many rows behind the first that all compute with other kernels than it holds."""
+    net = chain("net", (6, 5, 4), *[(Conv(filters=4, kernel=3, padding="same"), RELU)] * (rows + 1))
+    right = biting_weights(net, 0)
+    others = {name: array for name, array in biting_weights(net, 7).items() if name.endswith("kernel")}
+    return search(net, net, "weights", right | others | {"conv_1.kernel": right["conv_1.kernel"]})
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Every node that the reference evaluates."""
+    found: list[Node] = []
+    apply = Rules.apply
+
+    def counted(self: Any, node: Node) -> Any:
+        found.append(node)
+        return apply(self, node)
+
+    monkeypatch.setattr(Rules, "apply", counted)
+    return found
+
+
+def test_behind_a_value_that_nobody_can_explain_little_is_tried(evaluated):
+    counts = []
+    for rows in (1, 4, 7):
+        evaluated.clear()
+        found = unknowns(rows).locate()
+        assert ([each.row for each in found.culprits], found.note) == (["conv_2"], None)
+        counts.append(len(evaluated))
+    first, more, again = counts[0], counts[1] - counts[0], counts[2] - counts[1]
+    assert again < 1.5 * more
+    assert more + again < first
+
+
+def test_the_whole_search_has_a_bound_and_says_what_it_did_not_judge(evaluated, monkeypatch):
+    monkeypatch.setattr(against, "WORK", 0)
+    monkeypatch.setattr(against, "TIMES", 0)
+    long = unknowns(8)
+    evaluated.clear()
+    found = long.locate()
+    assert len(evaluated) * OF_A_CALL <= long.most
+    assert [(each.row, each.alone) for each in found.culprits] == [("conv_2", True)]
+    rows = [node.row for node in long.network.nodes if node.weights]
+    assert found.unjudged
+    assert list(found.unjudged) == rows[-len(found.unjudged) :]
+    assert found.note is not None
+    assert repr(found.unjudged[0]) in found.note
+    assert found.certain().note == found.note

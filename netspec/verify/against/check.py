@@ -238,6 +238,7 @@ class _Check:
             unit=trial.unit,
             first="first" in run.layouts,
         ).locate()
+        self.notes += [self.located.note] if self.located.note else []
         if run.agrees:
             self.located = self.located.certain()
             self.failures += map(_hidden, self.located.culprits)

@@ -21,13 +21,20 @@ from netspec.runnable import Traced
 from netspec.stored import StoredTensor
 from netspec.verify.against.ports import Layout, canonical, layouts
 from netspec.verify.budget import norms, predict
-from netspec.verify.causes import explain, explain_two
-from netspec.verify.causes.explain import part_of
+from netspec.verify.causes import SpentError, Work, explain, explain_two, products
+from netspec.verify.causes.explain import part_of, rows_of
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.result import Blamed, Cause
+from netspec.verify.samples import WORK_OF_A_VALUE
 
 MOST = 5
 """More rows than these are not blamed."""
+WORK = 4e10
+"""What the whole search may cost in products: twice what pairs of mistakes may at one row, ..."""
+TIMES = 300
+"""... and what evaluating the network so often does: every single mistake at every row, numbers included."""
+SHOWN = 5
+"""Of more rows than these that were not judged, no names are said."""
 Granted = Callable[[Values, Values], Values]
 
 
@@ -79,6 +86,17 @@ class Located:
 
     found: Mapping[str, Found] = field(default_factory=dict)
     culprits: tuple[Culprit, ...] = ()
+    unjudged: tuple[str, ...] = ()
+    """The rows that are wrong, by themselves or for others, of which too much work was left to say more."""
+
+    @property
+    def note(self) -> str | None:
+        """What was not looked into, where the search was too much work."""
+        if not self.unjudged:
+            return None
+        more = len(self.unjudged) - SHOWN
+        rows = ", ".join(map(repr, self.unjudged[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+        return f"looking for causes was too much work, and was ended: not judged, or not to the end: {rows}"
 
     def blamed(self) -> Iterator[Blamed]:
         """The rows to blame, each with its reason."""
@@ -92,7 +110,7 @@ class Located:
         culprits = tuple(each for each in self.culprits if each.known)
         kept = {each.found.node.name for each in culprits}
         found = {name: each for name, each in self.found.items() if each.right or name in kept}
-        return Located(found, culprits)
+        return Located(found, culprits, self.unjudged)
 
 
 def by_node(network: Network) -> Network:
@@ -121,7 +139,11 @@ class Search:
     """Whether the file's images have their channels first, where neither a value's shape nor its operator says."""
 
     def locate(self) -> Located:
-        """Look for every node and the reason of the first that is wrong; then again behind it, and so on."""
+        """Look for every node and the reason of the first that is wrong; then again behind it, and so on.
+
+        What that may cost is bounded, in proportion to the network; `Located.unjudged` are the rows that are left then.
+        """
+        work, done = Work(self.most), set[str]()
         place = {node.name: index for index, node in enumerate(self.network.nodes)}
         found: dict[str, Found] = {}
         judged: dict[str, Culprit] = {}
@@ -129,7 +151,10 @@ class Search:
         values: dict[str, Array] = dict(self.inputs)
         nodes = self.network.nodes
         while len(blamed) < MOST:
-            reference, granted = self._expected(nodes, values)
+            try:
+                reference, granted = self._expected(nodes, values, work)
+            except SpentError:
+                break
             values |= reference
             found = {name: each for name, each in found.items() if name not in reference}
             found |= self._found(nodes, reference, granted)
@@ -138,7 +163,14 @@ class Search:
                 break
             first = min(wrong, key=lambda each: place[each.node.name])
             told = {name: each.array for name, each in found.items() if each.right or name in judged}
-            culprit = judged[first.node.name] = self._judged(first, told)
+            # Behind a value that nobody can explain only a known mistake is blamed: only what is likely is tried.
+            thorough = all(each.known for each in blamed)
+            try:
+                culprit = judged[first.node.name] = self._judged(first, told, work, thorough=thorough)
+            except SpentError:
+                break
+            if not work.spent:
+                done.add(first.node.name)
             if culprit.alone and _adds(culprit, blamed):
                 blamed.append(culprit)
             if first.compared.symptom != "value":
@@ -146,14 +178,28 @@ class Search:
             values[first.node.name] = first.array
             nodes = self._behind(first.node)
         ordered = dict(sorted(found.items(), key=lambda each: place[each[0]]))
-        return Located(ordered, tuple(blamed or list(judged.values())[:1]))
+        left = [each.node for name, each in ordered.items() if work.spent and not each.right and name not in done]
+        rows = rows_of(self.network)
+        unjudged = tuple(dict.fromkeys(rows[node.name].name for node in left))
+        return Located(ordered, tuple(blamed or list(judged.values())[:1]), unjudged)
+
+    @property
+    def most(self) -> float:
+        """What looking for all of it may cost, in products."""
+        nodes = self.network.nodes
+        return WORK + TIMES * products(nodes, self._count) + 2 * MOST * self._cost(nodes)
+
+    def _cost(self, nodes: tuple[Node, ...]) -> float:
+        """What it costs to compute nodes, and what rounding may cost there."""
+        return products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE)
 
     def _expected(
-        self, nodes: tuple[Node, ...], values: Mapping[str, Array]
+        self, nodes: tuple[Node, ...], values: Mapping[str, Array], work: Work
     ) -> tuple[dict[str, Values], dict[str, Values]]:
         """What the reference has for these nodes, and how large an error each sample is granted there."""
         if not nodes:
             return {}, {}
+        work.spend(self._cost(nodes))
         part = part_of(self.network, nodes)
         given = {name: values[name] for name in part.inputs}
         with np.errstate(all="ignore"):
@@ -171,18 +217,25 @@ class Search:
                 found[node.name] = Found(node, name, array, compare(reference[node.name], array, granted[node.name]))
         return found
 
-    def _judged(self, first: Found, told: Mapping[str, Array]) -> Culprit:
-        """A wrong node, computed from the values of the file that are told from each other, and why it is wrong."""
+    def _judged(self, first: Found, told: Mapping[str, Array], work: Work, *, thorough: bool) -> Culprit:
+        """A wrong node, computed from the values of the file that are told from each other, and why it is wrong.
+
+        Without `thorough` only single mistakes are tried that need no number to be searched for.
+        """
         nodes, given = self._part(first.node, told)
-        expected, granted = (each[first.node.name] for each in self._expected(nodes, given))
+        expected, granted = (each[first.node.name] for each in self._expected(nodes, given, work))
         if compare(expected, first.array, granted).symptom is None:
             return Culprit(first, alone=False)
         asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
-        cause = explain(*asked)
-        if cause is None or not cause.known:
-            pair = explain_two(*asked)
-            if pair is not None:
-                return Culprit(first, alone=True, causes=pair)
+        cause = None
+        try:
+            cause = explain(*asked, work, thorough=thorough)
+            if thorough and (cause is None or not cause.known):
+                pair = explain_two(*asked, work)
+                if pair is not None:
+                    return Culprit(first, alone=True, causes=pair)
+        except SpentError:
+            pass  # what is known of it is said
         return Culprit(first, alone=True, causes=(cause,) if cause is not None else ())
 
     def _behind(self, start: Node) -> tuple[Node, ...]:

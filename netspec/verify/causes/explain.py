@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,11 @@ from netspec.verify.budget import norms, predict
 from netspec.verify.causes.hypothesis import Alternative, Call
 from netspec.verify.causes.signature import signature
 from netspec.verify.causes.table import hypotheses
+from netspec.verify.causes.work import Work, products
 from netspec.verify.causes.written import formula, number, written_activation
+from netspec.verify.gates import DRAWS
 from netspec.verify.result import Cause
+from netspec.verify.samples import WORK_OF_A_VALUE
 
 OUTPUT = "output"
 WORK = 2e9
@@ -56,6 +59,7 @@ class Trial:
     inputs: Mapping[str, Array]
     measured: Array
     granted: Granted
+    work: Work = field(default_factory=Work)
 
     def values(self) -> dict[str, Values]:
         """The right value of everything in it."""
@@ -72,9 +76,11 @@ class Trial:
         """Everything in it where a node gives another value."""
         changed = {**values, node.name: value}
         touched = {node.name}
+        self.work.spend(products([node], len(value)))
         start = self.part.nodes.index(node) + 1
         for later in self.part.nodes[start:]:
             if touched & set(later.inputs):
+                self.work.spend(products([later], len(value)))
                 call = self.call(later, changed)
                 changed[later.name] = evaluate_parts(later, call.inputs, call.weights)
                 touched.add(later.name)
@@ -89,20 +95,28 @@ def explain(
     measured: Array,
     granted: Granted,
     worst: int,
+    work: Work | None = None,
+    *,
+    thorough: bool = True,
 ) -> Cause | None:
     """What may have been done instead by one of these nodes of a network, so that the last one gave `measured`.
 
     `inputs` are what they read, by the names of the values, channels last; `worst` is the sample that fares worst.
     The hypotheses are tried on every node in turn. Without one that fits within what rounding may cost, the cause is
     what can be seen in the numbers, and None where nothing can.
+
+    What is tried is taken off `work`: raises SpentError where that does not suffice. Numbers are not searched for, and
+    nothing is looked for in the numbers, without `thorough`.
     """
-    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst)
+    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst, work)
     if judge is None:
         return None
     with np.errstate(all="ignore"):
-        found = list(explanations(judge, judge.values, judge.trial.part.nodes))
+        found = list(explanations(judge, judge.values, judge.trial.part.nodes, fitted=thorough))
         if found:
             return best(found).cause(rows_of(network))
+        if not thorough:
+            return None
         seen = signature(judge.right, judge.trial.measured, judge.fits, judge.predicted, nodes[-1].output)
     if seen is None:
         return None
@@ -138,13 +152,17 @@ def judge_of(
     measured: Array,
     granted: Granted,
     worst: int,
+    work: Work | None,
 ) -> Judge | None:
     """Who says whether other values are those that were measured; None where these are right, or no batch at all."""
     if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
         return None
     part = part_of(network, nodes)
     chosen = _samples(part, len(measured), worst)
-    trial = Trial(part, weights, {name: given[chosen] for name, given in inputs.items()}, measured[chosen], granted)
+    given = {name: array[chosen] for name, array in inputs.items()}
+    trial = Trial(part, weights, given, measured[chosen], granted, work or Work())
+    trial.work.spend(products(part.nodes, len(chosen)))
+    trial.work.spend(DRAWS * products(part.nodes, len(chosen), WORK_OF_A_VALUE))
     with np.errstate(all="ignore"):
         values = trial.values()
         right = {nodes[-1].name: values[nodes[-1].name]}

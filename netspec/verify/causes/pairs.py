@@ -20,12 +20,11 @@ from netspec.verify.causes.explain import (
     judge_of,
     rows_of,
 )
+from netspec.verify.causes.work import Work, products
 from netspec.verify.result import Cause
 
 WORK = 2e10
 """What trying all pairs may cost, in products; beyond that none is tried."""
-WORK_OF_A_CALL = 1e5
-"""Evaluating a small node takes as long as so many products."""
 
 
 def explain_two(
@@ -36,12 +35,14 @@ def explain_two(
     measured: Array,
     granted: Granted,
     worst: int,
+    work: Work | None = None,
 ) -> tuple[Cause, Cause] | None:
     """What may have been done instead by two of these nodes, so that the last one gave `measured`; see `explain`.
 
-    Numbers are not searched for. None where no pair fits, or where there are too many to try.
+    Numbers are not searched for. None where no pair fits, or where there are too many to try. Raises SpentError as
+    `explain` does.
     """
-    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst)
+    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst, work)
     if judge is None:
         return None
     with np.errstate(all="ignore"):
@@ -64,7 +65,7 @@ def _work(judge: Judge) -> float:
         counts[node.name] += not alternative.fitted
     numbers = list(counts.values())
     pairs = sum(count * sum(numbers[place + 1 :]) for place, count in enumerate(numbers))
-    return pairs * (samples * part.macs + WORK_OF_A_CALL * len(part.nodes))
+    return pairs * products(part.nodes, samples)
 
 
 def _pairs(judge: Judge) -> Iterator[tuple[Explanation, Explanation]]:

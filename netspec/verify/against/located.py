@@ -21,7 +21,7 @@ from netspec.runnable import Traced
 from netspec.stored import StoredTensor
 from netspec.verify.against.ports import Layout, canonical, layouts
 from netspec.verify.budget import norms, predict
-from netspec.verify.causes import SpentError, Work, explain, explain_two, products
+from netspec.verify.causes import SpentError, Work, judge_of, pair_of_causes, products, single_cause
 from netspec.verify.causes.explain import part_of, rows_of
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.result import Blamed, Cause
@@ -229,9 +229,12 @@ class Search:
         asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
         cause = None
         try:
-            cause = explain(*asked, work, thorough=thorough)
+            judge = judge_of(*asked, work)
+            if judge is None:
+                return Culprit(first, alone=True)
+            cause = single_cause(judge, self.network, thorough=thorough)
             if thorough and (cause is None or not cause.known):
-                pair = explain_two(*asked, work)
+                pair = pair_of_causes(judge, self.network)
                 if pair is not None:
                     return Culprit(first, alone=True, causes=pair)
         except SpentError:

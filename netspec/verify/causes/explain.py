@@ -95,36 +95,37 @@ def explain(
     measured: Array,
     granted: Granted,
     worst: int,
-    work: Work | None = None,
-    *,
-    thorough: bool = True,
 ) -> Cause | None:
     """What may have been done instead by one of these nodes of a network, so that the last one gave `measured`.
 
     `inputs` are what they read, by the names of the values, channels last; `worst` is the sample that fares worst.
     The hypotheses are tried on every node in turn. Without one that fits within what rounding may cost, the cause is
     what can be seen in the numbers, and None where nothing can.
-
-    What is tried is taken off `work`: raises SpentError where that does not suffice. Numbers are not searched for, and
-    nothing is looked for in the numbers, without `thorough`.
     """
-    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst, work)
-    if judge is None:
-        return None
+    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst)
+    return None if judge is None else single_cause(judge, network)
+
+
+def single_cause(judge: Judge, network: Network, *, thorough: bool = True) -> Cause | None:
+    """What `explain` says. Numbers are not searched for, and nothing is looked for in them, without `thorough`.
+
+    What is tried is taken off the judge's work: raises SpentError where that does not suffice.
+    """
+    last = judge.trial.part.nodes[-1]
     with np.errstate(all="ignore"):
         found = list(explanations(judge, judge.values, judge.trial.part.nodes, fitted=thorough))
         if found:
             return best(found).cause(rows_of(network))
         if not thorough:
             return None
-        seen = signature(judge.right, judge.trial.measured, judge.fits, judge.predicted, nodes[-1].output)
+        seen = signature(judge.right, judge.trial.measured, judge.fits, judge.predicted, last.output)
     if seen is None:
         return None
     return Cause(
-        row=rows_of(network)[nodes[-1].name].name,
+        row=rows_of(network)[last.name].name,
         name=seen.name,
         says=seen.says,
-        spec=f"y = {formula(nodes[-1].layer)}",
+        spec=f"y = {formula(last.layer)}",
         found=seen.formula,
         known=False,
         ratio=None,
@@ -152,9 +153,12 @@ def judge_of(
     measured: Array,
     granted: Granted,
     worst: int,
-    work: Work | None,
+    work: Work | None = None,
 ) -> Judge | None:
-    """Who says whether other values are those that were measured; None where these are right, or no batch at all."""
+    """Who says whether other values are those that were measured; None where these are right, or no batch at all.
+
+    The arguments are those of `explain`; raises SpentError where the `work` does not suffice.
+    """
     if not measured.ndim or len(measured) != len(next(iter(inputs.values()))):
         return None
     part = part_of(network, nodes)

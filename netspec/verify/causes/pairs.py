@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from netspec.network import Network, Node
-from netspec.reference.table import Array, Values
+from netspec.network import Network
+from netspec.reference.table import Values
 from netspec.verify.causes.explain import (
     Explanation,
-    Granted,
     Judge,
     alternatives,
     best,
     changed,
     explanations,
-    judge_of,
     rows_of,
 )
-from netspec.verify.causes.work import Work, products
+from netspec.verify.causes.work import products
 from netspec.verify.result import Cause
 
 WORK = 2e10
 """What trying all pairs may cost, in products; beyond that none is tried."""
 
 
-def explain_two(
-    network: Network,
-    nodes: tuple[Node, ...],
-    weights: Mapping[str, Array],
-    inputs: Mapping[str, Array],
-    measured: Array,
-    granted: Granted,
-    worst: int,
-    work: Work | None = None,
-) -> tuple[Cause, Cause] | None:
-    """What may have been done instead by two of these nodes, so that the last one gave `measured`; see `explain`.
+def pair_of_causes(judge: Judge, network: Network) -> tuple[Cause, Cause] | None:
+    """What may have been done instead by two of the judge's nodes, so that the last one gave what was measured.
 
-    Numbers are not searched for. None where no pair fits, or where there are too many to try. Raises SpentError as
-    `explain` does.
+    Numbers are not searched for. None where no pair fits, or where there are too many to try. Raises SpentError where
+    the judge's work does not suffice.
     """
-    judge = judge_of(network, nodes, weights, inputs, measured, granted, worst, work)
-    if judge is None:
-        return None
     with np.errstate(all="ignore"):
         if _work(judge) > WORK:
             return None

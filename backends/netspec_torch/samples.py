@@ -146,7 +146,7 @@ def fit(splits: Sequence[Split], device: torch.device) -> bool:
     return device.type != "cuda" or size <= RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
-def samples_of(split: Split, network: Network, loss: Loss, device: torch.device, *, resident: bool = True) -> Samples:
+def samples_of(split: Split, network: Network, loss: Loss, device: torch.device, *, resident: bool) -> Samples:
     """A split on the device, its images only where they are `resident` there."""
     labels = torch.from_numpy(split.labels).to(device)
     targets = labels

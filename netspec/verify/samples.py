@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from netspec.network import Network
 from netspec.reference.table import Array
-from netspec.verify.budget import MANY
 from netspec.verify.gates import DRAWS
 from netspec.verify.inputs import hard_inputs, sample_names
 from netspec.verify.settings import VerifySettings
@@ -19,8 +18,9 @@ LEAST = 2
 WORK = 30e9
 """What all samples of a network may cost, in products; and what all noisy runs of them may."""
 FEW_DRAWS = 2
-"""The fewest noisy runs: where no row has few numbers, each run averages over many roundings by itself. Two of them
-were within 10% of sixteen at all but one in a hundred rows and samples of the zoo, and at half of it at worst."""
+"""The fewest noisy runs: each averages over the roundings of all the numbers of a row; where few of those are wrong,
+`predict` adds more. Two were within 10% of sixteen at all but one in a hundred rows and samples of the zoo, and at
+half of it at worst."""
 WORK_OF_A_VALUE = 300
 """Disturbing a value by noise and comparing it takes as long as so many products."""
 
@@ -60,8 +60,6 @@ def samples_within(network: Network, settings: VerifySettings) -> int:
 
 def _draws(network: Network, samples: int) -> int:
     """How many noisy runs tell what rounding costs."""
-    if min(row.output.size for row in network.rows) < MANY:
-        return DRAWS
     return max(FEW_DRAWS, min(DRAWS, int(WORK // (samples * work_of_a_sample(network)))))
 
 

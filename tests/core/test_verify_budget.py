@@ -27,7 +27,7 @@ from netspec.reference import evaluate, evaluate_node, interpret
 from netspec.spec.load import parse_spec
 from netspec.verify.budget import budget, gate, norms, predict, rounding_decides
 from netspec.verify.compare import compare
-from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
+from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
 from netspec.verify.settings import HARD, VerifySettings
 from tests.cases import LAYER_CASES, chain, first
@@ -161,6 +161,32 @@ def test_noise_that_normalisations_make_as_large_as_the_values_is_granted_in_flo
     errors = predict(network, weights, inputs, reference, seed=7, draws=1, unit=FLOAT64_UNIT)[last]
     assert (errors > gate(reference[last], predicted[last])).any()
     assert (errors <= gate(reference[last], double[last], FLOAT64_UNIT)).all()
+
+
+def decided(classes):
+    """A softmax over many classes, which two of them share, and a row before it whose numbers are all alike."""
+    network = chain("decided", (classes,), Rescale(scale=1.5), Activation(function="softmax"))
+    logits = np.random.default_rng(3).standard_normal((2, classes))
+    logits[:, [3, 5]] = 60.0, 60.2
+    return network, {"input": logits.astype(np.float32)}
+
+
+def test_an_error_that_few_numbers_carry_is_predicted_by_as_many_runs_as_ever():
+    network, inputs = decided(1000)
+    reference = evaluate(network, {}, inputs)
+    for seed in range(5):
+        few, all_ = (predict(network, {}, inputs, reference, seed, draws) for draws in (2, DRAWS))
+        for row in reference:
+            np.testing.assert_allclose(few[row], all_[row], rtol=1e-12)
+
+
+def test_an_error_that_many_numbers_carry_is_predicted_by_the_runs_that_are_asked_for():
+    network = chain("many", (1000,), Rescale(scale=1.5))
+    inputs = {"input": np.random.default_rng(3).standard_normal((2, 1000)).astype(np.float32)}
+    reference = evaluate(network, {}, inputs)
+    few, all_ = (predict(network, {}, inputs, reference, 0, draws)["rescale_1"] for draws in (2, DRAWS))
+    np.testing.assert_allclose(few, all_, rtol=0.1)
+    assert (few != all_).all()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -16,7 +16,7 @@ bilinear resampling computes in float32 where each result lies in its input: the
 step between the pixels around it.
 Inputs and the weights of normalisations are disturbed by the factor as well, since a library may fold or centre them
 first. The network itself carries the noise on: a badly conditioned one is granted what it needs, a good one is not.
-Below the smallest normal float32 the error is not relative any more: 2 * SMALLEST * R is added everywhere.
+Below the smallest normal number the error is not relative any more: 2 * SMALLEST * R is added everywhere.
 What float64 costs is in proportion, but where rounding decides which of two equal values is the larger (MaxUnpool on a
 constant image), and where float32's noise is as large as the values ever are: normalisations one behind the other make
 rounding of a constant image that large, which grows no further then. There a run with float64's own noise shows it.
@@ -60,7 +60,16 @@ from netspec.reference import evaluate_parts, interpret
 from netspec.reference.image import between, resample_bilinear
 from netspec.reference.norm import in_groups
 from netspec.reference.table import Array, Values
-from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, SMALLEST, UNIT
+from netspec.verify.gates import (
+    BUDGET_FACTOR,
+    DRAWS,
+    FLOAT64_GATE,
+    FLOAT64_SMALLEST,
+    FLOAT64_UNIT,
+    FLOOR_UNITS,
+    SMALLEST,
+    UNIT,
+)
 
 PRODUCTS = (Conv, DepthwiseConv, SeparableConv, ConvTranspose, Dense)
 MEANS = (AvgPool, AdaptiveAvgPool, GlobalAvgPool)
@@ -84,6 +93,7 @@ class Rounding:
 
     def __init__(self, seed: int, unit: float = UNIT) -> None:
         self.random, self.unit = np.random.Generator(np.random.SFC64(seed)), unit
+        self.smallest = FLOAT64_SMALLEST if unit == FLOAT64_UNIT else SMALLEST
 
     def _noise(self, values: Values, summed: Values | float = 0.0) -> Values:
         """Values [batch, ...] with an error added to each of 2u times its size, or that of the sum it is of.
@@ -98,7 +108,7 @@ class Rounding:
             size = np.square(values[few])
             size += np.square(sums[few])
             np.sqrt(size, out=size)
-            size += SMALLEST / UNIT
+            size += self.smallest / self.unit
             drawn = self.random.random(size.shape, np.float32)
             drawn -= np.float32(0.5)
             size *= drawn
@@ -127,7 +137,7 @@ class Rounding:
         """The error of every mean that is taken off, over the deviation, in all that it is taken off."""
         size, shape = _centring(layer, x)
         drawn = (self.random.random(size.shape, np.float32) - np.float32(0.5)) * (2 * self.unit * sqrt(12))
-        return np.broadcast_to(size * drawn * _growth(_terms(node)), shape).reshape(x.shape)
+        return np.broadcast_to(size * drawn * growth(_terms(node)), shape).reshape(x.shape)
 
 
 def intermediate(
@@ -140,10 +150,10 @@ def intermediate(
         return inputs[0]
     if isinstance(node.layer, Activation) and node.layer.function in ("softmax", "log_softmax"):
         # The sum that probabilities are divided by, of as many numbers as there are classes; of a logarithm its own.
-        growth = _growth(inputs[0].shape[node.layer.axis or -1])
-        return values * growth if node.layer.function == "softmax" else growth
+        summed = growth(inputs[0].shape[node.layer.axis or -1])
+        return values * summed if node.layer.function == "softmax" else summed
     if isinstance(node.layer, RMSNorm):
-        return values * _growth(node.input_type.channels)
+        return values * growth(node.input_type.channels)
     if isinstance(node.layer, CENTRED):
         size, shape = _centring(node.layer, inputs[0])
         return np.broadcast_to(size, shape).reshape(values.shape) * weights.get("gamma", 1.0)
@@ -151,13 +161,13 @@ def intermediate(
         return sum(map(np.abs, inputs)) / (len(inputs) if isinstance(node.layer, Average) else 1)
     if isinstance(node.layer, Dot) and node.layer.normalize:
         # The lengths are sums of squares, which are all positive.
-        return _growth(_terms(node))
+        return growth(_terms(node))
     if isinstance(node.layer, (*PRODUCTS, *MEANS, Grayscale, Dot)):
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
         # The products of a vector with itself are all positive, as the numbers of a mean may be.
-        return size * _growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
+        return size * growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
     if isinstance(node.layer, (Resize, Upsample)) and node.layer.mode == "bilinear":
         return _coordinates(inputs[0], node.output.spatial)
     return 0.0
@@ -176,7 +186,7 @@ def _coordinates(x: Values, size: Sequence[int]) -> Values:
     return total
 
 
-def _growth(terms: int) -> float:
+def growth(terms: int) -> float:
     """How often a single rounding a mean of this many numbers may be off by."""
     return max(1.0, terms * ROUNDINGS_OF_A_SUM)
 
@@ -288,7 +298,8 @@ class _Error:
         Where errors are distributed normally that is a third of what there are; of a softmax over a thousand classes
         that has almost decided, two or three a run.
         """
-        return np.divide(self.squares**2, self.fourths, out=np.full(len(self.squares), np.inf), where=self.fourths > 0)
+        found: Values = np.full(len(self.squares), np.inf)
+        return np.divide(self.squares**2, self.fourths, out=found, where=self.fourths > 0)
 
 
 def budget(reference: Values, predicted: Values) -> Values:

@@ -20,6 +20,9 @@ SMALLEST = 2.0**-126
 FLOAT64_UNIT = 2.0**-53
 """Unit roundoff of float64."""
 
+FLOAT64_SMALLEST = 2.0**-1022
+"""The smallest float64 with all its digits."""
+
 BUDGET_FACTOR = 8.0
 """How often the predicted error the measured one may be. Correct libraries were measured at 1 to 2 and never above 3:
 orders of summation, fused kernels and approximated exponentials differ, but not eightfold."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from netspec.training.stepping import Gradients
 from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_UNIT, GRADIENT_GATE, SLOPE_GATE, VANISHING
 from netspec.verify.masks import with_masks
 from netspec.verify.result import Failure, GradientsVerdict, GradientVerdict, Share
+from netspec.verify.rounding import NONE, UNBOUNDED, Roundings, least, roundings
 from netspec.verify.samples import work_of_a_sample
 from netspec.verify.slopes import Problem, Slope, Surface
 from netspec.verify.tally import size_of
@@ -57,13 +59,14 @@ class Plan:
 
     problems: tuple[Problem, ...]
     directions: int
+    seed: int
     notes: tuple[str, ...] = ()
 
 
 def plan(network: Network, seed: int) -> Plan:
     """What is asked of a network, by what it costs."""
     if not fits_together(network):
-        return Plan((), 0, ("gradients were not compared: the weights take too much memory",))
+        return Plan((), 0, seed, ("gradients were not compared: the weights take too much memory",))
     work = work_of_a_sample(network)
     count = next((count for limit, count in SAMPLES if work <= limit), 1)
     problems, notes = [_evaluated(network, count, seed)], []
@@ -75,10 +78,10 @@ def plan(network: Network, seed: int) -> Plan:
             notes.append(f"with a batch's statistics nothing was derived: {_dear(work, most)}")
     if work > SLOPE_LIMIT:
         notes.append(f"gradients were not held against slopes of the reference: {_dear(work, SLOPE_LIMIT)}")
-        return Plan(tuple(problems), 0, tuple(notes))
+        return Plan(tuple(problems), 0, seed, tuple(notes))
     # The point itself, then two steps for each direction, to both sides, each through half of the network.
     directions = (SLOPE_WORK / (len(problems) * count * work) - 1) / 2
-    return Plan(tuple(problems), max(1, int(directions)), tuple(notes))
+    return Plan(tuple(problems), max(1, int(directions)), seed, tuple(notes))
 
 
 def _dear(work: float, most: float) -> str:
@@ -154,10 +157,13 @@ class Slopes:
     def _slope(self, group: tuple[str, ...]) -> Slope:
         return self.surface.slope({name: self.directions[name] for name in group})
 
-    def compare(self, gradients: Mapping[str, Array]) -> dict[str, tuple[Share, Slope, float]]:
+    def compare(
+        self, gradients: Mapping[str, Array], rounding: Callable[[str], float]
+    ) -> dict[str, tuple[Share, Slope, float]]:
         """For every name: how far its gradient is off, the reference's slope and the gradient's own.
 
-        A group whose gradients are wrong together is divided until the wrong ones are found.
+        What `rounding` alone makes of a gradient is granted too. A group whose gradients are wrong together is divided
+        until the wrong ones are found.
         """
         largest = max(self._part(gradients, (name,)) for name in self.problem.names)
         found: dict[str, tuple[Share, Slope, float]] = {}
@@ -166,7 +172,8 @@ class Slopes:
             group = waiting.pop()
             slope = self.found.setdefault(group, self.found.get(group) or self._slope(group))
             own = sum(float((gradients[name] * self.directions[name]).sum()) for name in group)
-            share = shared(abs(own - slope.value), slope.doubt, self._part(gradients, group), largest)
+            doubt = slope.doubt + sum((rounding(name) * self.surface.size(name)) ** 2 for name in group) ** 0.5
+            share = shared(abs(own - slope.value), doubt, self._part(gradients, group), largest)
             if share.exceeds and len(group) > 1:
                 middle = len(group) // 2
                 waiting += [group[:middle], group[middle:]]
@@ -178,18 +185,30 @@ class Slopes:
         """How much the derived number changes where the group moves by its own size."""
         return float(np.sqrt(sum((size_of(gradients[name]) * self.surface.size(name)) ** 2 for name in group)))
 
-    def values_off(self, values: Mapping[str, Array], reference: Mapping[str, Array]) -> Iterator[tuple[str, float]]:
-        """Which of these values are not the reference's, in their order, with the relative distance."""
-        for name, value in values.items():
-            size = size_of(reference[name])
-            error = size_of(value - reference[name])
-            if not error <= GRADIENT_GATE * size:
-                yield name, error / (size or 1.0)
+    def outputs_off(self, outputs: Mapping[str, Array], rounding: Callable[[str], float]) -> Iterator[str]:
+        """Every output that is not the reference's, and not by `rounding` alone: which and how far, in words.
+
+        What is large beside the largest value on the way is more than rounding.
+        """
+        largest = max(map(self.surface.size, self.surface.values))
+        for name, value in outputs.items():
+            right = self.surface.outputs[name]
+            error, size = size_of(value - right), size_of(right)
+            most = GRADIENT_GATE * largest * right.size**0.5
+            granted = max(GRADIENT_GATE * size, min(BUDGET_FACTOR * rounding(name), most))
+            if not error <= granted:
+                which = f"output {name!r}" if len(outputs) > 1 else "the output"
+                scale = size or 1.0
+                yield f"{which} is off by {error / scale:.1e} in float64, granted {granted / scale:.1e}"
 
     def first_off(self, derived: Gradients) -> str | None:
         """The first row whose value is not the reference's."""
-        reference = {row.name: self.surface.values[row.result] for row in self.problem.network.rows}
-        return next((name for name, _ in self.values_off(derived.values, reference)), None)
+        for row in self.problem.network.rows:
+            right = self.surface.values[row.result]
+            value = derived.values.get(row.name)
+            if value is not None and not size_of(value - right) <= GRADIENT_GATE * size_of(right):
+                return row.name
+        return None
 
     def last_off(self, derived: Gradients) -> str | None:
         """The row behind the last row by whose result the derived number is derived wrongly; None if there is none."""
@@ -229,7 +248,7 @@ def shared(error: float, doubt: float, part: float, largest: float) -> Share:
     """The error of a slope, relative to the gradient's part; without a ratio where nothing can be said."""
     granted = SLOPE_GATE * part + VANISHING * largest + BUDGET_FACTOR * doubt
     scale = (part if part > NOTHING * largest else largest) or 1.0
-    unclear = granted > UNCLEAR * max(part, SMALL * largest) and error <= granted
+    unclear = granted > UNCLEAR * max(part, SMALL * largest) and 0 < error <= granted
     return Share(error=error / scale, granted=granted / scale, ratio=None if unclear else ratio_of(error, granted))
 
 
@@ -251,12 +270,12 @@ def judge_gradients(
 ) -> tuple[GradientsVerdict, dict[str, list[Failure]]]:
     """What was found, and the failures of every backend: at most one for each problem."""
     judges = [
-        _Judge(problem, {name: each.found[index] for name, each in derived.items()}, slopes[index : index + 1])
+        _judge(problem, index, planned.seed, slopes[index : index + 1], weights, derived)
         for index, problem in enumerate(planned.problems if derived else ())
     ]
     failures: dict[str, list[Failure]] = {name: [] for name in derived}
     for judge in judges:
-        off = judge.values_off()
+        off = judge.outputs_off()
         for name, message in off.items():
             row = _culprit(judge, derived[name].caller, weights, Slopes.first_off)
             failures[name].append(Failure(stage="compare", symptom="gradient", message=message, row=row))
@@ -271,6 +290,33 @@ def judge_gradients(
         weights=tuple(measure for judge in judges for measure in judge.measures()),
         notes=planned.notes,
     ), failures
+
+
+def _judge(
+    problem: Problem,
+    index: int,
+    seed: int,
+    slopes: Sequence[Slopes],
+    weights: Mapping[str, Array],
+    derived: Mapping[str, Derivation],
+) -> _Judge:
+    """The judge of one problem, who knows what rounding makes there if that may change what is blamed."""
+    found = {name: each.found[index] for name, each in derived.items()}
+    strict = _Judge(problem, found, slopes, NONE)
+    blamed = strict.blamed_names()
+    if not blamed or blamed == _Judge(problem, found, slopes, UNBOUNDED).blamed_names():
+        return strict
+    noisy = []
+    for name, exact in found.items():
+
+        def again(disturbed: Problem, weights: Mapping[str, Array], caller: Caller = derived[name].caller) -> Gradients:
+            return derive(caller, disturbed, weights, rows=False)
+
+        try:
+            noisy.append(roundings(problem, weights, exact, again, seed))
+        except BackendError:
+            return strict
+    return _Judge(problem, found, slopes, least(noisy))
 
 
 def _culprit(
@@ -291,13 +337,38 @@ def _culprit(
 class _Judge:
     """One problem: what every backend derived, against the first one's and the reference's slopes."""
 
-    def __init__(self, problem: Problem, derived: Mapping[str, Gradients], slopes: Sequence[Slopes]) -> None:
-        self.problem, self.slopes = problem, slopes[0] if slopes else None
+    def __init__(
+        self, problem: Problem, derived: Mapping[str, Gradients], slopes: Sequence[Slopes], roundings: Roundings
+    ) -> None:
+        self.problem, self.slopes, self.roundings = problem, slopes[0] if slopes else None, roundings
         self.first, self.others = next(iter(derived)), tuple(derived)[1:]
         self.gradients = {name: {**found.inputs, **found.weights} for name, found in derived.items()}
+        self.sizes = {name: size_of(self.gradients[self.first][name]) for name in problem.names}
         self.apart = {name: self._apart(name) for name in self.others}
-        self.off = {name: self.slopes.compare(found) for name, found in self.gradients.items()} if self.slopes else {}
+        self.off = (
+            {name: self.slopes.compare(found, self._rounding) for name, found in self.gradients.items()}
+            if self.slopes
+            else {}
+        )
         self.outputs = {name: found.outputs for name, found in derived.items()}
+
+    @cached_property
+    def largest(self) -> float:
+        """The root mean square of the numbers of the largest gradient."""
+        return max(self.sizes[name] / self._root(name) for name in self.problem.names)
+
+    @cached_property
+    def ends(self) -> float:
+        """The same of the outputs' own gradients."""
+        return max(size_of(each) / sqrt(max(each.size, 1)) for each in self.problem.cotangents.values())
+
+    def _root(self, name: str) -> float:
+        return sqrt(max(self.gradients[self.first][name].size, 1))
+
+    def _rounding(self, name: str) -> float:
+        """What rounding makes of a gradient, as far as that is small: what it decides is more than rounding."""
+        most = GRADIENT_GATE * max(self.largest, self.ends) * self._root(name)
+        return min(self.roundings.of("gradient", name), most / BUDGET_FACTOR)
 
     def row(self, name: str) -> str:
         """The row that has a weight, or reads an input first."""
@@ -309,17 +380,13 @@ class _Judge:
 
     def _apart(self, name: str) -> dict[str, Share]:
         """How far a backend's gradients are from the first one's."""
-        own, first = self.gradients[name], self.gradients[self.first]
-        sizes = {each: size_of(first[each]) for each in self.problem.names}
-        means = {each: size / max(first[each].size, 1) ** 0.5 for each, size in sizes.items()}
-        # Where none of the outputs' own gradients arrives, rounding of those is all that there is.
-        ends = [size_of(each) / max(each.size, 1) ** 0.5 for each in self.problem.cotangents.values()]
-        rounding = BUDGET_FACTOR * FLOAT64_UNIT * max(ends)
-        largest, found = max(means.values()), {}
-        for each, size in sizes.items():
-            of_largest = largest * first[each].size ** 0.5
+        own, first, found = self.gradients[name], self.gradients[self.first], {}
+        for each, size in self.sizes.items():
+            of_largest = self.largest * self._root(each)
+            # Where none of the outputs' own gradients arrives, rounding of those is all that there is.
+            rounding = max(self._rounding(each), FLOAT64_UNIT * self.ends * self._root(each))
             error = size_of(own[each] - first[each])
-            granted = GRADIENT_GATE * size + VANISHING * of_largest + rounding * first[each].size ** 0.5
+            granted = GRADIENT_GATE * size + VANISHING * of_largest + BUDGET_FACTOR * rounding
             scale = (size if size > NOTHING * of_largest else of_largest) or 1.0
             found[each] = Share(error=error / scale, granted=granted / scale, ratio=ratio_of(error, granted))
         return found
@@ -335,18 +402,28 @@ class _Judge:
                 slopes={backend: shares[name][0] for backend, shares in self.off.items()},
             )
 
-    def values_off(self) -> dict[str, str]:
+    def outputs_off(self) -> dict[str, str]:
         """For every backend that computes something else on the way, where that is not judged row by row: in words."""
         if self.slopes is None or self.problem.mode == "evaluation":
             return {}
         found = {}
         for backend, outputs in self.outputs.items():
-            for name, error in self.slopes.values_off(outputs, self.slopes.surface.outputs):
-                which = f"output {name!r}" if len(outputs) > 1 else "the output"
-                found[backend] = (
-                    f"with the batch's statistics {which} is off by {error:.1e} in float64, granted {GRADIENT_GATE:.1e}"
-                )
+            if said := next(self.slopes.outputs_off(outputs, partial(self.roundings.of, "output")), None):
+                found[backend] = f"with the batch's statistics {said}"
         return found
+
+    def blamed_names(self) -> set[tuple[str, str]]:
+        """What is more than is granted, by backend and weight, input or output."""
+        of_slopes = {
+            backend: {name: share for name, (share, _, _) in shares.items()} for backend, shares in self.off.items()
+        }
+        return {(backend, "") for backend in self.outputs_off()} | {
+            (backend, name)
+            for found in (of_slopes, self.apart)
+            for backend, shares in found.items()
+            for name, share in shares.items()
+            if share.exceeds
+        }
 
     def blamed(self, weights: Mapping[str, Array]) -> dict[str, tuple[str, str]]:
         """For every backend that derives wrongly: by which weight or input, the last there is, and in words."""

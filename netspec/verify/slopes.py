@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ from netspec.layers import BatchNorm
 from netspec.network import Node
 from netspec.reference import evaluate_parts
 from netspec.reference.interpreter import node_weights
+from netspec.verify.budget import Rounding
 from netspec.verify.gates import BUDGET_FACTOR, FLOAT64_UNIT, SLOPE_GATE
 from netspec.verify.tally import size_of
 
@@ -27,6 +30,8 @@ STEPS = (1e-6, 1e-7, 1e-8, 1e-9)
 """Sizes of the steps, relative to the size of what is moved; the next is tried where two before do not agree."""
 CLEAR = SLOPE_GATE / BUDGET_FACTOR
 """Two steps whose slopes differ by no more than this share are trusted."""
+NOISY = 2
+"""Runs that say what rounding does to the derived number."""
 KINK = 1e-2
 """Slopes to both sides that differ by this share are those of a kink, not of a curve."""
 
@@ -65,17 +70,47 @@ class Surface:
             for node in problem.network.nodes:
                 self.values[node.name] = self._value(node, self.values, self.own[node.name])
 
-    def _value(self, node: Node, values: Mapping[str, Values], own: Mapping[str, Values]) -> Values:
+    def _value(
+        self,
+        node: Node,
+        values: Mapping[str, Values],
+        own: Mapping[str, Values],
+        rounding: Rounding | None = None,
+    ) -> Values:
         read = tuple(values[name] for name in node.inputs)
         if self.problem.mode == "training" and isinstance(node.layer, BatchNorm) and not node.frozen:
             axes = tuple(range(read[0].ndim - 1))
             own = {**own, "mean": read[0].mean(axes), "var": read[0].var(axes)}
-        return evaluate_parts(node, read, own)
+        value = evaluate_parts(node, read, own)
+        return value if rounding is None else rounding.result(node, value, read, own)
+
+    @cached_property
+    def rounding(self) -> float:
+        """How far float64's own rounding leads the derived number, by runs with noise of that size."""
+        cotangents = self.problem.cotangents
+        squares = sum(size_of(value * cotangents[name]) ** 2 for name, value in self.outputs.items())
+        found = [FLOAT64_UNIT * sqrt(squares)]
+        for draw in range(NOISY):
+            rounding, noisy = Rounding(draw, FLOAT64_UNIT), {name: self.values[name] for name in self.problem.inputs}
+            with np.errstate(all="ignore"):
+                for node in self.problem.network.nodes:
+                    noisy[node.name] = self._value(node, noisy, self.own[node.name], rounding)
+            found.append(abs(self._derived({name: noisy[value] for name, value in self._ends.items()})))
+        return max(found)
+
+    @property
+    def _ends(self) -> Mapping[str, str]:
+        return self.problem.network.outputs
+
+    def _derived(self, outputs: Mapping[str, Values]) -> float:
+        """How much the derived number is more with these outputs than at the point."""
+        here, cotangents = self.outputs, self.problem.cotangents
+        return sum(float(((value - here[name]) * cotangents[name]).sum()) for name, value in outputs.items())
 
     @property
     def outputs(self) -> Mapping[str, Values]:
         """What the network computes at the point."""
-        return {name: self.values[value] for name, value in self.problem.network.outputs.items()}
+        return {name: self.values[value] for name, value in self._ends.items()}
 
     def size(self, name: str) -> float:
         """The size of the numbers of a weight, an input or a node's result: the root mean square."""
@@ -105,16 +140,13 @@ class Surface:
         """
         found: list[float] = []
         best = Slope(0.0, np.inf)
-        cotangents = self.problem.cotangents
-        size = sum(size_of(value * cotangents[name]) ** 2 for name, value in self.outputs.items()) ** 0.5
         for step in STEPS:
             after, before = self._differences(directions, step)
-            rounding = FLOAT64_UNIT * size / step
             found.append((after + before) / 2)
             # On a kink the slopes to both sides stay apart, however small the step.
             apart = abs(after - before)
             kink = apart if apart > KINK * (abs(after) + abs(before)) else 0.0
-            doubts = [max(abs(found[-1] - other), kink, rounding) for other in found[:-1]]
+            doubts = [max(abs(found[-1] - other), kink, self.rounding / step) for other in found[:-1]]
             pairs = (Slope((found[-1] + other) / 2, doubt) for other, doubt in zip(found[:-1], doubts, strict=True))
             best = min([best, *pairs], key=lambda each: each.doubt)
             if best.doubt <= CLEAR * abs(best.value):
@@ -123,14 +155,9 @@ class Surface:
 
     def _differences(self, directions: Mapping[str, Values], step: float) -> tuple[float, float]:
         """The slopes of a step forward and of a step back."""
-        here, cotangents = self.outputs, self.problem.cotangents
-        sides = []
-        for sign in (1, -1):
-            there = self._moved({name: sign * step * along for name, along in directions.items()})
-            sides.append(
-                sum(float(((there[name] - here[name]) * cotangents[name]).sum()) for name in there) / (sign * step)
-            )
-        return sides[0], sides[1]
+        there = (self._moved({name: size * along for name, along in directions.items()}) for size in (step, -step))
+        after, before = map(self._derived, there)
+        return after / step, before / -step
 
     def _moved(self, moves: Mapping[str, Values]) -> Mapping[str, Values]:
         """The outputs, after weights, inputs and nodes' results moved."""
@@ -149,5 +176,4 @@ class Surface:
                     changed[node.name] = self._value(node, read, own)
                 if node.name in moves:
                     changed[node.name] = changed.get(node.name, self.values[node.name]) + moves[node.name]
-        outputs = self.problem.network.outputs
-        return {name: changed.get(value, self.values[value]) for name, value in outputs.items()}
+        return {name: changed.get(value, self.values[value]) for name, value in self._ends.items()}

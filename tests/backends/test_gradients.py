@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings
-from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Rescale
 from netspec.report.page_verdict import verdict_section
 from netspec.report.verdict import verify_text
 from netspec.verify import verify
@@ -69,6 +69,53 @@ def test_a_batch_has_its_own_statistics(learners):
     idle = next(each for each in found.weights if (each.name, each.mode) == ("conv_1.bias", "training"))
     assert all(share.error < 1e-9 for share in idle.apart.values())
     assert all(share.error < 1e-6 for share in idle.slopes.values())
+
+
+CONSTANT = {
+    "alone": chain("alone", (7, 6, 1), Rescale(scale=0.0, offset=0.37), BatchNorm(epsilon=1e-7, center=False)),
+    "behind a convolution": chain(
+        "behind", (7, 6, 2), Rescale(scale=0.0, offset=0.123), Conv(filters=4, kernel=3), BatchNorm(center=False)
+    ),
+    "one behind the other": chain(
+        "two", (7, 6, 2), Rescale(scale=0.0, offset=0.123), Dense(units=3, every_position=True), BatchNorm(scale=False, center=False),
+        Conv(filters=4, kernel=2), BatchNorm(center=False),
+    ),
+    "small beside an offset": chain(
+        "small", (7, 6, 1), Rescale(scale=0.001, offset=7.3), Dense(units=3, every_position=True), BatchNorm()
+    ),
+}  # fmt: skip
+"""Networks in which the batch's statistics leave nothing of a channel but its rounding, or little more."""
+
+
+@pytest.mark.parametrize("name", CONSTANT)
+@pytest.mark.parametrize("seed", [3, 66, 176])
+def test_what_is_rounding_alone_is_granted(learners, name, seed):
+    found, failures = judged(CONSTANT[name], learners, seed)
+    assert not any(failures.values()), failures
+    assert {each.mode for each in found.weights} == {"evaluation", "training"}
+
+
+class Amiss:
+    """A backend that derives one weight, or computes its output, by a little too much with the batch's statistics."""
+
+    def __init__(self, worker, error, weight=None):
+        self.worker, self.error, self.weight = worker, error, weight
+
+    def call(self, method, **arguments):
+        found = self.worker.call(method, **arguments)
+        if method == "gradients" and arguments["training"]:
+            if self.weight:
+                weights = {**found.weights, self.weight: found.weights[self.weight] + self.error}
+                return replace(found, weights=weights)
+            return replace(found, outputs={name: value + self.error for name, value in found.outputs.items()})
+        return found
+
+
+@pytest.mark.parametrize("weight", ["batch_norm_1.gamma", "conv_1.kernel", None])
+def test_what_is_more_than_rounding_is_found_beside_it(learners, weight):
+    callers = {**learners, "keras": Amiss(learners["keras"], 1e-6, weight)}
+    _, failures = judged(CONSTANT["behind a convolution"], callers)
+    assert [failure.symptom for failure in failures["keras"]] == ["gradient"]
 
 
 def test_slopes_of_the_reference_are_those_of_the_formula():

@@ -14,7 +14,7 @@ from netspec.verify.against import OTHER, Request, check_against
 from netspec.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
-    from netspec.backend import Order, Weights
+    from netspec.tensors import Order, Weights
     from netspec.verify.result import AgainstVerdict
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import entry_points, requires
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -17,24 +15,14 @@ from netspec.layers.base import Layer
 from netspec.network import Network, Node
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from netspec.data.dataset import Dataset
+    from netspec.progress import Progress
     from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
+    from netspec.tensors import Array, Arrays, Placement, Precision, Weights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, Gradients, State, Update
-
-    Array = NDArray[Any]
-    Arrays = Mapping[str, Array]
-    """Batches by the names of the network's inputs, or of its outputs."""
-    Weights = Mapping[str, NDArray[np.float32]]
-
-Precision = Literal["float32", "float64"]
-Order = Literal["first", "last"]
-"""Where the channels of a value stand in a backend: before or after the spatial axes."""
 
 L = TypeVar("L", bound=Layer)
 T = TypeVar("T")
@@ -78,90 +66,6 @@ class Rules(Generic[T]):
         return rule(node.layer, node)
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where a canonical weight lives in a backend: its name there, its order of axes, its shape after that.
-
-    `axes` transposes the canonical array, then `shape` reshapes it; both undone by `recover`, bit for bit.
-    """
-
-    name: str
-    axes: tuple[int, ...] | None = None
-    shape: tuple[int, ...] | None = None
-
-    def place(self, canonical: Array) -> Array:
-        """The canonical array as the backend keeps it."""
-        import numpy as np
-
-        array = canonical if self.axes is None else canonical.transpose(self.axes)
-        return np.ascontiguousarray(array if self.shape is None else array.reshape(self.shape))
-
-    def placed_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The shape of a canonical array of this shape as the backend keeps it.
-
-        >>> Placement("conv.weight", axes=(3, 2, 0, 1)).placed_shape((5, 4, 3, 8))
-        (8, 3, 5, 4)
-        """
-        if self.shape is not None:
-            return self.shape
-        return tuple(shape if self.axes is None else (shape[axis] for axis in self.axes))
-
-    def recover(self, placed: Array, canonical_shape: Sequence[int]) -> Array:
-        """The backend's array in the canonical layout."""
-        import numpy as np
-
-        if self.axes is None:
-            return np.ascontiguousarray(placed.reshape(canonical_shape))
-        between = placed.reshape([canonical_shape[axis] for axis in self.axes])
-        return np.ascontiguousarray(between.transpose([self.axes.index(axis) for axis in range(len(self.axes))]))
-
-
-def channels_first(rank: int) -> tuple[int, ...]:
-    """The axes that bring a batch of channels-last values of this rank (without the batch) to channels first.
-
-    >>> channels_first(3)
-    (0, 3, 1, 2)
-    """
-    return (0, rank, *range(1, rank))
-
-
-def channels_last(rank: int) -> tuple[int, ...]:
-    """The axes that bring a batch of channels-first values back to channels last.
-
-    >>> channels_last(3)
-    (0, 2, 3, 1)
-    """
-    return (0, *range(2, rank + 1), 1)
-
-
-def first_axis(axis: int, rank: int) -> int:
-    """Where axis `axis` of a channels-last batch (0 is the batch, `rank` the channels) stands channels first."""
-    return axis if axis == 0 else 1 if axis == rank else axis + 1
-
-
-PIECE_BYTES = 2**28
-"""What the two largest neighbouring values of a piece of a batch may take."""
-
-
-def piece_size(network: Network) -> int:
-    """How many samples take 256 MiB of memory as they pass; at least one."""
-    sizes = [sum(kind.size for kind in network.inputs.values()), *(node.output.size for node in network.nodes), 0]
-    largest = max(first + second for first, second in pairwise(sizes))
-    return max(1, PIECE_BYTES // (4 * largest))
-
-
-def in_pieces(network: Network, inputs: Arrays, compute: Callable[[Arrays], Arrays]) -> Arrays:
-    """The outputs for a batch of any size, computed in pieces of `piece_size`."""
-    import numpy as np
-
-    count, size = len(next(iter(inputs.values()))), piece_size(network)
-    pieces = [
-        compute({name: given[start : start + size] for name, given in inputs.items()})
-        for start in range(0, max(count, 1), size)
-    ]
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
-
-
 class OnnxExport(BaseModel):
     """How the ONNX file is written."""
 
@@ -180,14 +84,6 @@ class ExportSettings(BaseModel):
     """The ONNX file."""
     preprocessing: bool = False
     """Whether artefacts read pixels from 0 to 255: what `preprocess` says is inside, but for resizing and cropping."""
-
-
-class Progress(Protocol):
-    """Where long work reports: a finished epoch, a step, a stage; called with plain values."""
-
-    def __call__(self, event: str, **values: Any) -> None:
-        """Something happened, with what there is to say of it."""
-        ...
 
 
 class Backend(Protocol):

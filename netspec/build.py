@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from netspec import __version__
-from netspec.backend import Progress, find_backend
+from netspec.backend import find_backend
 from netspec.building.export import drop_outdated, export
-from netspec.building.options import BACKENDS, SPEC, Best, Options, Outcome, Until
+from netspec.building.options import Options
 from netspec.building.ranks import check_trainer, join
 from netspec.building.report import write_page
-from netspec.building.run import ON_CPU, Run
+from netspec.building.run import Run
 from netspec.building.training import train
 from netspec.building.verify import check_lockstep, prove
 from netspec.building.weights import check_start, keep_or_draw, keeps, know_weights
@@ -26,14 +26,14 @@ from netspec.errors import BackendError, Problem, SpecError
 from netspec.golden import check_golden
 from netspec.initial import Start
 from netspec.memory import check_memory
+from netspec.outcome import Outcome, Until
+from netspec.progress import Progress
 from netspec.spec.model import Spec
 from netspec.spec.write import write_yaml
-from netspec.stages import BuildFolder, key_of, other_spec, read_stages
+from netspec.stages import SPEC, BuildFolder, key_of, other_spec, read_stages
 from netspec.training.ranks import place_of
 from netspec.verify.pieces import piece_samples
 from netspec.verify.settings import VerifySettings
-
-__all__ = ["BACKENDS", "ON_CPU", "Best", "Options", "Outcome", "Until", "build"]
 
 
 def build(spec: Spec, options: Options, progress: Progress) -> Outcome:

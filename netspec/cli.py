@@ -50,7 +50,7 @@ from netspec.console import complain, hush, say, say_json  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
-    from netspec.build import Options
+    from netspec.building.options import Options
     from netspec.spec.model import Spec
 
 INTERRUPTED = 130
@@ -138,7 +138,7 @@ def build(
     Writes build/<name>/ with the emitted sources, the exported models,
     verify.json and report.html. What is up to date is not done again.
     """
-    from netspec.build import Options
+    from netspec.building.options import Options
 
     names = chosen_backends(targets)
     options = Options(
@@ -169,7 +169,7 @@ def train(
     format_: Output = Format.text,
 ) -> None:
     """Train only: weights, history and plot in build/<name>/; `export` and `verify` take it from there."""
-    from netspec.build import Options
+    from netspec.building.options import Options
 
     loaded = load_chosen(spec, set_, variant)
     if loaded.train is None:
@@ -202,7 +202,7 @@ def export(
     format_: Output = Format.text,
 ) -> None:
     """Write the artefacts of every backend, with the weights of the build folder, or freshly drawn ones."""
-    from netspec.build import Options
+    from netspec.building.options import Options
 
     names = chosen_backends(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
@@ -241,7 +241,7 @@ def verify(
             ["--variant", variant] if variant else []
         )
         prove_against(loaded, against, weights, mapping, ignore or (), flattened, timeout, format_, changed)
-    from netspec.build import Options
+    from netspec.building.options import Options
 
     names = chosen_backends(targets)
     options = Options(

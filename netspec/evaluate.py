@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from netspec.backend import Progress
 from netspec.data.chosen import Chosen, image_samples
 from netspec.network import Network
 from netspec.predict import predict
+from netspec.progress import Progress
 from netspec.spec.model import Spec
 from netspec.training.evaluation import TOP, Evaluation, judge_outputs
 from netspec.training.loss import Loss, check_loss, default_loss

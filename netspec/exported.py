@@ -1,13 +1,18 @@
-"""What backends find out about a file that they exported: is it there, and is it still what was written."""
+"""A file that a backend exported: what it was written from, as a key; is it there, and is it still what was written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from netspec import __version__
 from netspec.errors import Problem, SpecError, VerificationError
 from netspec.network import Network
+from netspec.stages import key_of
+
+if TYPE_CHECKING:
+    from netspec.backend import ExportSettings
 
 T = TypeVar("T")
 
@@ -15,6 +20,18 @@ EXCERPT, BEFORE = 60, 20
 """How many characters of a value are shown, and of them before a difference."""
 SAID = 300
 """How many characters of what a library says of a file are shown."""
+
+
+def export_key(exported: Network, weights_digest: str, settings: ExportSettings, libraries: Mapping[str, str]) -> str:
+    """The key of the artefacts of one backend, whose `libraries` these are."""
+    return key_of(
+        spec=exported.digest,
+        about=exported.about,
+        weights=weights_digest,
+        settings=settings.model_dump(mode="json"),
+        versions=dict(libraries),
+        netspec=__version__,
+    )
 
 
 def existing(path: Path) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from netspec.backend import Order
+    from netspec.tensors import Order
 
     Float32 = NDArray[np.float32]
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
+from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
+
+if TYPE_CHECKING:
+    from netspec.tensors import Arrays
 
 TOGETHER_BYTES = 2**30
 """What one backend may need for weights where all of them work side by side."""
@@ -86,6 +92,29 @@ def check_memory(network: Network, samples: int = 0, available: int | None = Non
         return
     message += f", {written_bytes(limit)} are available"
     raise SpecError([Problem(message, hint, path=f"layers.{row.name}", position=row.nodes[0].position)])
+
+
+PIECE_BYTES = 2**28
+"""What the two largest neighbouring values of a piece of a batch may take."""
+
+
+def piece_size(network: Network) -> int:
+    """How many samples take 256 MiB of memory as they pass; at least one."""
+    sizes = [sum(kind.size for kind in network.inputs.values()), *(node.output.size for node in network.nodes), 0]
+    largest = max(first + second for first, second in pairwise(sizes))
+    return max(1, PIECE_BYTES // (4 * largest))
+
+
+def in_pieces(network: Network, inputs: Arrays, compute: Callable[[Arrays], Arrays]) -> Arrays:
+    """The outputs for a batch of any size, computed in pieces of `piece_size`."""
+    import numpy as np
+
+    count, size = len(next(iter(inputs.values()))), piece_size(network)
+    pieces = [
+        compute({name: given[start : start + size] for name, given in inputs.items()})
+        for start in range(0, max(count, 1), size)
+    ]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
 
 
 def written_bytes(number: int) -> str:

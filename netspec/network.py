@@ -5,69 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from netspec.errors import Position
 
 if TYPE_CHECKING:
-    from netspec.layers.base import Layer
-    from netspec.layers.initializer import Initializer
-
-
-@dataclass(frozen=True, slots=True)
-class TensorType:
-    """The type of a value: its shape without the batch, channels last.
-
-    >>> str(TensorType((28, 28, 64)))
-    '28x28x64'
-    """
-
-    shape: tuple[int, ...]
-
-    @property
-    def channels(self) -> int:
-        """The size of the last axis."""
-        return self.shape[-1]
-
-    @property
-    def spatial(self) -> tuple[int, ...]:
-        """The sizes of every axis but the last."""
-        return self.shape[:-1]
-
-    @property
-    def rank(self) -> int:
-        """How many axes there are, without the batch."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """How many numbers one sample has."""
-        return prod(self.shape)
-
-    def __str__(self) -> str:
-        return "x".join(map(str, self.shape))
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """One weight tensor in its canonical layout (Keras' layouts).
-
-    `fan_in` is the number of inputs that one output sums, as torch counts it (the scale of
-    `torch_default`, whose bias needs the fan of its kernel). State that is computed, not
-    learnt (running statistics), has `trainable=False`.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    init: Initializer
-    trainable: bool = True
-    fan_in: int = 0
-
-    @property
-    def size(self) -> int:
-        """How many numbers it has."""
-        return prod(self.shape)
+    from netspec.layers.base import Layer, Weight
+    from netspec.tensors import TensorType
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.atomic import replacing
-from netspec.backend import Progress, find_backend
+from netspec.backend import find_backend
 from netspec.data.given import Samples
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.network import Network
+from netspec.progress import Progress
 from netspec.running import Artefact, running
 from netspec.worker import Worker
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays, Weights
     from netspec.running import Run
+    from netspec.tensors import Array, Arrays, Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)

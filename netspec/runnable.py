@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)

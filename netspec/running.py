@@ -9,20 +9,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import ExportSettings, Progress, find_backend, runners
-from netspec.building.export import export_key
-from netspec.building.options import WEIGHTS
+from netspec.backend import ExportSettings, find_backend, runners
 from netspec.errors import BackendError, Problem, SpecError, file_near
-from netspec.exported import unusable
+from netspec.exported import export_key, unusable
 from netspec.initial import Start
 from netspec.network import Network
+from netspec.progress import Progress
 from netspec.spec.model import Spec
-from netspec.stages import read_stages, sha256
+from netspec.stages import WEIGHTS, read_stages, sha256
 from netspec.weights import load
 from netspec.worker import Worker
 
 if TYPE_CHECKING:
-    from netspec.backend import Arrays, Weights
+    from netspec.tensors import Arrays, Weights
 
     Run = Callable[[Arrays], Arrays]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Progress
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
+from netspec.progress import Progress
 from netspec.spec.model import Spec
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pathlib import Path
 from textwrap import shorten, wrap
 from types import ModuleType
 
-from netspec.backend import Order
 from netspec.errors import BackendError
 from netspec.layers import Activation
 from netspec.network import Network, Node
+from netspec.tensors import Order
 
 LINE_LENGTH = 88
 """How long the lines of emitted source are at most: what `ruff format` takes when nothing is said."""

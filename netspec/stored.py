@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.backend import Order
+    from netspec.tensors import Order
 
 Succession = Literal["made", "depth", "kinds", "none"]
 """What the order of a file's layers means: as they were made; as they lie from the input to the output; the same, but

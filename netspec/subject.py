@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from netspec.backend import Progress
 from netspec.compile.pixels import exported_network
 from netspec.data.chosen import Chosen, Wanted, image_samples, other_images, own_images
 from netspec.data.given import ARRAYS, Samples, read_samples
 from netspec.data.preprocess import bytes_only
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
+from netspec.progress import Progress
 from netspec.spec.model import Spec
 from netspec.spec.origin import named_by_option, read_origin
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from netspec.backend import ExportSettings, find_backend, installed_backends
-from netspec.build import ON_CPU
+from netspec.building.run import ON_CPU
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, NetspecError, SpecError
 from netspec.golden import check_golden

@@ -17,9 +17,10 @@ import numpy as np
 
 from netspec.atomic import replacing
 from netspec.errors import Problem, SpecError, did_you_mean
+from netspec.layers.base import Weight
 from netspec.layers.initializer import Initializer
 from netspec.memory import check_memory
-from netspec.network import Network, Weight
+from netspec.network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
-from netspec.backend import Progress, find_backend
+from netspec.backend import find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
 from netspec.interrupt import listen
 from netspec.memory import fits_together, give_back, values_bytes
 from netspec.network import Network
+from netspec.progress import Progress
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise

@@ -64,7 +64,8 @@ from netspec.layers import (
     snake,
 )
 from netspec.layers.activation import FUNCTIONS
-from netspec.network import Network, Node, TensorType
+from netspec.network import Network, Node
+from netspec.tensors import TensorType
 
 
 @dataclass(frozen=True)

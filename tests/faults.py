@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from netspec.backend import Placement, Rules, find_backend, installed_backends
+from netspec.backend import Rules, find_backend, installed_backends
 from netspec.layers import (
     LRN,
     Activation,
@@ -34,6 +34,7 @@ from netspec.layers import (
     Upsample,
 )
 from netspec.network import Network
+from netspec.tensors import Placement
 from tests.cases import chain
 
 

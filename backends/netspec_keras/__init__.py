@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import ExportSettings, Placement, Precision, Progress
+from netspec.backend import ExportSettings
 from netspec.network import Network
+from netspec.progress import Progress
+from netspec.tensors import Placement, Precision
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays, Weights
     from netspec.data.dataset import Dataset
     from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
+    from netspec.tensors import Array, Arrays, Weights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, Gradients, State, Update

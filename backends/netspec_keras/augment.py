@@ -9,10 +9,11 @@ from keras import ops
 
 from netspec.data.augment import Augment, Fill
 from netspec.data.draw import Drawn, draw, mixed_targets
-from netspec.network import Network, TensorType
+from netspec.network import Network
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
     from netspec.training.settings import TrainSettings
 
 WHITE = 255.0

@@ -6,89 +6,20 @@ chunks. What changes from step to step, the learning rate too, comes with them. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import keras
-import numpy as np
 from keras import ops
 
 from netspec.data.draw import Drawn
 from netspec_keras.augment import augmented
+from netspec_keras.batches import Chunk
 from netspec_keras.objective import Objective
 
-if TYPE_CHECKING:
-    from netspec_keras.batches import Batches
-
-Chunk = Mapping[str, Any]
-"""`images` that batches are taken from; for each of as many steps as there is room for the `chosen` ones [room, batch],
-their `labels` [room, batch, ...], the `rates` of learning [room] and what is `drawn` for augmentation, by its name
-[room, batch, ...]; and the `count` of steps that are to be taken.
-"""
 State = tuple[Any, ...]
-
-
-class Chunks(keras.utils.PyDataset):  # type: ignore[misc]
-    """The batches of an epoch that `batches` has left, in chunks of at most `most` steps of one size.
-
-    There is room for `room` steps in each: what is compiled, and so what is computed, depends on that alone.
-    """
-
-    def __init__(
-        self, batches: Batches, images: Any, room: int, most: int, rate_of: Callable[[int], float] | None = None
-    ) -> None:
-        super().__init__()
-        self.batches, self.images, self.room, self.rate_of = batches, images, room, rate_of
-        self.spans = list(spans([place.stop - place.start for place in batches.places[batches.done :]], most))
-        """The steps of each chunk, counted from the first that is left."""
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def __getitem__(self, index: int) -> tuple[Chunk]:
-        batches = self.batches
-        steps = [batches.done + step for step in self.spans[index]]
-        chosen = np.stack([batches.order[batches.places[step]] for step in steps])
-        chunk: dict[str, Any] = {"count": np.int32(len(steps))}
-        if batches.augmentation is None:
-            each = {"labels": batches.split.labels[chosen]}
-        else:
-            found = [batches.augmentation.drawn_for(batches.split.labels[row], row) for row in chosen]
-            each = {"labels": np.stack([labels for labels, _ in found])}
-            names = found[0][1].arrays()
-            drawn = {name: np.stack([own.arrays()[name] for _, own in found]) for name in names}
-            chunk["drawn"] = {name: _roomy(array, self.room) for name, array in drawn.items()}
-        if self.rate_of is not None:
-            each["rates"] = np.array([self.rate_of(step) for step in steps], np.float32)
-        if self.images is None:  # they are not on the device: each chunk brings its own
-            chunk["images"] = np.concatenate(_roomy(batches.split.images[chosen], self.room))
-            chosen = np.arange(chosen.size).reshape(chosen.shape)
-        else:
-            chunk["images"] = self.images
-        each["chosen"] = chosen.astype(np.int32)
-        return (chunk | {name: _roomy(array, self.room) for name, array in each.items()},)
-
-
-def _roomy(array: Any, room: int) -> Any:
-    """An array whose first axis is that long; nothing reads what is added."""
-    return np.pad(array, [(0, room - len(array)), *[(0, 0)] * (array.ndim - 1)])
-
-
-def spans(sizes: Sequence[int], most: int) -> Iterator[range]:
-    """Which batches go together: neighbours of one size, at most so many.
-
-    >>> list(spans([8, 8, 8, 5], most=2))
-    [range(0, 2), range(2, 3), range(3, 4)]
-    """
-    begin = 0
-    while begin < len(sizes):
-        end = begin + 1
-        while end < len(sizes) and end - begin < most and sizes[end] == sizes[begin]:
-            end += 1
-        yield range(begin, end)
-        begin = end
 
 
 class ChunkedObjective(Objective):

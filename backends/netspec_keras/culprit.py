@@ -23,7 +23,7 @@ from netspec_keras.render import render_taps
 from netspec_keras.training import ADAPTED, Training
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 
 class Found(Exception):

@@ -18,7 +18,7 @@ from netspec.runnable import Described, Made, Port, Traced
 from netspec_keras.model import prepare
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays
+    from netspec.tensors import Array, Arrays
 
 UNKNOWN = ("could not locate class", "unknown layer", "custom", "could not locate function", "unknown object")
 """What Keras says, in small letters, of layers that it does not have."""

@@ -18,8 +18,8 @@ from netspec_keras.realised import Rendering
 from netspec_keras.render import render_taps
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays, Weights
     from netspec.network import Network
+    from netspec.tensors import Array, Arrays, Weights
 
 Total = Callable[[Sequence[Any]], Any]
 """The number that is derived, of the results of all rows."""

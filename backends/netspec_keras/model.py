@@ -18,18 +18,18 @@ import keras
 import numpy as np
 
 from netspec.atomic import replacing
-from netspec.backend import Precision, in_pieces
 from netspec.errors import BackendError
 from netspec.exported import LoadedOnce, unusable
-from netspec.memory import fits_together
+from netspec.memory import fits_together, in_pieces
 from netspec.network import Network
 from netspec.source import import_file, module_name
+from netspec.tensors import Precision
 from netspec_keras.exact import Layers, Operations, exact_layers
 from netspec_keras.realised import Rendering
 from netspec_keras.render import ENTRY, WEIGHTS, archive_name, fed_rows, render, render_taps
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays, Weights
+    from netspec.tensors import Array, Arrays, Weights
 
 
 @cache

@@ -5,19 +5,14 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
 from netspec.data.augment import Augment
-from netspec.network import Network
-from netspec.training.loss import loss_input
-from netspec.training.optimizer import Roles
-from netspec.training.settings import Regularizer, TrainSettings
-from netspec_keras.losses import loss_of, read_labels
-from netspec_keras.realised import Rendering
+from netspec_keras.losses import read_labels
 
 
 class Objective(keras.Model):  # type: ignore[misc]
@@ -65,33 +60,3 @@ class Accuracy(keras.metrics.Mean):  # type: ignore[misc]
         predicted = y_pred[:, 0] > self.threshold if y_pred.shape[-1] == 1 else ops.argmax(y_pred, axis=-1)
         right = ops.equal(ops.cast(predicted, "int32"), ops.cast(classes, "int32"))
         super().update_state(ops.cast(right, "float32"), sample_weight)
-
-
-def objective_of(model: Any, network: Network, settings: TrainSettings, roles: Roles) -> Objective:
-    """The loss on the value that it reads, without a final Softmax or Sigmoid where it is of that."""
-    outputs = model.outputs[0]
-    if loss_input(network, settings.loss) not in network.results:
-        outputs = model.get_layer(Rendering(network).names[network.output]).input
-    objective = _kind()(model.inputs, outputs)
-    objective.loss_of_data = loss_of(settings.loss)
-    objective.accuracy, objective.augment = Accuracy(settings.loss.threshold), settings.augment
-    variables = {variable.path: variable for variable in model.weights}
-    penalised = tuple(variables[name] for name in roles.penalised)
-    if penalised:
-        objective.penalty = lambda: penalty_of(penalised, settings.regularizer)
-    return objective
-
-
-def _kind() -> type[Objective]:
-    if keras.backend.backend() != "jax":
-        return Objective
-    from netspec_keras.chunks import ChunkedObjective
-
-    return ChunkedObjective
-
-
-def penalty_of(variables: Sequence[Any], settings: Regularizer) -> Any:
-    """l1 * sum(|w|) + l2 * sum(w^2)."""
-    terms = [ops.sum(ops.abs(variable)) * settings.l1 for variable in variables if settings.l1]
-    terms += [ops.sum(ops.square(variable)) * settings.l2 for variable in variables if settings.l2]
-    return sum(terms)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
-from netspec.backend import Placement
 from netspec.layers import Activation
 from netspec.network import Network, Node
 from netspec.source import HEADS
+from netspec.tensors import Placement
 from netspec_keras.rules import rules
 from netspec_keras.rules.activation import native
 from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step

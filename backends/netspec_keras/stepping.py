@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from netspec.backend import Placement
+from netspec.tensors import Placement
 from netspec.training.stepping import Batch, State, Update
 from netspec_keras.exact import Layers, exact_layers
 from netspec_keras.gradients import loss_gradients
@@ -18,8 +18,8 @@ from netspec_keras.realised import Rendering
 from netspec_keras.training import ADAPTED, Training, training_of
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Precision
     from netspec.network import Network
+    from netspec.tensors import Array, Precision
     from netspec.training.settings import TrainSettings
 
 

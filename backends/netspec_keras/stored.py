@@ -24,7 +24,7 @@ from netspec_keras.config import Entry, entries, numbered, roles
 from netspec_keras.render import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 CONFIG_BYTES = 2**26
 """More than the configuration of any model takes."""

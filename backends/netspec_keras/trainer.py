@@ -27,8 +27,9 @@ from netspec_keras.precision import POLICIES, check, tensor_float_32
 from netspec_keras.training import Training, training_of
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset
+    from netspec.progress import Progress
+    from netspec.tensors import Array, Weights
 
 AT_ONCE_S = 0.05
 """How long steps may take that go without a look at the clock and at Ctrl-C."""

@@ -17,20 +17,22 @@ from keras import ops
 from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import packed
-from netspec.training.optimizer import roles_of
-from netspec.training.settings import TrainSettings
+from netspec.training.loss import loss_input
+from netspec.training.roles import Roles, roles_of
+from netspec.training.settings import Regularizer, TrainSettings
 from netspec.training.stepping import AVERAGE
 from netspec_keras.adapted import BatchNormalization, Conv3DTranspose
 from netspec_keras.exact import Layers
+from netspec_keras.losses import loss_of
 from netspec_keras.model import build, canonical_weights
-from netspec_keras.objective import Objective, objective_of
+from netspec_keras.objective import Accuracy, Objective
 from netspec_keras.optimizers import OPTIMIZERS, TorchOptimizer
 from netspec_keras.precision import POLICIES, Scaled
 from netspec_keras.realised import Rendering
 from netspec_keras.render import render
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.tensors import Array, Weights
 
 ADAPTED: dict[str, type[Any]] = {"BatchNormalization": BatchNormalization, "Conv3DTranspose": Conv3DTranspose}
 
@@ -153,3 +155,33 @@ def training_of(network: Network, settings: TrainSettings, layers: Layers | None
     objective = objective_of(model, network, settings, roles)
     minimiser = Scaled(optimizer, settings.accumulate) if scales else optimizer
     return Training(network, model, objective, optimizer, minimiser)
+
+
+def objective_of(model: Any, network: Network, settings: TrainSettings, roles: Roles) -> Objective:
+    """The loss on the value that it reads, without a final Softmax or Sigmoid where it is of that."""
+    outputs = model.outputs[0]
+    if loss_input(network, settings.loss) not in network.results:
+        outputs = model.get_layer(Rendering(network).names[network.output]).input
+    objective = _kind()(model.inputs, outputs)
+    objective.loss_of_data = loss_of(settings.loss)
+    objective.accuracy, objective.augment = Accuracy(settings.loss.threshold), settings.augment
+    variables = {variable.path: variable for variable in model.weights}
+    penalised = tuple(variables[name] for name in roles.penalised)
+    if penalised:
+        objective.penalty = lambda: penalty_of(penalised, settings.regularizer)
+    return objective
+
+
+def _kind() -> type[Objective]:
+    if keras.backend.backend() != "jax":
+        return Objective
+    from netspec_keras.chunks import ChunkedObjective
+
+    return ChunkedObjective
+
+
+def penalty_of(variables: Sequence[Any], settings: Regularizer) -> Any:
+    """l1 * sum(|w|) + l2 * sum(w^2)."""
+    terms = [ops.sum(ops.abs(variable)) * settings.l1 for variable in variables if settings.l1]
+    terms += [ops.sum(ops.square(variable)) * settings.l2 for variable in variables if settings.l2]
+    return sum(terms)

@@ -10,15 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.backend import Backend, ExportSettings, Placement, Precision
+from netspec.backend import Backend, ExportSettings
 from netspec.network import Network
+from netspec.tensors import Placement, Precision
 
 if TYPE_CHECKING:
     import onnx
 
-    from netspec.backend import Array, Arrays, Weights
     from netspec.runnable import Described, Traced
     from netspec.stored import StoredWeights
+    from netspec.tensors import Array, Arrays, Weights
 
 
 class OnnxBackend:

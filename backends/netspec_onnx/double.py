@@ -8,17 +8,14 @@ in double precision. What a rule asks for is the same in both precisions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import pi, sqrt
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from netspec_onnx.graph import Scope
-
-    Inputs = Sequence[ir.Value | None]
-    Primitive = Callable[[Scope, str, Inputs, Mapping[str, Any]], ir.Value]
+    from netspec_onnx.graph import Inputs, Primitive, Scope
 
 
 class _Steps:

@@ -17,7 +17,7 @@ from netspec.exported import existing
 from netspec.runnable import Described, Made, Port, Traced
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays
+    from netspec.tensors import Array, Arrays
 
 FIRST = frozenset({"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"})
 """Operators whose values have their channels first, whatever the model reads."""

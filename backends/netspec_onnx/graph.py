@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Order, Placement, Precision, Rules, channels_first, channels_last, first_axis
-from netspec.network import Node, TensorType
-from netspec_onnx.double import PRIMITIVES
+from netspec.backend import Rules
+from netspec.network import Node
+from netspec.tensors import Order, Placement, Precision, TensorType, channels_first, channels_last, first_axis
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     from numpy.typing import ArrayLike, NDArray
+
+    Inputs = Sequence[ir.Value | None]
+    Primitive = Callable[["Scope", str, Inputs, Mapping[str, Any]], ir.Value]
+    """An operator written out in others: of the node's scope, its full name, what it reads, and its attributes."""
 
 BATCH = "batch"
 """The symbol of the first, dynamic axis of every value."""
@@ -76,12 +80,15 @@ def place(
 
 
 class GraphBuilder:
-    """Collects the inputs, nodes and initializers of a graph whose numbers have one precision."""
+    """Collects the inputs, nodes and initializers of a graph whose numbers have one precision.
 
-    def __init__(self, precision: Precision) -> None:
+    `primitives` has the operators that are written out in others, by what they are called.
+    """
+
+    def __init__(self, precision: Precision, primitives: Mapping[str, Primitive] | None = None) -> None:
         import onnx_ir as ir
 
-        self.precision = precision
+        self.precision, self.primitives = precision, primitives or {}
         self.dtype = ir.DataType.FLOAT if precision == "float32" else ir.DataType.DOUBLE
         self.inputs: list[ir.Value] = []
         self.nodes: list[ir.Node] = []
@@ -228,7 +235,7 @@ class Scope:
         """
         name = self.node.name if part is None else f"{self.node.name}/{part}"
         kind = type or (self.node.output if part is None else given.type)
-        primitive = PRIMITIVES.get(op_type) if self.graph.precision == "float64" else None
+        primitive = self.graph.primitives.get(op_type)
         shape = ordered(kind, given.order)
         if primitive:
             result = primitive(self, name, [given.ir, *others], attributes)

@@ -25,16 +25,18 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     NotImplemented,  # noqa: A004
 )
 
-from netspec.backend import OnnxExport, Order, Precision, channels_first, channels_last, in_pieces
+from netspec.backend import OnnxExport
 from netspec.errors import BackendError
 from netspec.exported import LoadedOnce, unusable
+from netspec.memory import in_pieces
 from netspec.network import Network
+from netspec.tensors import Order, Precision, channels_first, channels_last
 from netspec_onnx.operators import OPERATORS
 from netspec_onnx.render import render
 from netspec_onnx.rules import rules
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays, Weights
+    from netspec.tensors import Array, Arrays, Weights
 
 EXTERNAL_BYTES = 1_800_000_000
 """Weights beyond this go to a file beside the model: protobuf ends at 2 GB."""

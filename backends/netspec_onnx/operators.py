@@ -16,7 +16,7 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 Integers = Sequence[int]
 

@@ -9,17 +9,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from netspec import __version__
-from netspec.backend import Order, Placement, Precision
 from netspec.errors import BackendError
 from netspec.layers import Dense
 from netspec.network import Network, Node
+from netspec.tensors import Order, Placement, Precision
+from netspec_onnx.double import PRIMITIVES
 from netspec_onnx.graph import Emission, GraphBuilder, Scope, Value
 from netspec_onnx.rules import rules
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from netspec.backend import Weights
+    from netspec.tensors import Weights
 
 OPSET = 21
 IR_VERSION = 10
@@ -52,7 +53,7 @@ def render(
     With `taps` its outputs are the results of all rows instead; after a row named in `feed` the graph goes on from
     an input of its own, named after the row.
     """
-    graph = GraphBuilder(precision)
+    graph = GraphBuilder(precision, PRIMITIVES if precision == "float64" else None)
     values = {name: graph.input(name, kind, order) for name, kind in network.inputs.items()}
     inputs, rows = dict(values), {}
     for row in network.rows:

@@ -12,12 +12,12 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, numpy_helper
 
-from netspec.backend import Order
 from netspec.errors import Problem, UnreadableError
 from netspec.stored import AFFINE, StoredLayer, StoredTensor, StoredWeights
+from netspec.tensors import Order
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 KERNEL = ("kernel", "bias")
 AFFINE_ROLES = ("gamma", "beta")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from netspec.data.augment import Augment, Fill
 from netspec.data.draw import draw
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 WHITE = 255.0
 Drawn = dict[str, Tensor]

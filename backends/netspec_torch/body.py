@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from netspec.backend import Order, channels_first, channels_last
 from netspec.layers import Activation
 from netspec.network import Node, Row
 from netspec.outline import Scope, reads
 from netspec.source import row_comment
 from netspec.template import settled
+from netspec.tensors import Order, channels_first, channels_last
 from netspec.variants import reserved
 from netspec_torch.line import Line
 from netspec_torch.plan import Plan

@@ -23,7 +23,7 @@ FIRST = re.compile(r"conv|batch_norm|instance_norm|group_norm")
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-    from netspec.backend import Array, Arrays
+    from netspec.tensors import Array, Arrays
 
 
 def describe(path: Path) -> Described:

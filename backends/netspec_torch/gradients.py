@@ -14,8 +14,8 @@ from netspec_torch.stepping import one_thread
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from netspec.backend import Arrays, Weights
     from netspec.network import Network
+    from netspec.tensors import Arrays, Weights
 
 
 def gradients(

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from netspec.backend import Order, Placement, Rules
+from netspec.backend import Rules
 from netspec.source import Default
 from netspec.template import optional
+from netspec.tensors import Order, Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from netspec.backend import Placement
+from netspec.tensors import Placement
 from netspec.training.loss import class_labels, loss_targets
 from netspec.training.stepping import AVERAGE, Batch, State, Update
 from netspec_torch.model import arguments, load, make, precision_of, to_numpy
@@ -18,8 +18,8 @@ from netspec_torch.render import render
 from netspec_torch.training import Training, training_of
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Precision
     from netspec.network import Network
+    from netspec.tensors import Array, Precision
     from netspec.training.settings import TrainSettings
 
 KEPT = 4

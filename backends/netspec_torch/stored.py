@@ -15,7 +15,7 @@ from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 COUNTER = "num_batches_tracked"
 """What torch counts in its normalisations for itself."""

@@ -31,8 +31,9 @@ from netspec_torch.samples import Samples, augmenter_of, batches, fit, samples_o
 from netspec_torch.training import Objective, Start, Totals, Training, prepare, resumed, snapshot, step_of
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Progress, Weights
     from netspec.data.dataset import Dataset
+    from netspec.progress import Progress
+    from netspec.tensors import Array, Weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,8 @@ from netspec.errors import BackendError
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, packed, unpacked
 from netspec.training.loss import loss_input
-from netspec.training.optimizer import Roles, roles_of
 from netspec.training.record import Record
+from netspec.training.roles import Roles, roles_of
 from netspec.training.settings import Regularizer, TrainSettings
 from netspec_torch.graph import Step
 from netspec_torch.losses import loss_of, part_of
@@ -28,7 +28,7 @@ from netspec_torch.render import Rendering, render
 from netspec_torch.samples import Samples, Taken
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.tensors import Array, Weights
 
 KEPT = ("losses", "rights", "step")
 """What an epoch keeps on the device."""

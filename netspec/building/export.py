@@ -7,13 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from netspec import __version__
 from netspec.backend import ExportSettings
 from netspec.building.run import Run
 from netspec.errors import VerificationError
+from netspec.exported import export_key
 from netspec.memory import fits_together
-from netspec.network import Network
-from netspec.stages import key_of
 
 
 def drop_outdated(run: Run) -> None:
@@ -72,15 +70,3 @@ def _check_exported(run: Run, keys: Mapping[str, str]) -> None:
                     f"{run.folder.path / file} is not the file that was exported: it is missing or was changed\n"
                     f"  hint: `netspec build {run.spec.file}` writes it anew"
                 )
-
-
-def export_key(exported: Network, weights_digest: str, settings: ExportSettings, libraries: Mapping[str, str]) -> str:
-    """The key of the artefacts of one backend, whose `libraries` these are."""
-    return key_of(
-        spec=exported.digest,
-        about=exported.about,
-        weights=weights_digest,
-        settings=settings.model_dump(mode="json"),
-        versions=dict(libraries),
-        netspec=__version__,
-    )

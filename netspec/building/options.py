@@ -1,27 +1,13 @@
-"""What a build is asked for, and what it did."""
+"""What a build is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from netspec.verify.result import Verdict
-
-if TYPE_CHECKING:
-    from netspec.training.evaluation import Evaluation
+from netspec.outcome import Until
 
 BACKENDS = ("torch", "keras", "onnx")
-SPEC, WEIGHTS, CHECKPOINT = "spec.yaml", "weights.safetensors", "checkpoint.safetensors"
-HISTORY, PLOT, EVALUATION, CONFUSION = "history.csv", "history.png", "evaluation.json", "confusion.png"
-TENSORBOARD = "tensorboard"
-"""A folder of event files, which belong to no stage: their names tell the time and the machine."""
-VERIFY, REPORT = "verify.json", "report.html"
-BESTS = ("best.safetensors", "best-2.safetensors")
-"""The weights of the best epoch of a training that diverged, which belong to no stage either; the second name is for
-one that began with the first."""
-Until = Literal["train", "export", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +36,3 @@ class Options:
     """Whether the epochs of the training are also logged for TensorBoard."""
     until: Until = "report"
     """The last stage to run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best epoch of a training: its row of the history, how many there were, and by what it is the best."""
-
-    epoch: Mapping[str, float]
-    epochs: int
-    monitor: str
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a build did."""
-
-    folder: Path
-    verdict: Verdict | None = None
-    ran: list[str] = field(default_factory=list)
-    """The stages that ran; the others were current."""
-    evaluation: Evaluation | None = None
-    """What the trained network makes of the test split, or of that to validate on where there is no test."""
-    best: Best | None = None
-    """The epoch whose weights were kept, when there was training."""
-    joined: bool = False
-    """Whether this process took its part of a training of which rank 0 has everything else."""

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from netspec.backend import Distributed, find_backend
-from netspec.building.options import Options, Outcome
+from netspec.building.options import Options
 from netspec.errors import BackendError
+from netspec.outcome import Outcome
 from netspec.spec.model import Spec
 from netspec.training.history import StoppedError
 from netspec.training.ranks import Place

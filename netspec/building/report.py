@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netspec.building.options import CONFUSION, PLOT, REPORT
 from netspec.building.run import Run
-from netspec.stages import key_of
+from netspec.stages import CONFUSION, PLOT, REPORT, key_of
 
 
 def write_page(run: Run) -> None:

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from netspec import __version__
-from netspec.backend import Backend, Progress
-from netspec.building.options import BACKENDS, WEIGHTS, Options, Outcome
+from netspec.backend import Backend
+from netspec.building.options import BACKENDS, Options
 from netspec.compile.pixels import exported_network
 from netspec.initial import Start
 from netspec.memory import fits_together
-from netspec.stages import BuildFolder
+from netspec.outcome import Outcome
+from netspec.progress import Progress
+from netspec.stages import WEIGHTS, BuildFolder
 from netspec.verify.settings import VerifySettings
 from netspec.weights import load
 from netspec.worker import Worker
 
 if TYPE_CHECKING:
-    from netspec.backend import Weights
+    from netspec.tensors import Weights
 
 # Verification judges arithmetic, so it runs where float32 is float32: on the CPU (a GPU's TF32 has 10 bits). Each of
 # the backends and the reference has its share of the cores: threads that wait for others in turns take them away.

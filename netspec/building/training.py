@@ -9,21 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Progress, Trainable
-from netspec.building.options import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
+from netspec.backend import Trainable
 from netspec.building.run import Run
 from netspec.building.weights import imported_facts, weights_key, weights_parts
 from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
+from netspec.progress import Progress
+from netspec.stages import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.training.checkpoint import CheckpointFile
 from netspec.training.history import DivergedError
 from netspec.training.ranks import place_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
-    from netspec.backend import Weights
     from netspec.data.dataset import Dataset
+    from netspec.tensors import Weights
     from netspec.training.evaluation import Evaluation
     from netspec.training.settings import TrainSettings
     from netspec.training.tensorboard import EpochLog

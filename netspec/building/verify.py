@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Backend, Trainable, find_backend
 from netspec.building.export import exporting
-from netspec.building.options import VERIFY, Options
+from netspec.building.options import Options
 from netspec.building.run import Run
 from netspec.compile.pixels import trained_network
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
 from netspec.spec.model import Spec
-from netspec.stages import key_of
+from netspec.stages import VERIFY, key_of
 from netspec.verify import lockstep, verify
 from netspec.verify.result import Verdict
 from netspec.worker import Worker, WorkerDied, WorkerFailed

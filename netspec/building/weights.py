@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import __version__
-from netspec.building.options import EVALUATION, HISTORY, WEIGHTS, Best, Options
+from netspec.building.options import Options
 from netspec.building.run import Run
 from netspec.errors import Problem, SpecError
 from netspec.initial import Start
 from netspec.network import Network
-from netspec.stages import Stage, key_of
+from netspec.outcome import Best
+from netspec.stages import EVALUATION, HISTORY, WEIGHTS, Stage, key_of
 from netspec.weights import save
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
 from netspec.layers.base import AXES
-from netspec.network import Network, Node, TensorType, Use
+from netspec.network import Network, Node, Use
 from netspec.notation import as_tuples
 from netspec.spec.model import Spec
 from netspec.spec.names import layer_name
+from netspec.tensors import TensorType
 
 FLAT = "Reshape gives a flat vector its axes back"
 

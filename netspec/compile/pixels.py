@@ -7,9 +7,10 @@ from dataclasses import replace
 from netspec.compile.network import make_node
 from netspec.data.preprocess import Preprocess
 from netspec.layers import Concat, Layer, Normalize, Rescale, Split
-from netspec.network import Network, Node, TensorType
+from netspec.network import Network, Node
 from netspec.spec.model import Spec
 from netspec.spec.names import Namer
+from netspec.tensors import TensorType
 
 PREFIX = "pixels"
 

@@ -15,7 +15,7 @@ from netspec.data.dataset import Split
 from netspec.data.labels import Classes
 from netspec.data.settings import DataSettings
 from netspec.errors import Problem, SpecError
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 Array = NDArray[Any]
 

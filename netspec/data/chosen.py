@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.backend import Progress, piece_size
 from netspec.data.cache import cached
 from netspec.data.dataset import Split
 from netspec.data.given import Batch, Samples
@@ -18,7 +17,9 @@ from netspec.data.preprocess import Preprocess, scaled
 from netspec.data.settings import DataSettings
 from netspec.data.source import Reading, check_data, load
 from netspec.errors import Problem, SpecError, did_you_mean
+from netspec.memory import piece_size
 from netspec.network import Network
+from netspec.progress import Progress
 
 if TYPE_CHECKING:
     from netspec.data.cache import Decoded

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from netspec.backend import Progress
 from netspec.data.dataset import Split
 from netspec.data.split import hold_out
 from netspec.errors import BackendError
+from netspec.progress import Progress
 
 TEST_FRACTION = 0.2
 

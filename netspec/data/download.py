@@ -9,7 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from netspec.atomic import replacing
-from netspec.backend import Progress
+from netspec.progress import Progress
 
 PIECE = 2**18
 TIMEOUT_S = 30

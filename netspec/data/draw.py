@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.data.augment import Augment, Erase
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 Floats = NDArray[np.float32]
 Boxes = NDArray[np.int64]

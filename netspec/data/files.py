@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netspec.atomic import replacing
-from netspec.backend import Progress
 from netspec.data.cache import cache_folder
 from netspec.data.dataset import Split
 from netspec.data.download import DownloadError, download
 from netspec.errors import Problem, SpecError
+from netspec.progress import Progress
 from netspec.stages import sha256
 
 IDX_UBYTE = 0x08

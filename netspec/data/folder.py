@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.backend import Progress
 from netspec.data.preprocess import Preprocess, read_pixels
 from netspec.data.settings import DataSettings
 from netspec.errors import Problem, SpecError, file_near
 from netspec.memory import memory_available, written_bytes
-from netspec.network import TensorType
+from netspec.progress import Progress
 from netspec.stages import sha256
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from netspec.backend import Progress
 from netspec.data.cache import Decoded, Empty
 from netspec.data.dataset import Split
 from netspec.data.folder import NAMED, VALIDATION
@@ -18,7 +17,8 @@ from netspec.data.preprocess import Preprocess, read_pixels
 from netspec.data.settings import DataSettings
 from netspec.data.tables import features_and_labels
 from netspec.errors import BackendError, Problem, SpecError, did_you_mean
-from netspec.network import TensorType
+from netspec.progress import Progress
+from netspec.tensors import TensorType
 
 IMAGES = ("image", "img", "pixel_values")
 LABELS = ("label", "labels", "fine_label", "target", "class")

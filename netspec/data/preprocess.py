@@ -13,8 +13,8 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from netspec.errors import BackendError, Problem, SpecError, file_near
-from netspec.network import TensorType
 from netspec.notation import NotationError, parse_value
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     import numpy as np

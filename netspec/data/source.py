@@ -9,11 +9,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Progress
 from netspec.data.preprocess import Preprocess
 from netspec.data.settings import DataSettings, SourceName
 from netspec.errors import Problem, SpecError
-from netspec.network import Network, TensorType
+from netspec.network import Network
+from netspec.progress import Progress
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     from netspec.data.cache import Decoded, Empty

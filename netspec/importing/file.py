@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netspec.backend import Importable, Order, Placement, importers
+from netspec.backend import Importable, importers
 from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, file_near, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.folded import folded_text, with_norms, without_norms
@@ -22,6 +22,7 @@ from netspec.importing.units import wanted_units
 from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.stored import StoredLayer, StoredTensor, StoredWeights
+from netspec.tensors import Order, Placement
 from netspec.weights import check_fit, load
 from netspec.worker import Worker, WorkerDied, within
 

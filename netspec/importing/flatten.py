@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.layers import Dense, Flatten
-from netspec.network import Network, Node, TensorType
+from netspec.network import Network, Node
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
     Places = NDArray[np.int64]
 

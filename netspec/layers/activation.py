@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field
 
 from netspec.errors import LayerError
-from netspec.layers.base import Inputs, Layer, axis_index, fold
+from netspec.layers.base import Inputs, Layer, Weight, axis_index, fold
 from netspec.layers.initializer import Init, Initializer
-from netspec.network import Weight
 
 Function = Literal[
     "relu",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from inspect import get_annotations
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, dataclass_transform, get_type_hints
 
 from pydantic import BeforeValidator, Field
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 from netspec.errors import LayerError, ShapeError
 from netspec.layers.initializer import Initializer
-from netspec.network import TensorType, Weight
+from netspec.tensors import TensorType
 
 Inputs = Sequence[TensorType]
 
@@ -73,6 +75,27 @@ SYNONYMS: Mapping[str, str] = {
     "target_shape": "shape",
     "dims": "order",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One weight tensor in its canonical layout (Keras' layouts).
+
+    `fan_in` is the number of inputs that one output sums, as torch counts it (the scale of
+    `torch_default`, whose bias needs the fan of its kernel). State that is computed, not
+    learnt (running statistics), has `trainable=False`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    init: Initializer
+    trainable: bool = True
+    fan_in: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return prod(self.shape)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator
 
 from netspec.errors import LayerError, ShapeError
-from netspec.layers.base import Counts, Inputs, Layer, Pads, Size, Sizes, per_axis, read_pads, spatial_input
+from netspec.layers.base import Counts, Inputs, Layer, Pads, Size, Sizes, Weight, per_axis, read_pads, spatial_input
 from netspec.layers.initializer import GLOROT, Init, Initializer, bias_beside
-from netspec.network import TensorType, Weight
+from netspec.tensors import TensorType
 
 
 def _read_padding(value: Any) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from netspec.errors import ShapeError
-from netspec.layers.base import Inputs, Layer, Size
+from netspec.layers.base import Inputs, Layer, Size, Weight
 from netspec.layers.initializer import GLOROT, Init, bias_beside
-from netspec.network import TensorType, Weight
+from netspec.tensors import TensorType
 
 
 class Dense(Layer, kind="Dense", aliases=("FNN", "FC", "Linear", "FullyConnected", "InnerProduct"), size=("units",)):

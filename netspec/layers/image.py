@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from netspec.errors import LayerError, ShapeError
 from netspec.layers.base import Inputs, Layer, Sizes, per_axis, spatial_input
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 
 class Rescale(Layer, kind="Rescale", aliases=("Rescaling",), size=("scale",)):

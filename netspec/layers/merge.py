@@ -6,7 +6,7 @@ from typing import Self
 
 from netspec.errors import ShapeError
 from netspec.layers.base import Inputs, Layer, axis_index
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 
 def broadcast(kind: str, inputs: Inputs) -> TensorType:

@@ -8,9 +8,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, Field
 
 from netspec.errors import LayerError, ShapeError
-from netspec.layers.base import Inputs, Layer, Size, axis_index, spatial_input
+from netspec.layers.base import Inputs, Layer, Size, Weight, axis_index, spatial_input
 from netspec.layers.initializer import ONES, ZEROS, Init, Initializer
-from netspec.network import Weight
 
 Epsilon = Annotated[float, Field(gt=0, lt=1)]
 

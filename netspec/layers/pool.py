@@ -12,7 +12,7 @@ from pydantic import Field
 from netspec.errors import LayerError, ShapeError
 from netspec.layers.base import Inputs, Layer, Sizes, per_axis, spatial_input
 from netspec.layers.conv import Padding, resolve_window, window_output
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 
 class _Pool(Layer):

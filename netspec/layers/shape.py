@@ -20,7 +20,7 @@ from netspec.layers.base import (
     read_sizes,
     spatial_input,
 )
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 
 class Identity(Layer, kind="Identity"):

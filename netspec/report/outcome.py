@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from netspec.building.options import CONFUSION, HISTORY, PLOT, REPORT, WEIGHTS
 from netspec.data.settings import Origin
 from netspec.report.progress import SHOWN
+from netspec.stages import CONFUSION, HISTORY, PLOT, REPORT, WEIGHTS
 
 if TYPE_CHECKING:
-    from netspec.build import Best, Outcome, Until
+    from netspec.outcome import Best, Outcome, Until
 
 
 def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") -> str:
@@ -41,7 +41,7 @@ def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") 
 def best_text(best: Best, folder: Path) -> str:
     """The epoch that was kept, and where its weights and the history of all epochs are.
 
-    >>> from netspec.build import Best
+    >>> from netspec.outcome import Best
     >>> print(best_text(Best({"epoch": 3, "loss": 0.25, "val_loss": 0.5}, 10, "val_loss"), Path("build/x")))
     The best of 10 epochs by val_loss is epoch 3: loss 0.2500, val_loss 0.5000
       its weights    build/x/weights.safetensors

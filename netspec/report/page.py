@@ -10,7 +10,6 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.building.options import EVALUATION
 from netspec.network import Network
 from netspec.report.columns import MB, megabytes
 from netspec.report.evaluated import NO_SHARE, NO_SHARE_MEANS, class_shares, metric_text
@@ -18,6 +17,7 @@ from netspec.report.markup import html_table
 from netspec.report.outcome import origin_text
 from netspec.report.page_verdict import verdict_section
 from netspec.report.table import row_text, sizes
+from netspec.stages import EVALUATION
 from netspec.verify.result import Verdict
 
 if TYPE_CHECKING:

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.layers import Activation, Dropout, Flatten, Reshape
-from netspec.network import Network, TensorType
+from netspec.network import Network
 from netspec.report.columns import aligned
 from netspec.report.outcome import origin_text
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
     from netspec.data.preprocess import Preprocess
     from netspec.predict import Predicted
     from netspec.running import Artefact
+    from netspec.tensors import Array
 
 MAX_SHOWN = 100
 """How many samples are shown to people."""

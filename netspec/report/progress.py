@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol, TextIO
 
-from netspec.backend import Progress
+from netspec.progress import Progress
 from netspec.report.columns import duration
 
 HEARTBEAT_S = 30.0

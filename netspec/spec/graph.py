@@ -7,12 +7,12 @@ from typing import NoReturn
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
 from netspec.layers import ALIASES, fold
-from netspec.network import TensorType
 from netspec.notation import NotationError, Value, evaluate, parts, write_value
 from netspec.spec.model import Block, Grouped, Parameter, read_shape
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, plain
 from netspec.spec.row import OWN_OPTIONS
 from netspec.spec.rows import RowError, read_rows, read_value
+from netspec.tensors import TensorType
 
 TYPES: dict[str, str] = {
     "int": "a whole number",

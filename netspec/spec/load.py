@@ -16,7 +16,7 @@ from netspec.spec.sections import SectionError, read_model, read_sections
 
 if TYPE_CHECKING:
     from netspec.data.preprocess import Preprocess
-    from netspec.network import TensorType
+    from netspec.tensors import TensorType
 
 MAX_BASES = 32
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from netspec.errors import Position, SpecError
-from netspec.network import TensorType
 from netspec.notation import NotationError, Value, parse_value
 from netspec.spec.reader import Node, find
 from netspec.spec.row import Row
+from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     from netspec.backend import ExportSettings

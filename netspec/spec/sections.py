@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from netspec.errors import Position, Problem, SpecError, did_you_mean, one_of
-from netspec.network import TensorType
 from netspec.notation import Value
 from netspec.spec.graph import (
     SHAPE_HINT,
@@ -24,6 +23,7 @@ from netspec.spec.graph import (
 from netspec.spec.model import Spec
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, find, plain
 from netspec.spec.rows import RowError, read_rows, read_value, row_problems
+from netspec.tensors import TensorType
 from netspec.wording import fields_at, reworded
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")

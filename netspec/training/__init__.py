@@ -3,7 +3,8 @@
 from netspec.training.evaluation import evaluate
 from netspec.training.history import COLUMNS, DivergedError, best_epoch, is_better, read_history, write_history
 from netspec.training.loss import Loss, loss_input, loss_targets
-from netspec.training.optimizer import Optimizer, decayed_weights
+from netspec.training.optimizer import Optimizer
+from netspec.training.roles import decayed_weights
 from netspec.training.schedule import Schedule, learning_rate
 from netspec.training.settings import TrainSettings
 

@@ -13,7 +13,7 @@ from netspec.atomic import replacing
 from netspec.errors import FolderError, Problem, SpecError
 
 if TYPE_CHECKING:
-    from netspec.backend import Array
+    from netspec.tensors import Array
 
 EVERY_S = 30.0
 """The shortest time between two checkpoints inside of an epoch."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from netspec.network import Network
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.tensors import Array, Weights
 
 What = Literal["images", "weights", "values", "loss", "gradient"]
 

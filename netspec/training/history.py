@@ -13,7 +13,7 @@ from netspec.errors import NetspecError
 from netspec.training.settings import Monitor
 
 if TYPE_CHECKING:
-    from netspec.backend import Weights
+    from netspec.tensors import Weights
 
 COLUMNS = ("epoch", "learning_rate", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 """What every row of a history holds.

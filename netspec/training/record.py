@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from netspec.backend import Progress, piece_size
 from netspec.errors import BackendError
 from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
+from netspec.memory import piece_size
 from netspec.network import Network
+from netspec.progress import Progress
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
 from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, StoppedError, best_epoch, is_better
@@ -18,7 +19,7 @@ from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import Phase, TrainSettings
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Weights
+    from netspec.tensors import Array, Weights
 
 REPORT_EVERY_S = 0.1
 """The shortest time between two reports of a step."""

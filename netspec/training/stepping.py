@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netspec.backend import Array, Arrays
+    from netspec.tensors import Array, Arrays
 
 AVERAGE = "average"
 """The slot that keeps the running mean of a weight."""

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 
-from netspec.backend import Progress
+from netspec.progress import Progress
 from netspec.training.history import Row
 
 VALIDATION = "val_"

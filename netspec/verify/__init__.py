@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netspec.backend import Weights
     from netspec.network import Network
+    from netspec.tensors import Weights
     from netspec.training.settings import TrainSettings
     from netspec.verify.gather import Caller
     from netspec.verify.result import LockstepVerdict, Verdict

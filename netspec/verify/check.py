@@ -9,12 +9,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from netspec.backend import Precision, differentiable_backends, optimising_backends
+from netspec.backend import differentiable_backends, optimising_backends
 from netspec.errors import VerificationError
 from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.reference import evaluate, interpret
 from netspec.reference.table import Array, Values
+from netspec.tensors import Precision
 from netspec.verify.budget import predict, rounding_decides
 from netspec.verify.compare import Comparison
 from netspec.verify.gates import FLOAT64_UNIT

@@ -10,7 +10,7 @@ from netspec.network import Network
 from netspec.reference.loss import loss_and_gradient
 from netspec.reference.optimizer import averaged, clipped, penalty_and_gradient, update
 from netspec.reference.table import Array, Values
-from netspec.training.optimizer import decayed_weights, matrix_weights, penalised_weights
+from netspec.training.roles import decayed_weights, matrix_weights, penalised_weights
 from netspec.training.settings import TrainSettings
 from netspec.training.stepping import AVERAGE, Batch, State
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from netspec.backend import Precision
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.tensors import Precision
 from netspec.training.stepping import Gradients
 from netspec.verify.compare import Comparison
 from netspec.verify.pieces import Piece, Reference

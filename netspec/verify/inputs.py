@@ -13,9 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from netspec.layers import BatchNorm, PReLU
-from netspec.network import Network, Node, TensorType, Weight
+from netspec.layers.base import Weight
+from netspec.network import Network, Node
 from netspec.reference import evaluate_node
 from netspec.reference.table import Array, Values
+from netspec.tensors import TensorType
 from netspec.verify.settings import HARD
 
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from netspec.backend import Precision
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.tensors import Precision
 from netspec.verify.budget import budget, gate
 from netspec.verify.causes import explain
 from netspec.verify.causes.explain import Granted

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from netspec.backend import Precision
 from netspec.errors import BackendError
 from netspec.network import Network, Row
 from netspec.reference.table import Array, Values
+from netspec.tensors import Precision
 from netspec.verify.budget import budget
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gather import Answers, Caller

@@ -13,10 +13,10 @@ from functools import partial
 
 import numpy as np
 
-from netspec.backend import Precision
 from netspec.errors import NetspecError, UnsupportedError
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.tensors import Precision
 from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import TrainSettings
 from netspec.training.stepping import Batch, State, Update

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netspec.layers import Dropout, Multiply, SpatialDropout, StochasticDepth
-from netspec.network import Network, Node, TensorType
+from netspec.network import Network, Node
 from netspec.reference.table import Values
+from netspec.tensors import TensorType
 from netspec.weights import stream
 
 DROPOUTS = (Dropout, SpatialDropout, StochasticDepth)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netspec.backend import Precision
 from netspec.memory import values_bytes
 from netspec.network import Network
 from netspec.reference.table import Array, Values
+from netspec.tensors import Precision
 from netspec.verify.budget import budget, gate
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gates import FLOAT64_UNIT

@@ -29,9 +29,9 @@ from netspec.verify.masks import with_noise
 from netspec.verify.tally import Key, Tally, measured, moved, size_of
 
 if TYPE_CHECKING:
-    from netspec.backend import Precision
     from netspec.network import Network
     from netspec.reference.table import Array, Values
+    from netspec.tensors import Precision
     from netspec.verify.result import Difference
 
     Ask = Callable[[Network, State, Precision, Sequence[Batch]], Update]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netspec.backend import Precision
 from netspec.reference.table import Array
+from netspec.tensors import Precision
 from netspec.training.stepping import State, Update
 from netspec.verify.result import Difference, Quantity
 

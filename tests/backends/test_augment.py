@@ -11,8 +11,8 @@ from netspec.data.augment import Augment
 from netspec.data.dataset import Dataset, Split
 from netspec.data.draw import draw
 from netspec.layers import Conv, Dense, Flatten
-from netspec.network import TensorType
 from netspec.reference.augment import augmented
+from netspec.tensors import TensorType
 from netspec.training.settings import TrainSettings
 from netspec.verify.inputs import biting_weights
 from netspec.worker import Worker

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 
 import netspec.building.run
 from netspec.backend import find_backend
-from netspec.build import BACKENDS, Options, build
+from netspec.build import build
+from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
 from netspec.spec.load import load_spec

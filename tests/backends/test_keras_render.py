@@ -15,9 +15,10 @@ from ruff import find_ruff_bin
 
 from netspec.compile import compile_spec
 from netspec.layers import KINDS, Activation, AvgPool, BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool
-from netspec.network import Network, TensorType
+from netspec.network import Network
 from netspec.source import LINE_LENGTH
 from netspec.spec.load import parse_spec
+from netspec.tensors import TensorType
 from tests.cases import LAYER_CASES, chain, make_node
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netspec.build import Options, build
+from netspec.build import build
+from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.errors import SpecError
 from netspec.network import Network

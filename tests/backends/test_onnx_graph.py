@@ -210,7 +210,7 @@ def test_a_chain_of_images_stays_in_one_order(layout, transposes):
 def test_a_value_is_turned_once_for_all_of_its_readers():
     from netspec_onnx.graph import GraphBuilder
 
-    from netspec.network import TensorType
+    from netspec.tensors import TensorType
 
     graph = GraphBuilder("float32")
     given = graph.input("input", TensorType((5, 4, 3)), "first")

@@ -274,7 +274,7 @@ def test_large_weights_go_to_a_file_of_their_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_predict_goes_piece_by_piece(count, monkeypatch):
     network, weights, inputs, _, _ = problem(IMAGES)
-    monkeypatch.setattr("netspec.backend.PIECE_BYTES", 1)
+    monkeypatch.setattr("netspec.memory.PIECE_BYTES", 1)
     given = {"input": inputs["input"][:1].repeat(count, axis=0) + np.arange(count).reshape(-1, 1, 1, 1)}
     found = backend.predict(network, weights, given)["output"]
     assert found.shape == (count, 8, 6, 4)

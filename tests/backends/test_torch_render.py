@@ -31,9 +31,10 @@ from netspec.layers import (
     PReLU,
     SeparableConv,
 )
-from netspec.network import Network, TensorType
+from netspec.network import Network
 from netspec.source import LINE_LENGTH, module_name
 from netspec.spec.load import load_spec, parse_spec
+from netspec.tensors import TensorType
 from tests.cases import LAYER_CASES, chain, make_node
 
 ROOT = Path(__file__).parents[2]

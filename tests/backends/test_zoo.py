@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netspec.build import BACKENDS
+from netspec.building.options import BACKENDS
 from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network
 from netspec.spec.load import load_spec

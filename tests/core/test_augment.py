@@ -10,10 +10,10 @@ from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.data.augment import Augment
 from netspec.data.draw import beta, draw, mixed_targets
-from netspec.network import TensorType
 from netspec.reference.augment import augmented
 from netspec.spec.load import parse_spec
 from netspec.spec.write import write_yaml
+from netspec.tensors import TensorType
 
 IMAGE = TensorType((9, 7, 3))
 EVERYTHING = {

@@ -13,8 +13,8 @@ import pytest
 
 from netspec.errors import NetspecError
 from netspec.layers import LRN, Activation, BatchNorm, Concat, Conv, Dense, MaxPool, PReLU
-from netspec.network import TensorType
 from netspec.reference import interpret
+from netspec.tensors import TensorType
 from netspec.verify.budget import budget, gate, norms
 from netspec.verify.causes import explain
 from netspec.verify.causes.explain import OUTPUT, Trial, part_of

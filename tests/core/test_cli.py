@@ -14,8 +14,9 @@ import pytest
 
 import netspec
 from netspec import cli
-from netspec.build import Options, Outcome
+from netspec.building.options import Options
 from netspec.errors import BackendError, NetspecError, SpecError
+from netspec.outcome import Outcome
 from netspec.report.problems import RED
 from netspec.verify.result import BackendVerdict, Failure, Symptom, Verdict
 from netspec.weights import save

@@ -12,7 +12,6 @@ from netspec.backend import ExportSettings
 from netspec.compile import compile_spec
 from netspec.data.preprocess import Preprocess
 from netspec.errors import SpecError
-from netspec.network import TensorType
 from netspec.predict import Predicted, up_to
 from netspec.report.montage import DEAD, Grid, draw_activations, normalised, tile
 from netspec.report.predicted import (
@@ -26,6 +25,7 @@ from netspec.report.predicted import (
 )
 from netspec.running import Artefact, Known
 from netspec.spec.load import parse_spec
+from netspec.tensors import TensorType
 
 HEADS = {
     "softmax": "  - FNN | 3 | Softmax\n",

@@ -14,9 +14,9 @@ from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.data.preprocess import Preprocess, read_image
 from netspec.errors import SpecError
-from netspec.network import TensorType
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.write import write_yaml
+from netspec.tensors import TensorType
 
 Image = pytest.importorskip("PIL.Image")
 DATA = os.environ.get("NETSPEC_DATA")

@@ -12,10 +12,10 @@ from typing import ClassVar, get_args
 
 import pytest
 
-from netspec.build import Best, Outcome
 from netspec.compile import compile_spec
 from netspec.errors import Position, Problem
 from netspec.network import Network
+from netspec.outcome import Best, Outcome
 from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
 from netspec.report.outcome import origin_text, outcome_text

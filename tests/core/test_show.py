@@ -38,12 +38,13 @@ from netspec.layers import (
     Split,
     StochasticDepth,
 )
-from netspec.network import Network, TensorType
+from netspec.network import Network
 from netspec.report.columns import MB
 from netspec.report.graph import reads
 from netspec.report.mermaid import show_mermaid
 from netspec.report.table import layer_text, show_json, show_text, sizes
 from netspec.spec.load import load_spec, parse_spec
+from netspec.tensors import TensorType
 from tests.cases import chain
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from random import Random
 from pydantic import ValidationError
 
 from netspec.errors import LayerError
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.document import Act, Base, Block, Row, Value, compute
 from tests.fuzz.rows import activation, condition, expression, other_value, row_of

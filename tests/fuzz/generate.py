@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from random import Random
 
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 from tests.fuzz.bodies import INVALID, MOST_MACS, MOST_WEIGHTS, TEXTS, Body, block_of, join, steps, use
 from tests.fuzz.document import Base, Block, Document, Formula, Name, Row, Value, computed
 from tests.fuzz.variants import variants_of

@@ -7,7 +7,7 @@ from math import prod
 from random import Random
 from typing import Any
 
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 
 Fields = dict[str, Any]
 Proposal = Callable[[Random, TensorType], Fields | None]

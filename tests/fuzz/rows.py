@@ -7,7 +7,7 @@ from random import Random
 
 from netspec.layers import ALIASES, NAMES
 from netspec.layers.base import SYNONYMS, field_named
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.document import Act, Formula, Name, Row, Value
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from netspec.layers import ALIASES, fold
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.bodies import INVALID
 from tests.fuzz.document import Change, Document, Formula, Name, Value, Variant, computed, frozen

@@ -15,7 +15,7 @@ from typing import Any
 from netspec.layers import ALIASES, Activation, Layer, PReLU, fold, snake
 from netspec.layers.activation import ARGUMENTS, function_named
 from netspec.layers.base import field_named
-from netspec.network import TensorType
+from netspec.tensors import TensorType
 from tests.fuzz.document import Act, Base, Block, Change, Document, Name, Row, Value, compute, computed
 
 POWERS = ("Multiply", "Dot")

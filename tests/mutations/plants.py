@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from netspec.backend import Placement
 from netspec.layers import Layer
 from netspec.network import Node
+from netspec.tensors import Placement
 
 Rule = Callable[[Any, Node], Any]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, place, rules
 from netspec_onnx.rules.shape import padded
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
 LUMA = (0.2989, 0.587, 0.114)

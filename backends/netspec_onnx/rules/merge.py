@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.layers.base import Layer
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
 LEAST_NORM = 1e-7

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from netspec.backend import Order, Placement
 from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import Order, Placement, TensorType
 from netspec_onnx.graph import Emission, Scope, Value, place, rules
 
 if TYPE_CHECKING:

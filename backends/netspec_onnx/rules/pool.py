@@ -7,7 +7,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 from netspec_onnx.rules.conv import begins_then_ends
 from netspec_onnx.rules.shape import padded

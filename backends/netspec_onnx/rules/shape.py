@@ -7,7 +7,8 @@ from math import prod
 from typing import Any
 
 from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
-from netspec.network import Node, TensorType
+from netspec.network import Node
+from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.backend import Placement, first_axis
 from netspec.layers import Activation, PReLU
 from netspec.network import Node
+from netspec.tensors import Placement, first_axis
 from netspec_torch.line import Attribute, Line, call, either, rules
 
 PLAIN = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from netspec.backend import Order
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
 from netspec.source import alike
+from netspec.tensors import Order
 from netspec_torch.line import Attribute, Line, call, either, literal, rules
 
 LUMA = (0.2989, 0.587, 0.114)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.backend import first_axis
 from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
 from netspec.network import Node
+from netspec.tensors import first_axis
 from netspec_torch.line import Line, call, either, rules
 
 LEAST_NORM = 1e-7

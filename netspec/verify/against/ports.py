@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from netspec.network import TensorType
 from netspec.reference.table import Array
 from netspec.runnable import Port
+from netspec.tensors import TensorType
 
 Layout = Literal["last", "first", "flat", "flat first", "squeezed"]
 """Channels last or first; all axes in one, in either order; the axes of size one left out or added."""

@@ -12,7 +12,7 @@ from netspec.verify.result import Failure, Stage, Symptom
 from netspec.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
-    from netspec.backend import Order, Weights
+    from netspec.tensors import Order, Weights
 
 LIMIT_S = 300.0
 """How long a file may take to be read, and to be run, unless another limit is given."""

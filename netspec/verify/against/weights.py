@@ -18,7 +18,7 @@ from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.result import Failure
 
 if TYPE_CHECKING:
-    from netspec.backend import Order, Weights
+    from netspec.tensors import Order, Weights
 
 FLATTENED: Mapping[Order, str] = {"first": "channels, height, width", "last": "height, width, channels"}
 TURNING = "--flattened"

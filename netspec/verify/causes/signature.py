@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from netspec.network import TensorType
 from netspec.reference.table import Array, Values
+from netspec.tensors import TensorType
 from netspec.verify.budget import norms
 from netspec.verify.gates import UNIT
 

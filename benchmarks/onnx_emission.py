@@ -18,9 +18,9 @@ from typing import Any
 
 from netspec.api import load
 from netspec.backend import ExportSettings, find_backend
+from netspec.backend.worker import Worker
 from netspec.network import Network
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 
 SPECS = ("specs/cifar10-cnn.yaml", "specs/mnist-deep-cnn.yaml", "specs/mnist-nin.yaml", "specs/cifar10-fnn.yaml")
 PAIRS = 7

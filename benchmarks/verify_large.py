@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import netspec  # noqa: E402
-from netspec.source import class_name, module_name  # noqa: E402
+from netspec.codegen.source import class_name, module_name  # noqa: E402
 from tests.tree import Watched, watch  # noqa: E402
 
 ROUNDS = 3

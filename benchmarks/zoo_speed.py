@@ -23,9 +23,9 @@ import numpy as np
 
 from netspec.api import load
 from netspec.backend import ExportSettings, find_backend
+from netspec.backend.worker import Worker
 from netspec.network import Network
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 
 SPECS = Path(__file__).parents[1] / "specs"
 APPLICATIONS = {"mobilenet-v2": "MobileNetV2", "resnet50": "ResNet50", "inception-v3": "InceptionV3", "vgg16": "VGG16"}

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from netspec.describe import field_docs
 from netspec.layers import ALIASES, KINDS, NAMES, Activation, Initializer, Layer
 from netspec.layers.activation import ARGUMENTS, FUNCTIONS
 from netspec.notation import write_value
+from netspec.spec.describe import field_docs
 
 PAGE = Path(__file__).with_name("layers.md")
 HEAD = """\

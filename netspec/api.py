@@ -10,7 +10,7 @@ from typing import Any
 from netspec.backend import find_backend
 from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.network import Network
 from netspec.spec.load import load_spec
 from netspec.spec.model import Spec

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from netspec.verify.result import Verdict
 
 if TYPE_CHECKING:
-    from netspec.training.evaluation import Evaluation
+    from netspec.inference.evaluation import Evaluation
 
 Until = Literal["train", "export", "report"]
 """The last stage that a build runs."""

@@ -179,7 +179,7 @@ class SpecFile(pytest.File):
 
 def _golden(spec: Spec) -> None:
     from netspec.compile import compile_spec
-    from netspec.golden import check_golden
+    from netspec.verify.golden import check_golden
 
     check_golden(spec, compile_spec(spec))
 

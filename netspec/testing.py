@@ -10,18 +10,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from netspec.backend import ExportSettings, find_backend, installed_backends
+from netspec.backend.worker import Worker, WorkerDied
 from netspec.building.run import ON_CPU
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, NetspecError, SpecError
-from netspec.golden import check_golden
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.report.verdict import verify_text
 from netspec.spec.load import load_spec
-from netspec.spec.model import Spec
+from netspec.spec.model import Spec, VerifySettings
 from netspec.verify import verify
+from netspec.verify.golden import check_golden
 from netspec.verify.result import Verdict
-from netspec.verify.settings import VerifySettings
-from netspec.worker import Worker, WorkerDied
 
 
 class Prover:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netspec.atomic import replacing
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.layers.base import Weight
 from netspec.layers.initializer import Initializer
 from netspec.memory import check_memory
 from netspec.network import Network
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from netspec.backend import find_backend, installed_backends
+from netspec.backend.worker import Worker
 from netspec.errors import BackendError
-from netspec.worker import Worker
 
 TRAINERS = ("torch", "keras")
 

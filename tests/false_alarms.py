@@ -18,9 +18,9 @@ from pathlib import Path
 from netspec.errors import NetspecError
 from netspec.report.verdict import verify_text
 from netspec.spec.load import load_spec
+from netspec.spec.model import VerifySettings
 from netspec.testing import Prover
 from netspec.verify.result import BackendVerdict, Measure
-from netspec.verify.settings import VerifySettings
 
 BACKENDS = ("torch", "keras", "onnx")
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
 from netspec.layers import BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
 from netspec.layers.activation import Activation
 from netspec.network import Network
+from netspec.spec.model import VerifySettings
 from netspec.verify.against import Request, check_against
 from netspec.verify.inputs import biting_weights
 from netspec.verify.result import FileVerdict
-from netspec.verify.settings import VerifySettings
-from netspec.worker import Worker
 from tests.cases import chain
 
 RELU, SOFTMAX = Activation(function="relu"), Activation(function="softmax")

@@ -145,5 +145,5 @@ def test_rules_load_no_framework(package):
 
 
 def test_the_reference_and_the_verifier_load_no_framework():
-    code = "import netspec.reference, netspec.verify.check, netspec.weights, netspec.worker"
+    code = "import netspec.reference, netspec.verify.check, netspec.weights, netspec.backend.worker"
     assert not loaded(code) & set(FRAMEWORKS)

@@ -13,9 +13,9 @@ from netspec.progress import Progress
 from netspec.tensors import Placement, Precision
 
 if TYPE_CHECKING:
+    from netspec.backend.foreign import Described, Traced
+    from netspec.backend.stored import StoredWeights
     from netspec.data.dataset import Dataset
-    from netspec.runnable import Described, Traced
-    from netspec.stored import StoredWeights
     from netspec.tensors import Array, Arrays, Weights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings

@@ -10,10 +10,10 @@ from zipfile import BadZipFile, ZipFile
 
 import keras
 
+from netspec.backend.artefact import changed_text, changed_values, existing
+from netspec.codegen.source import module_name
 from netspec.errors import VerificationError
-from netspec.exported import changed_text, changed_values, existing
 from netspec.network import Network
-from netspec.source import module_name
 from netspec_keras.model import build, precision, prepare
 from netspec_keras.render import CONFIG, WEIGHTS, archive_name, render
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from netspec.outline import Scope
-from netspec.template import generalise, shape_of
-from netspec.variants import Variant, Variants, named_values
+from netspec.codegen.outline import Scope
+from netspec.codegen.template import generalise, shape_of
+from netspec.codegen.variants import Variant, Variants, named_values
 from netspec_keras.body import Body
 from netspec_keras.realised import Rendering
 

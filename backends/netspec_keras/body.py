@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from netspec.codegen.outline import Scope, reads
+from netspec.codegen.source import row_comment
+from netspec.codegen.variants import reserved
 from netspec.network import Node
-from netspec.outline import Scope, reads
-from netspec.source import row_comment
-from netspec.variants import reserved
 from netspec_keras.realised import Rendering
 from netspec_keras.steps import Apply, Aside, Compute
 

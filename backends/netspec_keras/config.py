@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from netspec.stored import StoredLayer, StoredTensor
+from netspec.backend.stored import StoredLayer, StoredTensor
 
 KERNEL = ("kernel", "bias")
 STATISTICS = ("moving_mean", "moving_variance")

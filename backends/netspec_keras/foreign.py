@@ -12,9 +12,9 @@ import h5py
 import keras
 import numpy as np
 
+from netspec.backend.artefact import existing
+from netspec.backend.foreign import Described, Made, Port, Traced
 from netspec.errors import UnsupportedError, VerificationError
-from netspec.exported import existing
-from netspec.runnable import Described, Made, Port, Traced
 from netspec_keras.model import prepare
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from zipfile import ZipFile
 import keras
 import numpy as np
 
-from netspec.atomic import replacing
+from netspec.backend.artefact import LoadedOnce, unusable
+from netspec.codegen.source import import_file, module_name
 from netspec.errors import BackendError
-from netspec.exported import LoadedOnce, unusable
 from netspec.memory import fits_together, in_pieces
 from netspec.network import Network
-from netspec.source import import_file, module_name
+from netspec.storage.atomic import replacing
 from netspec.tensors import Precision
 from netspec_keras.exact import Layers, Operations, exact_layers
 from netspec_keras.realised import Rendering

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
+from netspec.codegen.source import HEADS
 from netspec.layers import Activation
 from netspec.network import Network, Node
-from netspec.source import HEADS
 from netspec.tensors import Placement
 from netspec_keras.rules import rules
 from netspec_keras.rules.activation import native

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from netspec.codegen.outline import Scope, outline
+from netspec.codegen.source import classes_line, file_docstring, flow_docstring, format_source, module_name, plain_text
+from netspec.codegen.template import settled
 from netspec.network import Network
-from netspec.outline import Scope, outline
-from netspec.source import classes_line, file_docstring, flow_docstring, format_source, module_name, plain_text
-from netspec.template import settled
 from netspec_keras.blocks import Blocks
 from netspec_keras.body import Body
 from netspec_keras.realised import Rendering

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from netspec.backend import Rules
+from netspec.codegen.source import Default, alike
+from netspec.codegen.template import optional
 from netspec.network import Node
-from netspec.source import Default, alike
-from netspec.template import optional
 
 Pads = Sequence[tuple[int, int]]
 

@@ -18,8 +18,8 @@ from zipfile import BadZipFile, ZipFile
 
 import h5py
 
+from netspec.backend.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.errors import Problem, UnreadableError
-from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec_keras.config import Entry, entries, numbered, roles
 from netspec_keras.render import CONFIG, WEIGHTS
 

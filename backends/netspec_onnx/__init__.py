@@ -17,8 +17,8 @@ from netspec.tensors import Placement, Precision
 if TYPE_CHECKING:
     import onnx
 
-    from netspec.runnable import Described, Traced
-    from netspec.stored import StoredWeights
+    from netspec.backend.foreign import Described, Traced
+    from netspec.backend.stored import StoredWeights
     from netspec.tensors import Array, Arrays, Weights
 
 

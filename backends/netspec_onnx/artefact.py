@@ -12,8 +12,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from netspec.backend.artefact import changed_values, existing
 from netspec.errors import VerificationError
-from netspec.exported import changed_values, existing
 from netspec.network import Network
 from netspec_onnx.render import render
 

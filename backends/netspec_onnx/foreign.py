@@ -12,9 +12,9 @@ import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from netspec.backend.artefact import existing
+from netspec.backend.foreign import Described, Made, Port, Traced
 from netspec.errors import UnsupportedError, VerificationError
-from netspec.exported import existing
-from netspec.runnable import Described, Made, Port, Traced
 
 if TYPE_CHECKING:
     from netspec.tensors import Array, Arrays

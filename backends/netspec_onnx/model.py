@@ -26,8 +26,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
 )
 
 from netspec.backend import OnnxExport
+from netspec.backend.artefact import LoadedOnce, unusable
 from netspec.errors import BackendError
-from netspec.exported import LoadedOnce, unusable
 from netspec.memory import in_pieces
 from netspec.network import Network
 from netspec.tensors import Order, Precision, channels_first, channels_last

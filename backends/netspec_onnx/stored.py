@@ -12,8 +12,8 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, numpy_helper
 
+from netspec.backend.stored import AFFINE, StoredLayer, StoredTensor, StoredWeights
 from netspec.errors import Problem, UnreadableError
-from netspec.stored import AFFINE, StoredLayer, StoredTensor, StoredWeights
 from netspec.tensors import Order
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from netspec.tensors import Placement, Precision
 if TYPE_CHECKING:
     from torch import nn
 
+    from netspec.backend.foreign import Described, Traced
+    from netspec.backend.stored import StoredWeights
     from netspec.data.dataset import Dataset
-    from netspec.runnable import Described, Traced
-    from netspec.stored import StoredWeights
     from netspec.tensors import Array, Arrays, Weights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from netspec.backend.artefact import changed_text, existing
 from netspec.errors import VerificationError
-from netspec.exported import changed_text, existing
 from netspec.network import Network
 from netspec_torch.model import WEIGHTS
 from netspec_torch.render import render

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from netspec.outline import Scope
-from netspec.template import generalise, shape_of
-from netspec.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, named_values
+from netspec.codegen.outline import Scope
+from netspec.codegen.template import generalise, shape_of
+from netspec.codegen.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, named_values
 from netspec_torch.body import Body
 from netspec_torch.plan import METHODS, Plan
 

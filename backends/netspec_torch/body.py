@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
+from netspec.codegen.outline import Scope, reads
+from netspec.codegen.source import row_comment
+from netspec.codegen.template import settled
+from netspec.codegen.variants import reserved
 from netspec.layers import Activation
 from netspec.network import Node, Row
-from netspec.outline import Scope, reads
-from netspec.source import row_comment
-from netspec.template import settled
 from netspec.tensors import Order, channels_first, channels_last
-from netspec.variants import reserved
 from netspec_torch.line import Line
 from netspec_torch.plan import Plan
 

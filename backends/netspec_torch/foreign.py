@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
+from netspec.backend.artefact import existing
+from netspec.backend.foreign import Described, Made, Port, Traced
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
-from netspec.exported import existing
-from netspec.runnable import Described, Made, Port, Traced
 from netspec_torch.model import to_numpy
 from netspec_torch.program import check, numbers_only
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from netspec.backend import Rules
-from netspec.source import Default
-from netspec.template import optional
+from netspec.codegen.source import Default
+from netspec.codegen.template import optional
 from netspec.tensors import Order, Placement
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from netspec.backend.artefact import LoadedOnce, unusable
+from netspec.codegen.source import import_file
 from netspec.errors import BackendError
-from netspec.exported import LoadedOnce, unusable
 from netspec.memory import in_pieces
 from netspec.network import Network
-from netspec.source import import_file
 from netspec.tensors import Order, Precision, channels_first, channels_last
 from netspec_torch.exact import Functional
 from netspec_torch.render import Rendering, render

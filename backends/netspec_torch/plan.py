@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from netspec.codegen.outline import Scope
 from netspec.layers import BatchNorm, Layer
 from netspec.network import Network, Node, Row
-from netspec.outline import Scope
 from netspec.tensors import Placement
 from netspec_torch.line import Attribute, Line
 from netspec_torch.rules import rules

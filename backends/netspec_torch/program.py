@@ -16,8 +16,8 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 
+from netspec.backend.artefact import excerpt
 from netspec.errors import UnsupportedError, VerificationError
-from netspec.exported import excerpt
 
 OPERATORS = re.compile(
     r"torch\.ops\.(aten|prims|prim)\.\w+(\.\w+)?"

@@ -6,10 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from netspec.codegen.outline import Scope, outline
+from netspec.codegen.source import (
+    class_name,
+    classes_line,
+    file_docstring,
+    flow_docstring,
+    format_source,
+    head,
+    module_name,
+)
+from netspec.codegen.template import settled
 from netspec.network import Network
-from netspec.outline import Scope, outline
-from netspec.source import class_name, classes_line, file_docstring, flow_docstring, format_source, head, module_name
-from netspec.template import settled
 from netspec.tensors import Order, Placement
 from netspec_torch.blocks import Blocks
 from netspec_torch.body import Body

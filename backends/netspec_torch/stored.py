@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+from netspec.backend.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.errors import Problem, UnreadableError, VerificationError
-from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 
 if TYPE_CHECKING:
     from torch import Tensor

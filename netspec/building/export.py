@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netspec.backend import ExportSettings
+from netspec.backend.artefact import export_key
 from netspec.building.run import Run
 from netspec.errors import VerificationError
-from netspec.exported import export_key
 from netspec.memory import fits_together
 
 

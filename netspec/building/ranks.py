@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from netspec.backend import Distributed, find_backend
+from netspec.backend.worker import Worker
 from netspec.building.options import Options
 from netspec.errors import BackendError
 from netspec.outcome import Outcome
 from netspec.spec.model import Spec
 from netspec.training.history import StoppedError
 from netspec.training.ranks import Place
-from netspec.worker import Worker
 
 
 def check_trainer(spec: Spec, options: Options, place: Place) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from netspec.building.run import Run
-from netspec.stages import CONFUSION, PLOT, REPORT, key_of
+from netspec.storage.stages import CONFUSION, PLOT, REPORT, key_of
 
 
 def write_page(run: Run) -> None:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from netspec import __version__
 from netspec.backend import Backend
+from netspec.backend.worker import Worker
 from netspec.building.options import BACKENDS, Options
 from netspec.compile.pixels import exported_network
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.memory import fits_together
 from netspec.outcome import Outcome
 from netspec.progress import Progress
-from netspec.stages import WEIGHTS, BuildFolder
-from netspec.verify.settings import VerifySettings
+from netspec.spec.model import VerifySettings
+from netspec.storage.stages import WEIGHTS, BuildFolder
 from netspec.weights import load
-from netspec.worker import Worker
 
 if TYPE_CHECKING:
     from netspec.tensors import Weights

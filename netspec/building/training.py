@@ -16,19 +16,19 @@ from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
 from netspec.progress import Progress
-from netspec.stages import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
+from netspec.storage.stages import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
 from netspec.training.checkpoint import CheckpointFile
 from netspec.training.history import DivergedError
 from netspec.training.ranks import place_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
+    from netspec.backend.worker import Worker
     from netspec.data.dataset import Dataset
+    from netspec.inference.evaluation import Evaluation
     from netspec.tensors import Weights
-    from netspec.training.evaluation import Evaluation
     from netspec.training.settings import TrainSettings
     from netspec.training.tensorboard import EpochLog
-    from netspec.worker import Worker
 
 
 def train(run: Run) -> None:
@@ -149,7 +149,7 @@ def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) -> Evaluation:
     """What the trained network makes of the test images, or of those to validate on where there are none."""
-    from netspec.training.evaluation import judge_outputs
+    from netspec.inference.evaluation import judge_outputs
 
     settings = run.spec.train
     assert settings is not None
@@ -230,8 +230,8 @@ def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
         plot_history(history, run.folder.path / PLOT, settings.monitor, title=run.spec.name)
     _log_anew(run, key)
     if CONFUSION in lost:
+        from netspec.inference.evaluation import Evaluation
         from netspec.report.confusion import draw_confusion
-        from netspec.training.evaluation import Evaluation
 
         document = json.loads((run.folder.path / EVALUATION).read_text(encoding="utf-8"))
         draw_confusion(Evaluation.of(document), run.folder.path / CONFUSION, run.spec.name)

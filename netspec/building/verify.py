@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.backend import Backend, Trainable, find_backend
+from netspec.backend.worker import Worker, WorkerDied, WorkerFailed
 from netspec.building.export import exporting
 from netspec.building.options import Options
 from netspec.building.run import Run
@@ -14,10 +15,9 @@ from netspec.compile.pixels import trained_network
 from netspec.errors import Problem, SpecError
 from netspec.network import Network
 from netspec.spec.model import Spec
-from netspec.stages import VERIFY, key_of
+from netspec.storage.stages import VERIFY, key_of
 from netspec.verify import lockstep, verify
 from netspec.verify.result import Verdict
-from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 if TYPE_CHECKING:
     from netspec.training.settings import TrainSettings

@@ -11,10 +11,10 @@ from netspec import __version__
 from netspec.building.options import Options
 from netspec.building.run import Run
 from netspec.errors import Problem, SpecError
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.network import Network
 from netspec.outcome import Best
-from netspec.stages import EVALUATION, HISTORY, WEIGHTS, Stage, key_of
+from netspec.storage.stages import EVALUATION, HISTORY, WEIGHTS, Stage, key_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def know_weights(run: Run) -> None:
     if HISTORY in known.files and HISTORY not in run.folder.changed("weights"):
         run.outcome.best = _best(run, known.facts["train"]["monitor"])
     if EVALUATION in known.files and EVALUATION not in run.folder.changed("weights"):
-        from netspec.training.evaluation import Evaluation
+        from netspec.inference.evaluation import Evaluation
 
         document = json.loads((run.folder.path / EVALUATION).read_text(encoding="utf-8"))
         run.outcome.evaluation = Evaluation.of(document)

@@ -16,7 +16,7 @@ from netspec.layers.activation import ARGUMENTS, FUNCTIONS, function_named
 from netspec.layers.base import field_named
 from netspec.notation import Call, NotationError, Value, evaluate, is_empty, parse_value, write_value
 from netspec.spec.row import Row
-from netspec.wording import reworded
+from netspec.spec.wording import reworded
 
 ROUNDS_DOWN = "// divides and rounds down"
 MOST_AXES = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keyword
 import re
 
+from netspec.codegen.variants import MODULE_ATTRIBUTES
 from netspec.errors import Problem
-from netspec.variants import MODULE_ATTRIBUTES
 
 MAX_LENGTH = 64
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

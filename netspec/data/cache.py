@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.atomic import partial_prefix, replacing, sweep
 from netspec.data.dataset import Split
-from netspec.stages import key_of, sha256
+from netspec.storage.atomic import partial_prefix, replacing, sweep
+from netspec.storage.stages import key_of, sha256
 
 VERSION = 1
 """Of what is written; another one is decoded again."""

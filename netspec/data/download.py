@@ -8,8 +8,8 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from netspec.atomic import replacing
 from netspec.progress import Progress
+from netspec.storage.atomic import replacing
 
 PIECE = 2**18
 TIMEOUT_S = 30

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.atomic import replacing
 from netspec.data.cache import cache_folder
 from netspec.data.dataset import Split
 from netspec.data.download import DownloadError, download
 from netspec.errors import Problem, SpecError
 from netspec.progress import Progress
-from netspec.stages import sha256
+from netspec.storage.atomic import replacing
+from netspec.storage.stages import sha256
 
 IDX_UBYTE = 0x08
 CIFAR_RECORD = 1 + 3 * 32 * 32

@@ -14,7 +14,7 @@ from netspec.data.settings import DataSettings
 from netspec.errors import Problem, SpecError, file_near
 from netspec.memory import memory_available, written_bytes
 from netspec.progress import Progress
-from netspec.stages import sha256
+from netspec.storage.stages import sha256
 from netspec.tensors import TensorType
 
 if TYPE_CHECKING:

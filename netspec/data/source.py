@@ -193,7 +193,7 @@ def load(
 
 def fingerprint(settings: DataSettings, near: Path) -> dict[str, Any]:
     """What tells the data from others that a spec calls the same: plain data, empty where a name says it all."""
-    from netspec.stages import sha256
+    from netspec.storage.stages import sha256
 
     if settings.folder is not None:
         from netspec.data.folder import fingerprint as of_folder
@@ -213,7 +213,7 @@ def fingerprint(settings: DataSettings, near: Path) -> dict[str, Any]:
 def split_paths(settings: DataSettings, near: Path) -> dict[str, Path]:
     """The files of the splits that have one; raises SpecError for one that is missing, empty or named twice."""
     from netspec.data.folder import find_file
-    from netspec.stages import sha256
+    from netspec.storage.stages import sha256
 
     assert settings.file is not None
     written = {"train": settings.file, "validation": settings.validation, "test": settings.test}

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netspec.backend import importers, openers
+from netspec.backend.foreign import Described, Port, Traced
+from netspec.backend.stored import StoredTensor
+from netspec.backend.worker import Worker, within
 from netspec.diff.result import FileDiff, OutputDiff, TensorDiff
 from netspec.errors import BackendError, NetspecError, Problem, SpecError, UnreadableError, file_near, one_of
 from netspec.importing.file import SLACK_BYTES, TIMES
 from netspec.network import Network
-from netspec.runnable import Described, Port, Traced
-from netspec.stored import StoredTensor
 from netspec.tensors import TensorType
 from netspec.verify.against.ports import FLOATS
 from netspec.verify.budget import norms
 from netspec.verify.gates import BUDGET_FACTOR, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import hard_inputs, sample_names
-from netspec.worker import Worker, within
 
 if TYPE_CHECKING:
     from netspec.tensors import Array

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.backend import Importable, importers
+from netspec.backend.stored import StoredLayer, StoredTensor, StoredWeights
+from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, file_near, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
 from netspec.importing.folded import folded_text, with_norms, without_norms
@@ -21,10 +23,8 @@ from netspec.importing.misfit import FoldedError
 from netspec.importing.units import wanted_units
 from netspec.memory import check_memory
 from netspec.network import Network
-from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.tensors import Order, Placement
 from netspec.weights import check_fit, load
-from netspec.worker import Worker, WorkerDied, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ from netspec.network import Network, Node
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from netspec.stored import StoredTensor
+    from netspec.backend.stored import StoredTensor
 
     Weights = Mapping[str, NDArray[np.float32]]
     Origins = Mapping[str, StoredTensor]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from netspec.backend.stored import StoredLayer
 from netspec.importing.units import Found, Signature, Unit, Wanted
 from netspec.network import Network
-from netspec.stored import StoredLayer
 
 ORDERED = frozenset({"Concat", "Subtract"})
 """The kinds of rows that tell their inputs apart."""

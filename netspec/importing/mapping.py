@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from netspec.backend.stored import StoredTensor, StoredWeights
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.importing.units import Part, role_of, shape_of
 from netspec.spec.load import read_text
 from netspec.spec.reader import Mapping as WrittenMapping
 from netspec.spec.reader import Scalar, read
-from netspec.stored import StoredTensor, StoredWeights
 
 
 def read_mapping(path: Path, parts: Sequence[Part], stored: StoredWeights) -> dict[str, StoredTensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from netspec.backend.stored import AFFINE, StoredTensor, StoredWeights
 from netspec.errors import Problem, SpecError
 from netspec.importing.graph import Colours, Step, network_steps, paint, stored_steps
 from netspec.importing.misfit import (
@@ -37,7 +38,6 @@ from netspec.importing.units import (
 )
 from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv
 from netspec.network import Network, Node
-from netspec.stored import AFFINE, StoredTensor, StoredWeights
 from netspec.tensors import Placement
 
 FOLDS = (Conv, ConvTranspose, DepthwiseConv, SeparableConv, Dense)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from difflib import SequenceMatcher
 from typing import Any
 
+from netspec.backend.stored import StoredTensor
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.importing.names import Named
 from netspec.importing.units import Found, Part, Unit, Wanted, role_of, shape_of
 from netspec.network import Node
-from netspec.stored import StoredTensor
 from netspec.tensors import Placement
 
 FLOATS = ("float64", "float32", "float16", "bfloat16")

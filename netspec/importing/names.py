@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from netspec.backend.stored import StoredTensor
 from netspec.importing.units import Part, role_of
-from netspec.stored import StoredTensor
 
 NEUTRAL = {"gamma": 1.0, "scale": 1.0, "beta": 0.0}
 """Vectors that change nothing where all of their numbers are this: a file may have them where a row has none."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from netspec.backend.stored import StoredLayer, StoredTensor
 from netspec.layers.base import Weight
 from netspec.network import Network
-from netspec.stored import StoredLayer, StoredTensor
 from netspec.tensors import Placement
 
 

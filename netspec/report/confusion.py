@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.atomic import replacing
 from netspec.errors import BackendError
 from netspec.report.evaluated import metric_text
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
-    from netspec.training.evaluation import Evaluation
+    from netspec.inference.evaluation import Evaluation
 
 MAX_NUMBERED, MAX_NAMED = 20, 60
 """Up to so many classes every cell has its number, and every row and column its name."""

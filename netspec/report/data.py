@@ -12,7 +12,7 @@ from netspec.report.contact import draw_sheet
 if TYPE_CHECKING:
     from netspec.data.dataset import Dataset, Split
     from netspec.network import Network
-    from netspec.sheet import Batch
+    from netspec.preview import Batch
 
 MAX_CLASSES, MAX_NAMED = 40, 10
 """How many classes, and images that were left out, are shown to people."""

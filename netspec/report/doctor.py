@@ -9,7 +9,7 @@ from netspec.report.columns import aligned
 
 
 def doctor_text(found: Mapping[str, Any]) -> str:
-    """What `netspec.doctor.examine` found: this program, then every backend with its versions and devices."""
+    """What `netspec.backend.doctor.examine` found: this program, then every backend with its versions and devices."""
     lines = aligned(
         [["netspec", found["netspec"]], ["Python", found["python"]], ["platform", found["platform"]]],
     )

@@ -6,11 +6,11 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from netspec.report.columns import aligned, table
-from netspec.report.outcome import origin_text
+from netspec.report.origin import origin_text
 
 if TYPE_CHECKING:
-    from netspec.running import Artefact
-    from netspec.training.evaluation import ClassShare, Evaluation
+    from netspec.inference.artefact import Artefact
+    from netspec.inference.evaluation import ClassShare, Evaluation
 
 MAX_CLASSES, MAX_MATRIX, MAX_MISTAKES = 40, 10, 10
 """How many classes the table has, and the matrix; and how many kinds of mistakes are named where it has more."""

@@ -8,8 +8,8 @@ from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.atomic import replacing
 from netspec.errors import BackendError
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
     import numpy as np

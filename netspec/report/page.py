@@ -14,14 +14,14 @@ from netspec.network import Network
 from netspec.report.columns import MB, megabytes
 from netspec.report.evaluated import NO_SHARE, NO_SHARE_MEANS, class_shares, metric_text
 from netspec.report.markup import html_table
-from netspec.report.outcome import origin_text
+from netspec.report.origin import origin_text
 from netspec.report.page_verdict import verdict_section
 from netspec.report.table import row_text, sizes
-from netspec.stages import EVALUATION
+from netspec.storage.stages import EVALUATION
 from netspec.verify.result import Verdict
 
 if TYPE_CHECKING:
-    from netspec.training.evaluation import Evaluation
+    from netspec.inference.evaluation import Evaluation
 
 MAX_CLASSES = 100
 

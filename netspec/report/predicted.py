@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from netspec.layers import Activation, Dropout, Flatten, Reshape
 from netspec.network import Network
 from netspec.report.columns import aligned
-from netspec.report.outcome import origin_text
+from netspec.report.origin import origin_text
 from netspec.tensors import TensorType
 
 if TYPE_CHECKING:
     from netspec.data.preprocess import Preprocess
-    from netspec.predict import Predicted
-    from netspec.running import Artefact
+    from netspec.inference.artefact import Artefact
+    from netspec.inference.predict import Predicted
     from netspec.tensors import Array
 
 MAX_SHOWN = 100

@@ -12,7 +12,7 @@ from netspec.data.folder import places
 from netspec.data.settings import ARRAYS, TABLES, DataSettings, Origin, SourceName, plain_name
 from netspec.errors import Position, Problem, SpecError, file_near
 from netspec.spec.reader import plain, read
-from netspec.wording import reworded
+from netspec.spec.wording import reworded
 
 OPTION = "--data"
 SECTION = "or what the section `data` says: '{file: x.csv, labels: species}'"

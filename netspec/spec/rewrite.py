@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netspec.atomic import replacing
 from netspec.errors import Problem, SpecError
+from netspec.storage.atomic import replacing
 
 
 def rewrite(path: Path, text: str) -> None:

@@ -6,13 +6,13 @@ import re
 from inspect import getdoc
 from typing import Any, get_args
 
-from netspec.describe import describe
 from netspec.layers import ALIASES, KINDS, NAMES, Layer
 from netspec.layers.activation import FUNCTIONS
 from netspec.layers.activation import SYNONYMS as FUNCTION_SYNONYMS
 from netspec.layers.base import SYNONYMS
 from netspec.layers.initializer import SYNONYMS as SCHEME_SYNONYMS
 from netspec.layers.initializer import Scheme
+from netspec.spec.describe import describe
 from netspec.spec.graph import TYPES
 from netspec.spec.model import BaseSettings
 from netspec.spec.sections import MODELS, NAME, model_of

@@ -23,8 +23,8 @@ from netspec.spec.graph import (
 from netspec.spec.model import Spec
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, find, plain
 from netspec.spec.rows import RowError, read_rows, read_value, row_problems
+from netspec.spec.wording import fields_at, reworded
 from netspec.tensors import TensorType
-from netspec.wording import fields_at, reworded
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 MAX_NAME = 100
@@ -35,8 +35,8 @@ MODELS: dict[str, tuple[str, str]] = {
     "data": ("netspec.data.settings", "DataSettings"),
     "preprocess": ("netspec.data.preprocess", "Preprocess"),
     "train": ("netspec.training.settings", "TrainSettings"),
-    "verify": ("netspec.verify.settings", "VerifySettings"),
-    "export": ("netspec.backend", "ExportSettings"),
+    "verify": ("netspec.spec.model", "VerifySettings"),
+    "export": ("netspec.backend.settings", "ExportSettings"),
 }
 OWN = ("name", "about", "inputs", "outputs", "variables", "blocks", "uses", "layers", "defaults", "classes")
 SECTIONS = ("name", "about", "input", *OWN[2:], "base", "variants", *MODELS)

@@ -1,6 +1,5 @@
 """What training means: settings, the learning rate of every step, what the loss reads, which epoch is best."""
 
-from netspec.training.evaluation import evaluate
 from netspec.training.history import COLUMNS, DivergedError, best_epoch, is_better, read_history, write_history
 from netspec.training.loss import Loss, loss_input, loss_targets
 from netspec.training.optimizer import Optimizer
@@ -17,7 +16,6 @@ __all__ = [
     "TrainSettings",
     "best_epoch",
     "decayed_weights",
-    "evaluate",
     "is_better",
     "learning_rate",
     "loss_input",

@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from netspec.atomic import replacing
 from netspec.errors import FolderError, Problem, SpecError
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
     from netspec.tensors import Array

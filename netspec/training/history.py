@@ -8,8 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from netspec.atomic import replacing
 from netspec.errors import NetspecError
+from netspec.storage.atomic import replacing
 from netspec.training.settings import Monitor
 
 if TYPE_CHECKING:

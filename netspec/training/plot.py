@@ -7,8 +7,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from netspec.atomic import replacing
 from netspec.errors import BackendError
+from netspec.storage.atomic import replacing
 from netspec.training.history import Row, best_epoch
 from netspec.training.settings import Monitor
 

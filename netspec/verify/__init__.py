@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netspec.network import Network
+    from netspec.spec.model import VerifySettings
     from netspec.tensors import Weights
     from netspec.training.settings import TrainSettings
     from netspec.verify.gather import Caller
     from netspec.verify.result import LockstepVerdict, Verdict
-    from netspec.verify.settings import VerifySettings
 
 
 def verify(

@@ -15,6 +15,7 @@ from netspec.memory import fits_together
 from netspec.network import Network
 from netspec.reference import evaluate, interpret
 from netspec.reference.table import Array, Values
+from netspec.spec.model import VerifySettings
 from netspec.tensors import Precision
 from netspec.verify.budget import predict, rounding_decides
 from netspec.verify.compare import Comparison
@@ -27,7 +28,6 @@ from netspec.verify.judge import Standard, judge
 from netspec.verify.pieces import Piece, Reference, in_pieces
 from netspec.verify.result import Verdict
 from netspec.verify.samples import Samples, choose_samples
-from netspec.verify.settings import VerifySettings
 
 
 def check(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from netspec.backend.worker import WorkerDied
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.network import Network
 from netspec.reference.table import Array
@@ -18,7 +19,6 @@ from netspec.verify.compare import Comparison
 from netspec.verify.pieces import Piece, Reference
 from netspec.verify.recovered import weight_failures
 from netspec.verify.result import Failure, Stage, Symptom
-from netspec.worker import WorkerDied
 
 T = TypeVar("T")
 

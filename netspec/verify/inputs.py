@@ -17,8 +17,8 @@ from netspec.layers.base import Weight
 from netspec.network import Network, Node
 from netspec.reference import evaluate_node
 from netspec.reference.table import Array, Values
+from netspec.spec.model import HARD
 from netspec.tensors import TensorType
-from netspec.verify.settings import HARD
 
 
 def sample_names(ordinary: int) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from netspec.network import Network
 from netspec.reference.table import Array
+from netspec.spec.model import VerifySettings
 from netspec.verify.gates import DRAWS
 from netspec.verify.inputs import hard_inputs, sample_names
-from netspec.verify.settings import VerifySettings
 
 FIRST = ("normal 1", "ramp", "offset", "wide", "zeros", "large", "normal 2", "constant", "tiny", "normal 3")
 """The order in which a costly network's samples are chosen."""

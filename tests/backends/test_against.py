@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings, OnnxExport
+from netspec.backend.worker import Worker
 from netspec.layers import BatchNorm, Conv, Dense, Flatten
 from netspec.layers.activation import Activation
 from netspec.network import Network
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 from tests.cases import chain
 from tests.stock_models import (
     RELU,

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import SpecError
 from netspec.layers import Dropout
 from netspec.layers.activation import Activation
 from netspec.verify.against import Request, check_against
-from netspec.worker import Worker, WorkerDied, within
 from tests.cases import chain
 from tests.stock_models import (
     SETTINGS,

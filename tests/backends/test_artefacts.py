@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.codegen.source import class_name, module_name
 from netspec.compile import compile_spec
 from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten
 from netspec.reference import evaluate
-from netspec.source import class_name, module_name
 from netspec.spec.load import load_spec
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
 from netspec.verify.budget import budget, predict
 from netspec.verify.compare import compare
 from netspec.verify.inputs import hard_inputs
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
 from tests.cases import chain
 

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.data.augment import Augment
 from netspec.data.dataset import Dataset, Split
 from netspec.data.draw import draw
@@ -15,7 +16,6 @@ from netspec.reference.augment import augmented
 from netspec.tensors import TensorType
 from netspec.training.settings import TrainSettings
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 from tests.cases import chain
 
 IMAGE = TensorType((11, 8, 3))

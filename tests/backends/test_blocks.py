@@ -11,13 +11,13 @@ from netspec_torch.render import render as render_torch
 from safetensors import safe_open
 
 from netspec.backend import ExportSettings
+from netspec.codegen.source import head
 from netspec.compile import compile_spec
 from netspec.errors import SpecError
 from netspec.network import Network
-from netspec.source import head
 from netspec.spec.load import load_spec, parse_spec
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
 
 ROOT = Path(__file__).parents[2]

@@ -17,16 +17,16 @@ from safetensors.numpy import load_file
 
 import netspec.building.run
 from netspec.backend import find_backend
-from netspec.build import build
+from netspec.backend.worker import Worker
+from netspec.building.build import build
 from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
 from netspec.spec.load import load_spec
-from netspec.stages import BuildFolder, sha256
+from netspec.storage.stages import BuildFolder, sha256
 from netspec.training.history import StoppedError
 from netspec.training.tensorboard import EventFile
 from netspec.weights import draw, load, save
-from netspec.worker import Worker
 
 SPEC = """
 name: tiny-net

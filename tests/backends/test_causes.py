@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.faults import FAULTS, network
 
 SETTINGS = VerifySettings(inputs=2)

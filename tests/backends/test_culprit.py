@@ -18,21 +18,21 @@ import pytest
 from numpy.typing import NDArray
 
 from netspec.backend import find_backend
-from netspec.build import build
+from netspec.backend.worker import Worker
+from netspec.building.build import build
 from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.errors import SpecError
-from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.culprit import Culprit, Seen, culprit_of
 from netspec.training.history import DivergedError, best_epoch
+from netspec.training.interrupt import STOP
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw, load
-from netspec.worker import Worker
 
 NETWORK = compile_spec(
     parse_spec(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from netspec.backend import ExportSettings, OnnxExport
+from netspec.backend.worker import Worker
 from netspec.diff import diff_files
 from netspec.errors import UnreadableError
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 from tests.core.test_cli import Run, run
 from tests.stock_models import attribute, network, node_of, spoilt
 

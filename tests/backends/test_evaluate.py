@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from netspec.backend import find_backend
-from netspec.build import build
+from netspec.backend.artefact import LoadedOnce
+from netspec.building.build import build
 from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
 from netspec.data import load
 from netspec.errors import BackendError, SpecError
-from netspec.exported import LoadedOnce
+from netspec.inference.evaluation import evaluate
 from netspec.reference import evaluate as reference
 from netspec.spec.load import load_spec
-from netspec.training.evaluation import evaluate
 from netspec.training.loss import Loss
 from netspec.weights import draw, save
 from tests.core.test_cli import Run, run

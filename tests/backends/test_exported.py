@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from netspec.against import verify_against
 from netspec.spec.load import load_spec
+from netspec.verify.against.files import verify_against
 from netspec.verify.result import FileVerdict
 
 pytest.importorskip("onnx")

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.faults import FAULTS, MISPLACED, network
 
 SETTINGS = VerifySettings(inputs=2)

@@ -11,11 +11,11 @@ from netspec.backend import ExportSettings
 from netspec.layers import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, Rescale
 from netspec.report.page_verdict import verdict_section
 from netspec.report.verdict import verify_text
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
 from netspec.verify.gradients import Derivation, Slopes, derive, judge_gradients, plan
 from netspec.verify.inputs import biting_weights
 from netspec.verify.result import Verdict
-from netspec.verify.settings import VerifySettings
 from netspec.verify.slopes import Surface
 from netspec.weights import draw
 from tests.cases import LAYER_CASES, chain

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.errors import SpecError
 from netspec.importing import import_weights, load_weights
 from netspec.layers import (
@@ -29,7 +30,6 @@ from netspec.layers.activation import Activation
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.cases import chain
 
 h5py = pytest.importorskip("h5py")

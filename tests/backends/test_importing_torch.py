@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
 from netspec.errors import SpecError
 from netspec.importing import import_weights, load_weights
 from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, Dropout, Flatten, MaxPool, PReLU, Reshape
@@ -20,7 +21,6 @@ from netspec.layers.activation import Activation
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.cases import chain
 
 pytest.importorskip("torch")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
 from netspec.errors import BackendError
 from netspec.layers import Activation, BatchNorm, Conv, ConvTranspose, Dense, Flatten, Grayscale
 from netspec.reference import evaluate
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 from tests.backends.test_keras_render import AWKWARD, UNCOMMON, branched, compiled
 from tests.cases import chain
 

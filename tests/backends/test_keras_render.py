@@ -13,10 +13,10 @@ from netspec_keras.realised import Rendering
 from netspec_keras.render import ENTRY, render, render_taps
 from ruff import find_ruff_bin
 
+from netspec.codegen.source import LINE_LENGTH
 from netspec.compile import compile_spec
 from netspec.layers import KINDS, Activation, AvgPool, BatchNorm, Conv, Dense, Flatten, GlobalAvgPool, MaxPool
 from netspec.network import Network
-from netspec.source import LINE_LENGTH
 from netspec.spec.load import parse_spec
 from netspec.tensors import TensorType
 from tests.cases import LAYER_CASES, chain, make_node

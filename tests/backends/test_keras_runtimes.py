@@ -21,13 +21,14 @@ from netspec_keras import KerasBackend
 
 from netspec import cli
 from netspec.backend import find_backend
+from netspec.backend.worker import Worker
 from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError
-from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.training.history import StoppedError
+from netspec.training.interrupt import STOP
 from netspec.training.settings import TrainSettings
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare
@@ -35,7 +36,6 @@ from netspec.verify.gradients import Derivation, Slopes, derive, judge_gradients
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
 from netspec.verify.lockstep import lockstep
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.backends import test_checkpoint, test_culprit, test_lockstep
 from tests.backends.test_checkpoint import Interrupting
 from tests.backends.test_keras_render import compiled

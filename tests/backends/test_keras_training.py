@@ -7,6 +7,7 @@ from math import isfinite
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.data.batches import batches, epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
@@ -14,7 +15,6 @@ from netspec.errors import BackendError, SpecError
 from netspec.training import COLUMNS, DivergedError, TrainSettings, learning_rate, loss_targets
 from netspec.training.record import Diverged, Record
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.backends.test_keras_render import compiled
 
 STEPS = 50

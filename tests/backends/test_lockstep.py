@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netspec.build import build
+from netspec.building.build import build
 from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.errors import SpecError
@@ -203,7 +203,7 @@ def test_a_fault_in_float32_alone_is_found(learners: Any) -> None:
 
 class Dead:
     def call(self, method: str, **arguments: Any) -> Any:
-        from netspec.worker import WorkerDied
+        from netspec.backend.worker import WorkerDied
 
         raise WorkerDied("it ended")
 

@@ -10,8 +10,8 @@ from itertools import product
 import pytest
 
 from netspec.backend import ExportSettings
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
 from tests.mutations.facts import FACTS, RULEWISE, TRAINWISE
 from tests.mutations.score import Range

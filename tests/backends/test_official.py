@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
 from netspec.importing import load_weights
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.spec.load import load_spec
-from netspec.worker import Worker
 
 pytest.importorskip("h5py")
 pytest.importorskip("keras")

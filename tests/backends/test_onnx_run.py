@@ -18,11 +18,11 @@ from netspec.errors import BackendError
 from netspec.layers import KINDS
 from netspec.reference import evaluate
 from netspec.spec.load import parse_spec
+from netspec.spec.model import VerifySettings
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.check import check
 from netspec.verify.compare import compare
 from netspec.verify.inputs import biting_weights, hard_inputs
-from netspec.verify.settings import VerifySettings
 from tests.cases import chain
 
 onnx = pytest.importorskip("onnx")

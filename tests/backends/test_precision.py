@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
 from netspec.errors import BackendError
 from netspec.spec.load import parse_spec
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.backends.test_checkpoint import EVERYTHING, PLAIN, bit_equal_after_interruptions
 from tests.backends.test_keras_training import DIGITS, digits
 

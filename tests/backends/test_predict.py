@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import netspec
-from netspec import predict as work
 from netspec.compile import compile_spec
 from netspec.data.given import array_samples, read_samples
 from netspec.errors import SpecError
+from netspec.inference import predict as work
+from netspec.inference.artefact import known_weights
 from netspec.reference import evaluate
-from netspec.running import known_weights
 from netspec.spec.load import load_spec
-from netspec.stages import BuildFolder
+from netspec.storage.stages import BuildFolder
 from netspec.weights import draw, save
 from tests.core.test_cli import Run, run
 

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.layers import StochasticDepth
-from netspec.worker import Worker
 from tests.cases import chain
 
 RATE = 0.25

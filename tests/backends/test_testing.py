@@ -6,11 +6,11 @@ import pytest
 
 from netspec.backend import differentiable_backends
 from netspec.compile import compile_spec
-from netspec.golden import make, write
 from netspec.spec.load import load_spec
+from netspec.spec.model import VerifySettings
 from netspec.testing import Prover, assert_consistent
+from netspec.verify.golden import make, write
 from netspec.verify.result import Failure
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
 from tests.core.test_pytest_plugin import PLUGIN, SPEC, played
 

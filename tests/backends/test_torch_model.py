@@ -204,7 +204,7 @@ def test_model_is_a_module_in_evaluation_mode():
 def test_the_attributes_of_a_module_are_known():
     program = (
         "import torch\n"
-        "from netspec.variants import MODULE_ATTRIBUTES\n"
+        "from netspec.codegen.variants import MODULE_ATTRIBUTES\n"
         "names = {*dir(torch.nn.Module), *vars(torch.nn.Module())}\n"
         "print(sorted(name for name in names - MODULE_ATTRIBUTES if not name.startswith('_')))\n"
     )

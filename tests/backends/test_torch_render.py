@@ -16,6 +16,7 @@ import pytest
 from netspec_torch.render import render
 from ruff import find_ruff_bin
 
+from netspec.codegen.source import LINE_LENGTH, module_name
 from netspec.compile import compile_spec
 from netspec.layers import (
     Activation,
@@ -32,7 +33,6 @@ from netspec.layers import (
     SeparableConv,
 )
 from netspec.network import Network
-from netspec.source import LINE_LENGTH, module_name
 from netspec.spec.load import load_spec, parse_spec
 from netspec.tensors import TensorType
 from tests.cases import LAYER_CASES, chain, make_node

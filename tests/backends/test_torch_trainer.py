@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
@@ -16,7 +17,6 @@ from netspec.spec.load import parse_spec
 from netspec.training.history import COLUMNS, DivergedError, best_epoch
 from netspec.training.settings import TrainSettings
 from netspec.verify.inputs import biting_weights
-from netspec.worker import Worker
 from tests.cases import chain
 
 pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="pip install 'netspec[torch]'")

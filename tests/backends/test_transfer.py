@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from netspec.backend import find_backend
-from netspec.build import build
+from netspec.building.build import build
 from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network

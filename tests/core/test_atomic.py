@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from netspec.atomic import PARTIAL, replacing
-from netspec.stages import BuildFolder
+from netspec.storage.atomic import PARTIAL, replacing
+from netspec.storage.stages import BuildFolder
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -57,8 +57,8 @@ PATH = os.pathsep.join(path for path in sys.path if path)
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from netspec.atomic import replacing
-from netspec.stages import BuildFolder
+from netspec.storage.atomic import replacing
+from netspec.storage.stages import BuildFolder
 folder = Path(sys.argv[1])
 with BuildFolder(folder).stage("one", "k") as partial, replacing(folder / "a.csv") as file:
     file.write_text("half")
@@ -78,7 +78,7 @@ def test_a_build_folder_is_rid_of_what_a_killed_process_left(tmp_path):
 WRITING = """\
 import sys
 from pathlib import Path
-from netspec.atomic import replacing
+from netspec.storage.atomic import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write_text("half")
     print("begun", flush=True)

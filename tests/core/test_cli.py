@@ -203,7 +203,7 @@ def test_an_error_without_problems_is_one_as_json(run: Run, spec: Path, monkeypa
     def fail(*_: object) -> None:
         raise BackendError("the torch backend needs torch\n  hint: pip install it")
 
-    monkeypatch.setattr("netspec.build.build", fail)
+    monkeypatch.setattr("netspec.building.build.build", fail)
     status, out, err = run("build", spec, "--format", "json")
     assert (status, err) == (3, "")
     [problem] = json.loads(out)["problems"]
@@ -215,7 +215,7 @@ def test_doctor_prints_its_error_as_json(run: Run, monkeypatch: pytest.MonkeyPat
     def fail() -> None:
         raise NetspecError("nothing can be asked")
 
-    monkeypatch.setattr("netspec.doctor.examine", fail)
+    monkeypatch.setattr("netspec.backend.doctor.examine", fail)
     status, out, err = run("doctor", "--format", "json")
     assert (status, err) == (2, "")
     assert [problem["message"] for problem in json.loads(out)["problems"]] == ["nothing can be asked"]
@@ -317,7 +317,9 @@ def test_train_reads_its_spec_once_and_needs_the_trainer_alone(run: Run, monkeyp
     read, asked = [], []
     read_text = load.read_text
     monkeypatch.setattr(load, "read_text", lambda path: read.append(path) or read_text(path))
-    monkeypatch.setattr("netspec.build.build", lambda _, options, __: asked.append(options) or Outcome(Path("x")))
+    monkeypatch.setattr(
+        "netspec.building.build.build", lambda _, options, __: asked.append(options) or Outcome(Path("x"))
+    )
     assert run("train", SPECS / "digits-cnn.yaml", "--backend", "keras")[0] == 0
     assert len(read) == 1
     assert asked == [Options(("keras",), "keras", until="train")]
@@ -355,7 +357,7 @@ def test_the_verdict_is_the_exit_status(
     )
     numbers = {"parameters": 1, "trainable": 1, "non_trainable": 0}
     verdict = Verdict(network="tiny", passed=not symptoms, samples=("ramp",), backends=backends, **numbers)
-    monkeypatch.setattr("netspec.build.build", lambda *_: Outcome(Path("x"), verdict))
+    monkeypatch.setattr("netspec.building.build.build", lambda *_: Outcome(Path("x"), verdict))
     assert run("build", spec)[0] == status
     assert run("verify", spec, "--format", "json")[0] == status
 
@@ -364,7 +366,7 @@ def test_an_interrupt_is_one_line(run: Run, spec: Path, monkeypatch: pytest.Monk
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("netspec.build.build", interrupt)
+    monkeypatch.setattr("netspec.building.build.build", interrupt)
     assert run("build", spec) == (130, "", "netspec: interrupted\n")
 
 

@@ -31,7 +31,7 @@ from netspec.data.split import hold_out
 from netspec.errors import SpecError
 from netspec.network import Network
 from netspec.spec.load import parse_spec
-from netspec.stages import sha256
+from netspec.storage.stages import sha256
 
 
 def classifier(shape: str, classes: int, ending: str = "Softmax") -> Network:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netspec.backend.stored import StoredTensor
 from netspec.diff import diff_specs
 from netspec.diff.files import BY_NUMBERS, _compared, _paired
 from netspec.diff.result import FileDiff, OutputDiff, SpecDiff, TensorDiff
 from netspec.report.diff import files_text, specs_text
 from netspec.spec.load import load_spec, parse_spec
-from netspec.stored import StoredTensor
 
 LEFT = """
 name: net

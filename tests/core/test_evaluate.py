@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import netspec.running
+import netspec.inference.artefact
 from netspec.compile import compile_spec
 from netspec.compile.pixels import trained_network
 from netspec.data.chosen import image_samples
 from netspec.errors import SpecError
+from netspec.inference.inputs import choose_images
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.origin import read_origin
-from netspec.stages import BuildFolder, sha256
-from netspec.subject import choose_images
+from netspec.storage.stages import BuildFolder, sha256
 from netspec.weights import draw, save
 from tests.core.test_cli import Run, run
 from tests.core.test_folder import fill
@@ -42,7 +42,7 @@ def no_workers(monkeypatch):
     def refuse(*_):
         raise AssertionError("a worker was started")
 
-    monkeypatch.setattr(netspec.running, "Worker", refuse)
+    monkeypatch.setattr(netspec.inference.artefact, "Worker", refuse)
 
 
 def silent(event, **values):
@@ -200,8 +200,8 @@ def test_the_weights_of_a_build_are_read_for_their_digest_once(monkeypatch):
     spec, network = written(IMAGES, None)
     built(network)
     read = []
-    monkeypatch.setattr(netspec.running, "sha256", lambda path: read.append(path) or sha256(path))
-    found = netspec.running.find_artefact(spec, network, network, Path("build"), None, "torch")
+    monkeypatch.setattr(netspec.inference.artefact, "sha256", lambda path: read.append(path) or sha256(path))
+    found = netspec.inference.artefact.find_artefact(spec, network, network, Path("build"), None, "torch")
     assert (found.file, found.known.digest) == (None, sha256(Path("build/net/weights.safetensors")))
     # Without an export there is no key to compare, with one it has the digest already.
     folder = BuildFolder(Path("build/net"))
@@ -209,7 +209,7 @@ def test_the_weights_of_a_build_are_read_for_their_digest_once(monkeypatch):
         pass
     folder.close()
     read.clear()
-    netspec.running.find_artefact(spec, network, network, Path("build"), None, "torch")
+    netspec.inference.artefact.find_artefact(spec, network, network, Path("build"), None, "torch")
     assert read == [Path("build/net/weights.safetensors")]
 
 

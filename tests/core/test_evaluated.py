@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netspec.inference.evaluation import evaluate
 from netspec.report.confusion import draw_confusion
 from netspec.report.evaluated import evaluation_line, evaluation_text
-from netspec.training.evaluation import evaluate
 from netspec.training.loss import Loss
 
 ENTROPY = Loss.model_validate("cross_entropy")

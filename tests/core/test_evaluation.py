@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as sklearn
 
 from netspec.errors import SpecError
-from netspec.training.evaluation import (
+from netspec.inference.evaluation import (
     Evaluation,
     area_under_curve,
     confusion_matrix,

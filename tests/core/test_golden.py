@@ -10,10 +10,10 @@ from safetensors.numpy import load_file, save_file
 
 from netspec.compile import compile_spec
 from netspec.errors import ExpectationError, SpecError
-from netspec.golden import check_golden, make, write
 from netspec.spec.load import load_spec
-from netspec.stages import sha256
-from netspec.verify.settings import VerifySettings
+from netspec.spec.model import VerifySettings
+from netspec.storage.stages import sha256
+from netspec.verify.golden import check_golden, make, write
 from netspec.weights import draw
 
 SPEC = """\

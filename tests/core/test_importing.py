@@ -13,13 +13,13 @@ from safetensors.numpy import load_file, save_file
 
 import netspec
 from netspec import cli
+from netspec.backend.worker import Worker
 from netspec.errors import BackendError, SpecError
 from netspec.importing import import_weights, load_weights
 from netspec.importing.file import limit_bytes
 from netspec.layers import BatchNorm, Conv, Dense, Flatten
 from netspec.network import Network
 from netspec.weights import draw, load, save
-from netspec.worker import Worker
 from tests.cases import chain
 
 SPEC = """\

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from netspec.backend.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.errors import SpecError
 from netspec.importing import tree
 from netspec.importing.flatten import channels_first_places, to_channels_last
@@ -15,7 +16,6 @@ from netspec.importing.match import match
 from netspec.importing.units import found_units, signature, wanted_units
 from netspec.layers import BatchNorm, Conv, Dense, Flatten
 from netspec.network import Network, Node
-from netspec.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.tensors import Placement, TensorType
 from netspec.weights import draw
 from tests.cases import chain, make_node

@@ -10,7 +10,7 @@ import pytest
 import netspec
 from netspec.compile import compile_spec
 from netspec.errors import SpecError
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.spec.load import load_spec
 from netspec.weights import draw, save
 

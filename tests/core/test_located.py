@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from netspec.backend import Rules
+from netspec.backend.foreign import Made, Traced
+from netspec.backend.stored import StoredTensor
 from netspec.layers import Add, BatchNorm, Conv, Dense, Flatten, Layer, MaxPool
 from netspec.layers.activation import Activation
 from netspec.network import Network, Node
 from netspec.reference import interpret
-from netspec.runnable import Made, Traced
-from netspec.stored import StoredTensor
 from netspec.verify.against import located as against
 from netspec.verify.against.located import Located, Search
 from netspec.verify.budget import budget

@@ -391,7 +391,7 @@ def test_a_spec_says_the_classes_of_a_known_set():
 
 
 def test_what_is_wrong_with_data_has_its_place_in_the_spec(tmp_path):
-    from netspec.build import build
+    from netspec.building.build import build
     from netspec.building.options import Options
 
     np.savez(tmp_path / "a.npz", x=images(), y=LABELS)

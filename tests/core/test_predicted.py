@@ -12,7 +12,8 @@ from netspec.backend import ExportSettings
 from netspec.compile import compile_spec
 from netspec.data.preprocess import Preprocess
 from netspec.errors import SpecError
-from netspec.predict import Predicted, up_to
+from netspec.inference.artefact import Artefact, Known
+from netspec.inference.predict import Predicted, up_to
 from netspec.report.montage import DEAD, Grid, draw_activations, normalised, tile
 from netspec.report.predicted import (
     Ranked,
@@ -23,7 +24,6 @@ from netspec.report.predicted import (
     predicted_text,
     ranked,
 )
-from netspec.running import Artefact, Known
 from netspec.spec.load import parse_spec
 from netspec.tensors import TensorType
 

@@ -14,18 +14,19 @@ import pytest
 
 from netspec.compile import compile_spec
 from netspec.errors import Position, Problem
+from netspec.inference.evaluation import ClassShare, Evaluation
 from netspec.network import Network
 from netspec.outcome import Best, Outcome
 from netspec.report.columns import aligned, duration, table
 from netspec.report.doctor import doctor_text
-from netspec.report.outcome import origin_text, outcome_text
+from netspec.report.origin import origin_text
+from netspec.report.outcome import outcome_text
 from netspec.report.page import Trained, report_page
 from netspec.report.page_verdict import verdict_section
 from netspec.report.problems import problems_text, wants_colour
 from netspec.report.progress import build_progress, epoch_text
 from netspec.report.verdict import ADVICE, verify_text
 from netspec.spec.load import load_spec
-from netspec.training.evaluation import ClassShare, Evaluation
 from netspec.training.settings import TrainSettings
 from netspec.verify.result import (
     ArtefactVerdict,

@@ -10,9 +10,9 @@ from netspec.backend import ExportSettings
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.spec.load import load_spec, parse_spec
+from netspec.spec.model import VerifySettings
 from netspec.spec.write import write_yaml
 from netspec.verify.samples import samples_within
-from netspec.verify.settings import VerifySettings
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
 

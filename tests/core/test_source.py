@@ -14,9 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netspec import source
+from netspec.codegen import source
+from netspec.codegen.source import (
+    LINE_LENGTH,
+    class_name,
+    file_docstring,
+    flow_docstring,
+    module_name,
+    plain_text,
+    row_comment,
+)
 from netspec.layers import Activation, Dense
-from netspec.source import LINE_LENGTH, class_name, file_docstring, flow_docstring, module_name, plain_text, row_comment
 from tests.cases import chain
 
 SMALL = chain("small", (3,), Dense(units=2))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netspec.stages import BuildFolder, FolderError, key_of, sha256
+from netspec.storage.stages import BuildFolder, FolderError, key_of, sha256
 
 
 def written(folder: BuildFolder, stage: str = "one", key: str = "k", **files: str) -> None:

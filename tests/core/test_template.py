@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netspec.template import generalise, optional, settled, shape_of
+from netspec.codegen.template import generalise, optional, settled, shape_of
 
 
 def evaluated(text: str, names: dict[str, Any]) -> Any:

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 from netspec.building.training import _best_kept
 from netspec.compile import compile_spec
 from netspec.data.settings import DataSettings
-from netspec.describe import field_docs
 from netspec.errors import SpecError
 from netspec.network import Network
+from netspec.spec.describe import field_docs
 from netspec.spec.load import parse_spec
 from netspec.training import (
     COLUMNS,

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netspec.backend.worker import WorkerDied, WorkerFailed
 from netspec.errors import UnsupportedError, VerificationError
 from netspec.layers import Activation, BatchNorm, Conv, Dense, Flatten, LayerNorm, Rescale
 from netspec.reference import evaluate, evaluate_node
+from netspec.spec.model import VerifySettings
 from netspec.verify import verify
 from netspec.verify.result import Verdict
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
-from netspec.worker import WorkerDied, WorkerFailed
 from tests.cases import chain
 
 NETWORK = chain(

@@ -25,11 +25,11 @@ from netspec.layers import (
 )
 from netspec.reference import evaluate, evaluate_node, interpret
 from netspec.spec.load import parse_spec
+from netspec.spec.model import HARD, VerifySettings
 from netspec.verify.budget import budget, gate, norms, predict, rounding_decides
 from netspec.verify.compare import compare
 from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
-from netspec.verify.settings import HARD, VerifySettings
 from tests.cases import LAYER_CASES, chain, first
 
 RELU = Activation(function="relu")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from netspec.backend.artefact import changed_text, changed_values, existing
 from netspec.errors import VerificationError
-from netspec.exported import changed_text, changed_values, existing
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -7,12 +7,12 @@ import pytest
 
 from netspec.layers import Activation, Conv, Dense
 from netspec.memory import TOGETHER_BYTES, fits_together, values_bytes
+from netspec.spec.model import VerifySettings
 from netspec.verify import pieces, verify
 from netspec.verify.gates import DRAWS
 from netspec.verify.inputs import hard_inputs, sample_names
 from netspec.verify.pieces import in_pieces
 from netspec.verify.samples import FEW_DRAWS, FIRST, LEAST, choose_samples
-from netspec.verify.settings import VerifySettings
 from tests.cases import chain
 from tests.core.test_verify import NETWORK, NOWHERE, SETTINGS, WEIGHTS, Exact
 

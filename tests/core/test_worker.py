@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from netspec.backend import find_backend
+from netspec.backend.worker import Worker, WorkerDied, WorkerFailed
 from netspec.errors import BackendError, Problem, SpecError
-from netspec.worker import Worker, WorkerDied, WorkerFailed
 
 
 class Example:

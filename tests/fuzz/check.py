@@ -11,20 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker, WorkerDied
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.errors import BackendError, SpecError, UnsupportedError
 from netspec.network import Network
 from netspec.spec.format import Style, format_spec
 from netspec.spec.load import load_spec, parse_spec
-from netspec.spec.model import Spec
+from netspec.spec.model import Spec, VerifySettings
 from netspec.spec.override import variant_names
 from netspec.spec.write import write_yaml
 from netspec.verify import verify
 from netspec.verify.result import BackendVerdict
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
-from netspec.worker import Worker, WorkerDied
 from tests.fuzz.document import FILE, Document
 from tests.fuzz.walk import Meaning, meanings
 
@@ -254,7 +253,7 @@ def _rendered(name: str, network: Network) -> dict[str, bytes]:
     from netspec_keras.render import render as render_keras
     from netspec_torch.render import render as render_torch
 
-    from netspec.source import module_name
+    from netspec.codegen.source import module_name
 
     if name == "torch":
         return {f"{module_name(network.name)}.py": render_torch(network).source.encode()}

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import netspec.compile.resolved
+from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
 from netspec.layers import KINDS
 from netspec.spec.load import parse_spec
-from netspec.worker import Worker
 from tests.fuzz import kinds
 from tests.fuzz.check import Case, Workers, check
 from tests.fuzz.document import Document, Row

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from netspec.backend import ExportSettings
+from netspec.backend.worker import Worker
+from netspec.spec.model import VerifySettings
 from netspec.training.settings import TrainSettings
 from netspec.verify import verify
 from netspec.verify.lockstep import lockstep
 from netspec.verify.result import Verdict, difference_text
-from netspec.verify.settings import VerifySettings
 from netspec.weights import draw
-from netspec.worker import Worker
 from tests.mutations.facts import FACTS, Rulewise, Trainwise
 from tests.mutations.specs import network
 

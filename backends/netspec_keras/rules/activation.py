@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netspec.codegen.source import unless
 from netspec.layers import Activation, PReLU
 from netspec.network import Node
-from netspec.source import unless
 from netspec_keras.steps import Apply, Compute, Realisation, literal, one, rules, variables_of, written
 
 # The name of each function where Keras' own, with its defaults, means the same.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
 from netspec_keras.steps import (
     Apply,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from netspec.codegen.source import unless
 from netspec.layers import Dense
 from netspec.network import Node
-from netspec.source import unless
 from netspec_keras.steps import Apply, Realisation, rules, variables_of, written
 
 

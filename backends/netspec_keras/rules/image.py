@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from netspec.codegen.source import unless
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
-from netspec.source import unless
 from netspec_keras.steps import Apply, Compute, Realisation, literal, one, rules
 
 

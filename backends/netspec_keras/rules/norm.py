@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from netspec.codegen.source import unless
 from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
 from netspec.network import Node
-from netspec.source import unless
 from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step, literal, rules, variables_of, written
 
 EPSILON = 1e-3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import prod
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec_keras.rules.window import native_padding
 from netspec_keras.steps import Apply, Aside, Compute, Realisation, Step, literal, one, rules, written, zero_padding
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec_keras.steps import Apply, Compute, Realisation, border, literal, one, rules, written
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import Conv, ConvTranspose, DepthwiseConv, SeparableConv
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec.tensors import Placement
 from netspec_torch.line import Attribute, Line, call, cut, pad_amounts, rules, symmetric
 

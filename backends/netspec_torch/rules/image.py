@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from netspec.codegen.source import alike
 from netspec.layers import Grayscale, Normalize, Rescale, Resize
 from netspec.network import Node
-from netspec.source import alike
 from netspec.tensors import Order
 from netspec_torch.line import Attribute, Line, call, either, literal, rules
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec.tensors import Placement
 from netspec_torch.line import Attribute, Line, call, literal, rules
 

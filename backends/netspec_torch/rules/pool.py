@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from operator import ge
 
+from netspec.codegen.source import Default, alike, unless
 from netspec.layers import AdaptiveAvgPool, AdaptiveMaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, MaxUnpool
 from netspec.network import Node
-from netspec.source import Default, alike, unless
 from netspec_torch.line import Line, call, pad_amounts, rules, symmetric
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from netspec.codegen.source import alike, unless
 from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
 from netspec.network import Node
-from netspec.source import alike, unless
 from netspec.tensors import Order, channels_first, first_axis
 from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
 

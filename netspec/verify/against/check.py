@@ -8,11 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from netspec.backend import importers, openers
+from netspec.backend.foreign import Described, Port
+from netspec.backend.worker import Worker
 from netspec.errors import VerificationError
 from netspec.importing import check_file
 from netspec.network import Network
 from netspec.reference.table import Array
-from netspec.runnable import Described, Port
 from netspec.verify.against.located import Culprit, Located, Search
 from netspec.verify.against.ports import FLOATS, INTEGERS, WORDS, Plug, PortError, pair
 from netspec.verify.against.request import OTHER, Request, Stopped
@@ -30,7 +31,6 @@ from netspec.verify.result import (
     OutputVerdict,
 )
 from netspec.verify.samples import choose_samples
-from netspec.worker import Worker
 
 SHOWN = 3
 """How many samples are looked into where an output differs."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from netspec.backend.foreign import Traced
+from netspec.backend.stored import StoredTensor
 from netspec.layers import Activation
 from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
-from netspec.runnable import Traced
-from netspec.stored import StoredTensor
 from netspec.verify.against.ports import Layout, canonical, layouts
 from netspec.verify.budget import norms, predict
 from netspec.verify.causes import SpentError, Work, judge_of, pair_of_causes, products, single_cause

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from netspec.backend.foreign import Port
 from netspec.reference.table import Array
-from netspec.runnable import Port
 from netspec.tensors import TensorType
 
 Layout = Literal["last", "first", "flat", "flat first", "squeezed"]

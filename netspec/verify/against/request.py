@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from netspec.network import Network
+from netspec.spec.model import VerifySettings
 from netspec.verify.result import Failure, Stage, Symptom
-from netspec.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
     from netspec.tensors import Order, Weights

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from netspec.backend.foreign import Described, Traced
+from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.reference.table import Array
-from netspec.runnable import Described, Traced
 from netspec.verify.against.ports import Layout, Plug, laid_out
 from netspec.verify.against.request import Stopped
 from netspec.verify.against.trials import Answer, Trial
 from netspec.verify.result import Stage
-from netspec.worker import Worker, WorkerDied, within
 
 
 @dataclass(frozen=True)

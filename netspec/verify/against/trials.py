@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netspec.backend.foreign import Described
 from netspec.network import Network
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
-from netspec.runnable import Described
+from netspec.spec.model import VerifySettings
 from netspec.verify.against.located import by_node
 from netspec.verify.against.ports import FLOATS, INTEGERS, Layout, Plug, canonical
 from netspec.verify.against.request import Request
@@ -18,7 +19,6 @@ from netspec.verify.budget import norms, predict
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.gates import BUDGET_FACTOR, FLOOR_UNITS, UNIT
 from netspec.verify.samples import choose_samples
-from netspec.verify.settings import VerifySettings
 
 HALF = 2.0**-11
 """Unit roundoff of float16."""

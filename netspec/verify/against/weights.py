@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netspec.backend.stored import StoredTensor
 from netspec.errors import NetspecError, SpecError, UnreadableError, UnsupportedError
 from netspec.importing import Imported, NotFiniteError, import_weights
 from netspec.network import Network
 from netspec.reference.table import Array
-from netspec.stored import StoredTensor
 from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.result import Failure
 

@@ -16,7 +16,7 @@ from netspec.errors import Position, Problem, SpecError, file_near
 from netspec.importing import Imported, check_file, import_weights
 from netspec.network import Network
 from netspec.spec.model import Spec
-from netspec.stages import sha256
+from netspec.storage.stages import sha256
 from netspec.weights import draw, misfit
 
 if TYPE_CHECKING:

@@ -23,17 +23,16 @@ from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.data.folder import split_folders
 from netspec.errors import BackendError, Problem, SpecError
-from netspec.golden import check_golden
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.memory import check_memory
 from netspec.outcome import Outcome, Until
 from netspec.progress import Progress
-from netspec.spec.model import Spec
+from netspec.spec.model import Spec, VerifySettings
 from netspec.spec.write import write_yaml
-from netspec.stages import SPEC, BuildFolder, key_of, other_spec, read_stages
+from netspec.storage.stages import SPEC, BuildFolder, key_of, other_spec, read_stages
 from netspec.training.ranks import place_of
+from netspec.verify.golden import check_golden
 from netspec.verify.pieces import piece_samples
-from netspec.verify.settings import VerifySettings
 
 
 def build(spec: Spec, options: Options, progress: Progress) -> Outcome:

@@ -22,12 +22,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, Any, Self
 
-from netspec.backend import find_backend
+from netspec.backend.registry import find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
-from netspec.interrupt import listen
 from netspec.memory import fits_together, give_back, values_bytes
 from netspec.network import Network
 from netspec.progress import Progress
+from netspec.training.interrupt import listen
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
@@ -74,7 +74,7 @@ class Worker:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker, closed in close()
         answers, theirs = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from netspec.worker import main; main()", backend, str(theirs)],
+            [sys.executable, "-c", "from netspec.backend.worker import main; main()", backend, str(theirs)],
             stdin=subprocess.PIPE,
             stdout=self._stderr,
             stderr=self._stderr,

@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from netspec.backend import ExportSettings, find_backend, runners
+from netspec.backend.artefact import export_key, unusable
+from netspec.backend.worker import Worker
 from netspec.errors import BackendError, Problem, SpecError, file_near
-from netspec.exported import export_key, unusable
-from netspec.initial import Start
+from netspec.importing.initial import Start
 from netspec.network import Network
 from netspec.progress import Progress
 from netspec.spec.model import Spec
-from netspec.stages import WEIGHTS, read_stages, sha256
+from netspec.storage.stages import WEIGHTS, read_stages, sha256
 from netspec.weights import load
-from netspec.worker import Worker
 
 if TYPE_CHECKING:
     from netspec.tensors import Arrays, Weights

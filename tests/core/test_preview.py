@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from netspec.cli import app
 from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
+from netspec.preview import first_batch, read_data
 from netspec.report.contact import draw_sheet, pixels, tile_size
-from netspec.sheet import first_batch, read_data
 from netspec.spec.load import parse_spec
 
 pytest.importorskip("sklearn")

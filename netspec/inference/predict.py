@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netspec.atomic import replacing
 from netspec.backend import find_backend
+from netspec.backend.worker import Worker
 from netspec.data.given import Samples
 from netspec.errors import Problem, SpecError, did_you_mean
+from netspec.inference.artefact import Artefact, running
 from netspec.network import Network
 from netspec.progress import Progress
-from netspec.running import Artefact, running
-from netspec.worker import Worker
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
-    from netspec.running import Run
+    from netspec.inference.artefact import Run
     from netspec.tensors import Array, Arrays, Weights
 
 

@@ -88,7 +88,7 @@ def test_the_status_says_what_came_out(
         failures=failures,
     )  # fmt: skip
     verdict = AgainstVerdict(network="tiny", passed=file.passed, files=(file,))
-    monkeypatch.setattr("netspec.against.verify_against", lambda *_, **__: verdict)
+    monkeypatch.setattr("netspec.verify.against.files.verify_against", lambda *_, **__: verdict)
     found, out, _ = run("verify", spec, "--against", "m.onnx")
     assert found == status
     assert out.startswith({0: "EQUAL. ", 1: "NOT EQUAL. ", 3: "NOT PROVEN. "}[status])

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from netspec.atomic import partial_prefix, replacing, sweep, sync
 from netspec.errors import FolderError
+from netspec.storage.atomic import partial_prefix, replacing, sweep, sync
 
 MANIFEST = "manifest.json"
 SPEC, WEIGHTS, CHECKPOINT = "spec.yaml", "weights.safetensors", "checkpoint.safetensors"

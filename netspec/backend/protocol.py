@@ -1,89 +1,23 @@
-"""What a backend is, how one is found, and the table of rules that each one fills."""
+"""What a backend can do: what every one does, and what some do besides."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points, requires
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
-from netspec.errors import BackendError, UnsupportedError, did_you_mean
-from netspec.layers.base import Layer
-from netspec.network import Network, Node
+from netspec.network import Network
 
 if TYPE_CHECKING:
+    from netspec.backend.foreign import Described, Traced
+    from netspec.backend.settings import ExportSettings
+    from netspec.backend.stored import StoredWeights
     from netspec.data.dataset import Dataset
     from netspec.progress import Progress
-    from netspec.runnable import Described, Traced
-    from netspec.stored import StoredWeights
     from netspec.tensors import Array, Arrays, Placement, Precision, Weights
     from netspec.training.checkpoint import CheckpointFile
     from netspec.training.settings import TrainSettings
     from netspec.training.stepping import Batch, Gradients, State, Update
-
-L = TypeVar("L", bound=Layer)
-T = TypeVar("T")
-
-
-class Rules(Generic[T]):
-    """The table of one backend: for every kind of layer, the function that realises it.
-
-    >>> from netspec.layers import Dense
-    >>> rules = Rules[str]("example")
-    >>> @rules(Dense)
-    ... def dense(layer: Dense, node: Node) -> str:
-    ...     return f"Dense({layer.units})"
-    >>> Dense in rules
-    True
-    """
-
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
-        self._rules: dict[type[Layer], Callable[[Any, Node], T]] = {}
-
-    def __call__(self, kind: type[L]) -> Callable[[Callable[[L, Node], T]], Callable[[L, Node], T]]:
-        """Register the decorated function as the rule of a kind; a second rule for it is a TypeError."""
-
-        def register(rule: Callable[[L, Node], T]) -> Callable[[L, Node], T]:
-            if kind in self._rules:
-                raise TypeError(f"{self.backend} already has a rule for {kind.kind}")
-            self._rules[kind] = rule
-            return rule
-
-        return register
-
-    def __contains__(self, kind: type[Layer]) -> bool:
-        return kind in self._rules
-
-    def apply(self, node: Node) -> T:
-        """The realisation of a node; raises UnsupportedError when its kind has no rule."""
-        rule = self._rules.get(type(node.layer))
-        if rule is None:
-            raise UnsupportedError(f"{self.backend} has no rule for {node.layer.kind} (row {node.row!r})")
-        return rule(node.layer, node)
-
-
-class OnnxExport(BaseModel):
-    """How the ONNX file is written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    layout: Literal["nchw", "nhwc"] = "nchw"
-    """Order of the input's axes: channels first as PyTorch has it, or channels last as images have it."""
-
-
-class ExportSettings(BaseModel):
-    """The spec's `export` section: how artefacts are written."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    onnx: OnnxExport = OnnxExport.model_construct()
-    """The ONNX file."""
-    preprocessing: bool = False
-    """Whether artefacts read pixels from 0 to 255: what `preprocess` says is inside, but for resizing and cropping."""
 
 
 class Backend(Protocol):
@@ -294,76 +228,3 @@ class Runnable(Protocol):
         computed as it is written.
         """
         ...
-
-
-def openers() -> dict[str, Runnable]:
-    """The backends that run others' models, installed or not, by where they are."""
-    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
-    return {place: backend for place, backend in found.items() if isinstance(backend, Runnable)}
-
-
-def importers() -> dict[str, Importable]:
-    """The backends that read files of weights, installed or not, by where they are (`netspec_torch:backend`)."""
-    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
-    return {place: backend for place, backend in found.items() if isinstance(backend, Importable)}
-
-
-def differentiable_backends() -> set[str]:
-    """The names of the backends that derive."""
-    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
-
-
-def optimising_backends() -> set[str]:
-    """The names of the backends whose runtime optimises."""
-    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Optimising)}
-
-
-def runners() -> dict[str, str]:
-    """By the ending of the exported file that it runs, the name of each backend, installed or not."""
-    found = {entry.name: entry.load() for entry in entry_points(group="netspec.backends")}
-    return {backend.runs: name for name, backend in found.items()}
-
-
-def installed_backends() -> list[str]:
-    """The names of every backend that is registered under the entry point group `netspec.backends`."""
-    return sorted(entry.name for entry in entry_points(group="netspec.backends"))
-
-
-OTHER_NAMES: Mapping[str, str] = {
-    **dict.fromkeys(("tensorflow", "tf", "jax"), "keras"),
-    **dict.fromkeys(("pytorch",), "torch"),
-    **dict.fromkeys(("onnxruntime", "ort"), "onnx"),
-}
-"""What users call a backend after the library that computes in it."""
-
-
-def _meant(name: str) -> str | None:
-    meant = OTHER_NAMES.get(name.casefold())
-    return f"the backend that computes with it is {meant!r}" if meant else None
-
-
-def find_backend(name: str) -> Backend:
-    """The backend of this name; raises BackendError naming what to install when its libraries are missing."""
-    from importlib.util import find_spec
-
-    found = entry_points(group="netspec.backends", name=name)
-    if not found:
-        raise BackendError(
-            f"there is no backend {name!r}; "
-            + (_meant(name) or did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
-        )
-    backend: Backend = next(iter(found)).load()
-    missing = [module for module in backend.requires if find_spec(module) is None]
-    if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        install = " ".join([f"'netspec[{name}]'", *_not_in_extras(missing)])
-        raise BackendError(
-            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n  hint: pip install {install}"
-        )
-    return backend
-
-
-def _not_in_extras(modules: Sequence[str]) -> list[str]:
-    """Those that no extra of netspec brings: what Keras may run on instead of TensorFlow."""
-    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("netspec") or ()}
-    return [module for module in modules if module not in brought]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
 
+from netspec.codegen.outline import Scope
+from netspec.codegen.source import LINE_LENGTH, plain_text
 from netspec.layers import snake
 from netspec.network import Network
 from netspec.notation import write_value
-from netspec.outline import Scope
-from netspec.source import LINE_LENGTH, plain_text
 
 RESERVED = frozenset({"self", "x", "name", "nn", "torch", "F", "keras", "layers", "ops"})
 # The public attributes of torch.nn.Module, which those of an emitted module may not hide; a test compares.

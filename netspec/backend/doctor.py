@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from netspec import __version__
-from netspec.backend import find_backend, installed_backends
+from netspec.backend.registry import find_backend, installed_backends
+from netspec.backend.worker import Worker
 from netspec.errors import BackendError
-from netspec.worker import Worker
 
 
 def examine() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from netspec.arguments import (
+from netspec.cli.arguments import (
     FlattenedOption,
     Format,
     Ignored,
@@ -22,7 +22,7 @@ from netspec.arguments import (
     Variant,
     load_chosen,
 )
-from netspec.console import complain, say, say_json
+from netspec.cli.console import complain, say, say_json
 from netspec.errors import BackendError
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ def prove_against(
 
     `changed` are the options that changed the spec, word by word, for commands that show the verdict again.
     """
-    from netspec.against import verify_against
     from netspec.report.against import against_text
+    from netspec.verify.against.files import verify_against
 
     gc.enable()
     verdict = verify_against(

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from netspec.compile import compile_spec
 from netspec.compile.pixels import trained_network
-from netspec.initial import Start
-from netspec.spec.model import Spec
+from netspec.importing.initial import Start
+from netspec.spec.model import Spec, VerifySettings
 from netspec.verify.against import OTHER, Request, check_against
-from netspec.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
     from netspec.tensors import Order, Weights

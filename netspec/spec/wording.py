@@ -101,7 +101,7 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
     if kind == "missing":
         described: type[object] = model if layer is None else layer
         message = f"{layer.kind} needs {field}" if layer else f"{field} is missing"
-        from netspec.describe import field_docs  # reads source code, which only an error needs
+        from netspec.spec.describe import field_docs  # reads source code, which only an error needs
 
         return Problem(message, field_docs(described).get(field))
     if kind == "value_error":

@@ -15,7 +15,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
-from netspec.arguments import (  # noqa: E402
+from netspec.cli.arguments import (  # noqa: E402
     Against,
     Device,
     Drawing,
@@ -44,9 +44,9 @@ from netspec.arguments import (  # noqa: E402
     chosen_backends,
     load_chosen,
 )
-from netspec.asking import activations, evaluate, predict  # noqa: E402
-from netspec.cli_files import diff, import_weights, prove_against  # noqa: E402
-from netspec.console import complain, hush, say, say_json  # noqa: E402
+from netspec.cli.console import complain, hush, say, say_json  # noqa: E402
+from netspec.cli.foreign import diff, import_weights, prove_against  # noqa: E402
+from netspec.cli.inference import activations, evaluate, predict  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -269,9 +269,9 @@ def data(
     format_: Output = Format.text,
 ) -> None:
     """The data that a spec trains on: its splits and classes, and a picture of a batch, as it is and as augmented."""
-    from netspec import predict as work
-    from netspec import sheet
+    from netspec import preview
     from netspec.compile import compile_spec
+    from netspec.inference import predict as work
     from netspec.report.data import data_json, data_text, draw_batch
     from netspec.report.progress import build_progress
 
@@ -280,8 +280,8 @@ def data(
     network = compile_spec(loaded)
     path = work.check_picture(output or Path(f"{loaded.name}-data.png"))
     with build_progress(loaded.name) as progress:
-        dataset = sheet.read_data(loaded, network, progress)
-    batch = sheet.first_batch(loaded, network, dataset, epoch)
+        dataset = preview.read_data(loaded, network, progress)
+    batch = preview.first_batch(loaded, network, dataset, epoch)
     drawn = draw_batch(batch, dataset, path, count, f"{loaded.name}: the first batch of epoch {epoch}")
     if format_ is Format.json:
         say_json(data_json(dataset, network, path if drawn else None))
@@ -303,8 +303,8 @@ def golden(
     Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
     outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
     """
-    from netspec.golden import drawn, write
-    from netspec.stages import sha256
+    from netspec.storage.stages import sha256
+    from netspec.verify.golden import drawn, write
 
     bundle, network = drawn(load_chosen(spec, set_, variant), weights, seed)
     write(output, bundle, network)
@@ -357,7 +357,7 @@ def schema() -> None:
 @app.command()
 def doctor(format_: Output = Format.text) -> None:
     """Which backends, devices and versions are here."""
-    from netspec.doctor import examine
+    from netspec.backend.doctor import examine
     from netspec.report.doctor import doctor_text
 
     found = examine()
@@ -368,7 +368,7 @@ def doctor(format_: Output = Format.text) -> None:
 
 
 def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
-    from netspec.build import build as run_build
+    from netspec.building.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
 
@@ -431,7 +431,3 @@ def main() -> None:
         status = NetspecError.exit_code
         complain(f"netspec: {error}")
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()

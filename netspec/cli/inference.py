@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netspec.arguments import (
+from netspec.cli.arguments import (
     ArtefactFile,
     Built,
     DataSource,
@@ -24,12 +24,12 @@ from netspec.arguments import (
     chosen_backends,
     load_chosen,
 )
-from netspec.console import say, say_json
+from netspec.cli.console import say, say_json
 from netspec.errors import Problem, SpecError
 
 if TYPE_CHECKING:
+    from netspec.inference.artefact import Artefact
     from netspec.network import Network
-    from netspec.running import Artefact
     from netspec.spec.model import Spec
 
 
@@ -64,11 +64,11 @@ def predict(
     Pictures become inputs as the spec's `preprocess` says; arrays are taken as
     they are. What computes is the exported artefact.
     """
-    from netspec import predict as work
     from netspec.compile import compile_spec
+    from netspec.inference import predict as work
+    from netspec.inference.inputs import asked
     from netspec.report.predicted import pictures_text, predicted_json, predicted_text, written_text
     from netspec.report.progress import build_progress
-    from netspec.subject import asked
 
     gc.enable()
     loaded = load_chosen(spec, set_, variant)
@@ -117,14 +117,14 @@ def evaluate(
     What computes is the exported artefact of a backend, with the weights of
     the build folder or of --weights; the metrics are computed once, in numpy.
     """
-    from netspec import evaluate as work
     from netspec.compile import compile_spec
     from netspec.compile.pixels import exported_network
-    from netspec.predict import check_picture
+    from netspec.inference import evaluation as work
+    from netspec.inference.evaluation import metric_names, tops
+    from netspec.inference.inputs import choose_images
+    from netspec.inference.predict import check_picture
     from netspec.report.evaluated import evaluated_json, evaluated_text
     from netspec.report.progress import build_progress
-    from netspec.subject import choose_images
-    from netspec.training.evaluation import metric_names, tops
 
     gc.enable()
     loaded = load_chosen(spec, set_, variant)
@@ -164,13 +164,13 @@ def activations(
     variant: Variant = None,
 ) -> None:
     """Draw what a row makes of a picture: each of its channels, side by side, as a PNG."""
-    from netspec import predict as work
     from netspec.compile import compile_spec
     from netspec.data.given import read_samples
+    from netspec.inference import predict as work
+    from netspec.inference.artefact import known_weights
     from netspec.report.montage import draw_activations
     from netspec.report.predicted import activations_text, pictures_text
     from netspec.report.progress import build_progress
-    from netspec.running import known_weights
 
     gc.enable()
     [runner] = chosen_backends(backend, "--backend", most=1)
@@ -201,7 +201,7 @@ def _artefact(
     a file that is named decides by itself.
     """
     from netspec.compile.pixels import exported_network
-    from netspec.running import find_artefact, given_artefact
+    from netspec.inference.artefact import find_artefact, given_artefact
 
     [runner] = chosen_backends(backend, "--backend", most=1) if backend is not None else [None]
     if file is None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from netspec import __version__
 from netspec.errors import Problem, SpecError, VerificationError
 from netspec.network import Network
-from netspec.stages import key_of
+from netspec.storage.stages import key_of
 
 if TYPE_CHECKING:
-    from netspec.backend import ExportSettings
+    from netspec.backend.settings import ExportSettings
 
 T = TypeVar("T")
 

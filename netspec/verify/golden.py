@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netspec.atomic import replacing
 from netspec.errors import ExpectationError, Problem, SpecError
+from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from netspec.network import Network
-    from netspec.spec.model import Spec
-    from netspec.verify.settings import VerifySettings
+    from netspec.spec.model import Spec, VerifySettings
 
     Array = NDArray[np.generic]
 
@@ -57,8 +56,8 @@ def make(network: Network, weights: Mapping[str, Array], settings: VerifySetting
 def drawn(spec: Spec, file: Path | None, seed: int | None) -> tuple[Bundle, Network]:
     """A bundle with the weights that a build would start with, and the network; `file` has others for all of them."""
     from netspec.compile import compile_spec
-    from netspec.initial import Start
-    from netspec.verify.settings import VerifySettings
+    from netspec.importing.initial import Start
+    from netspec.spec.model import VerifySettings
 
     network = compile_spec(spec)
     seed = (spec.train.seed if spec.train else 0) if seed is None else seed
@@ -140,7 +139,7 @@ def check_golden(spec: Spec, network: Network) -> None:
 
 
 def _differences(bundle: Bundle, network: Network, path: Path, sha256: str | None) -> list[str]:
-    from netspec.stages import sha256 as digest_of
+    from netspec.storage.stages import sha256 as digest_of
     from netspec.weights import check_fit
 
     if sha256 is not None and (found := digest_of(path)) != sha256:

@@ -1,0 +1,83 @@
+"""How backends are found: entry points of the group `netspec.backends`, and what each of them can do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points, requires
+
+from netspec.backend.protocol import Backend, Differentiable, Importable, Optimising, Runnable
+from netspec.errors import BackendError, did_you_mean
+
+
+def openers() -> dict[str, Runnable]:
+    """The backends that run others' models, installed or not, by where they are."""
+    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {place: backend for place, backend in found.items() if isinstance(backend, Runnable)}
+
+
+def importers() -> dict[str, Importable]:
+    """The backends that read files of weights, installed or not, by where they are (`netspec_torch:backend`)."""
+    found = {entry.value: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {place: backend for place, backend in found.items() if isinstance(backend, Importable)}
+
+
+def differentiable_backends() -> set[str]:
+    """The names of the backends that derive."""
+    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Differentiable)}
+
+
+def optimising_backends() -> set[str]:
+    """The names of the backends whose runtime optimises."""
+    return {entry.name for entry in entry_points(group="netspec.backends") if isinstance(entry.load(), Optimising)}
+
+
+def runners() -> dict[str, str]:
+    """By the ending of the exported file that it runs, the name of each backend, installed or not."""
+    found = {entry.name: entry.load() for entry in entry_points(group="netspec.backends")}
+    return {backend.runs: name for name, backend in found.items()}
+
+
+def installed_backends() -> list[str]:
+    """The names of every backend that is registered under the entry point group `netspec.backends`."""
+    return sorted(entry.name for entry in entry_points(group="netspec.backends"))
+
+
+OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("tensorflow", "tf", "jax"), "keras"),
+    **dict.fromkeys(("pytorch",), "torch"),
+    **dict.fromkeys(("onnxruntime", "ort"), "onnx"),
+}
+"""What users call a backend after the library that computes in it."""
+
+
+def _meant(name: str) -> str | None:
+    meant = OTHER_NAMES.get(name.casefold())
+    return f"the backend that computes with it is {meant!r}" if meant else None
+
+
+def find_backend(name: str) -> Backend:
+    """The backend of this name; raises BackendError naming what to install when its libraries are missing."""
+    from importlib.util import find_spec
+
+    found = entry_points(group="netspec.backends", name=name)
+    if not found:
+        raise BackendError(
+            f"there is no backend {name!r}; "
+            + (_meant(name) or did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
+        )
+    backend: Backend = next(iter(found)).load()
+    missing = [module for module in backend.requires if find_spec(module) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        install = " ".join([f"'netspec[{name}]'", *_not_in_extras(missing)])
+        raise BackendError(
+            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n  hint: pip install {install}"
+        )
+    return backend
+
+
+def _not_in_extras(modules: Sequence[str]) -> list[str]:
+    """Those that no extra of netspec brings: what Keras may run on instead of TensorFlow."""
+    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("netspec") or ()}
+    return [module for module in modules if module not in brought]

@@ -1,4 +1,4 @@
-"""What a network needs of memory, and the refusal of one that needs too much, before anything is allocated."""
+"""What a network needs of memory: the refusal of one that needs too much, and batches in pieces that fit."""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ CONSTANT = {
         "behind", (7, 6, 2), Rescale(scale=0.0, offset=0.123), Conv(filters=4, kernel=3), BatchNorm(center=False)
     ),
     "one behind the other": chain(
-        "two", (7, 6, 2), Rescale(scale=0.0, offset=0.123), Dense(units=3, every_position=True), BatchNorm(scale=False, center=False),
+        "two", (7, 6, 2), Rescale(scale=0.0, offset=0.123), Dense(units=3, every_position=True),
+        BatchNorm(scale=False, center=False),
         Conv(filters=4, kernel=2), BatchNorm(center=False),
     ),
     "small beside an offset": chain(

@@ -4,5 +4,14 @@
 """
 
 from netspec.importing.file import Imported, NotFiniteError, check_file, import_weights, load_weights
+from netspec.importing.folded import Folding, put_together
 
-__all__ = ["Imported", "NotFiniteError", "check_file", "import_weights", "load_weights"]
+__all__ = [
+    "Folding",
+    "Imported",
+    "NotFiniteError",
+    "check_file",
+    "import_weights",
+    "load_weights",
+    "put_together",
+]

@@ -16,7 +16,7 @@ from netspec.backend.stored import StoredLayer, StoredTensor, StoredWeights
 from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import Problem, SpecError, UnreadableError, did_you_mean, file_near, one_of
 from netspec.importing.flatten import channels_first_places, to_channels_last
-from netspec.importing.folded import folded_text, with_norms, without_norms
+from netspec.importing.folded import Folding, with_norms, without_norms
 from netspec.importing.mapping import read_mapping
 from netspec.importing.match import Match, match
 from netspec.importing.misfit import FoldedError
@@ -57,8 +57,8 @@ class Imported:
     """What a person should know of it, in sentences."""
     guessed: Order | None = None
     """How its network was taken to flatten images where that matters and neither the file nor the caller says it."""
-    untold: str = ""
-    """What its weights do not tell, for they only compute the same as those that the file was made of."""
+    folding: Folding | None = None
+    """The BatchNorms whose weights only compute the same as those that the file was made of."""
 
 
 def load_weights(path: Path, network: Network) -> dict[str, Float32]:
@@ -84,7 +84,7 @@ def import_weights(
     `mapping` is a file that names layers or tensors for rows; `ignore` are patterns of names that are left out;
     `flattened` says how the file's network flattens images where the file does not say; reading that takes longer than
     `limit_s` seconds is ended. With `folded`, BatchNorms whose numbers an exporter has put together get weights that
-    compute the same, which `Imported.untold` says; otherwise that is an error.
+    compute the same, which `Imported.folding` says; otherwise that is an error.
 
     Raises SpecError for a file that is missing, not whole, hostile, too large, or of another network, with the rows and
     shapes that do not fit.
@@ -127,10 +127,11 @@ def _imported(
     except FoldedError as error:
         if not folded:
             raise
-        bare = without_norms(network, error.folded)
-        found = read(bare, backend.placements(bare), affine=len(error.folded) < len(error.norms))
-        weights, origins = with_norms(network, error, found.weights, found.origins)
-        return replace(found, weights=weights, origins=origins, untold=folded_text(network, error))
+        folding = error.folding
+        bare = without_norms(network, folding)
+        found = read(bare, backend.placements(bare), affine=len(folding.into) < len(folding.norms))
+        weights, origins = with_norms(network, folding, found.weights, found.origins)
+        return replace(found, weights=weights, origins=origins, folding=folding)
 
 
 def is_canonical(path: Path, network: Network) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from netspec.backend.stored import StoredTensor
 from netspec.errors import Problem, SpecError, did_you_mean
+from netspec.importing.folded import Folding
 from netspec.importing.names import Named
 from netspec.importing.units import Found, Part, Unit, Wanted, role_of, shape_of
 from netspec.network import Node
@@ -83,10 +84,7 @@ def units_error(
 class FoldedError(SpecError):
     """Weights into which an exporter has put those of BatchNorms."""
 
-    norms: tuple[str, ...] = ()
-    """The nodes of all BatchNorms whose own numbers are gone."""
-    folded: Mapping[str, str] = {}
-    """Those that are in the layer before them, each with that layer's node; the others are a factor and a shift."""
+    folding = Folding((), {})
 
 
 def folded_error(source: str, norms: Sequence[Node], folded: Mapping[Node, Node]) -> FoldedError:
@@ -106,8 +104,8 @@ def folded_error(source: str, norms: Sequence[Node], folded: Mapping[Node, Node]
     )
     problems[-1] = problems[-1].with_hint(hint)
     error = FoldedError(problems if len(problems) <= FIRST else [*_first(problems[:-1], FIRST - 1), problems[-1]])
-    error.norms = tuple(norm.name for norm in norms)
-    error.folded = {norm.name: before.name for norm, before in folded.items()}
+    into = {norm.name: before.name for norm, before in folded.items()}
+    error.folding = Folding(tuple(norm.name for norm in norms), into)
     return error
 
 

@@ -112,4 +112,6 @@ def _failures(file: FileVerdict, command: str) -> Iterator[str]:
             yield from cause_lines(each.cause)
     causes = [file.cause, *(each.cause for each in file.further)]
     yield from set_lines([cause for cause in causes if cause is not None], command)
-    yield f"again: {command}"
+    # The same again would say the same of weights that cannot be told.
+    told = any(failure.symptom == "weights" for failure in file.failures)
+    yield f"again: {command}{' --weights FILE' if told else ''}"

@@ -34,6 +34,12 @@ DRAWS = 8
 """Noisy runs whose root mean square is the prediction. A value of few numbers needs them: with eight, one unlucky
 rounding exceeds the factor once in fifty thousand times, with one draw it would one time in twelve."""
 
+FOLDING_UNITS = 16.0
+"""How many unit roundoffs of float32 the weights may be off by that an exporter put together from those of a BatchNorm
+and of the layer before it: epsilon, the variance with it, its root, a quotient and a product round once each, or a
+reciprocal root by two or three, and in the bias two sums. An epsilon of 1e-5 for 1e-3 changes a weight five hundred
+times as much where the variance is 1."""
+
 LOCKSTEP_GATE = 1e-9
 """Largest relative L2 distance of two backends' arrays in a float64 training. Each update adds rounding and carries on
 what is there, while a wrong constant (an epsilon in the wrong place, a beta in float32) shows with 1e-8 or more at

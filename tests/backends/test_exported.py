@@ -11,7 +11,8 @@ from netspec.spec.load import load_spec
 from netspec.verify.against.files import verify_against
 from netspec.verify.result import FileVerdict
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
+numpy_helper = pytest.importorskip("onnx.numpy_helper")
 pytest.importorskip("onnxruntime")
 
 FOLDER = Path(__file__).parents[1] / "exported"
@@ -25,11 +26,15 @@ ROWS = {
 
 
 def exported(name: str, weights: str | None = None, **asked: Any) -> FileVerdict:
+    return verified(FOLDER / f"{name}.onnx", weights, **asked)
+
+
+def verified(path: Path, weights: str | None = None, **asked: Any) -> FileVerdict:
     if weights is not None:
         pytest.importorskip(WEIGHTS[weights][1])
     given = FOLDER / WEIGHTS[weights][0] if weights else None
     spec = load_spec(FOLDER / "small.yaml")
-    [file] = verify_against(spec, [FOLDER / f"{name}.onnx"], given, **asked, limit_s=300.0).files
+    [file] = verify_against(spec, [path], given, **asked, limit_s=300.0).files
     return file
 
 
@@ -48,10 +53,42 @@ def test_what_torch_exports_as_it_is_is_equal():
 def test_what_is_exported_is_equal_once_its_weights_are_told(maker):
     file = exported(f"{maker}-good", maker)
     assert file.passed, file.failures
-    assert (
-        file.notes[0]
-        == "the numbers of its BatchNorms 'bn1', 'bn2' were put together: they are not compared one by one"
+    assert file.notes[0] == (
+        "the numbers of its BatchNorms 'bn1', 'bn2' were put together: they are held against the given ones, put "
+        "together likewise in float64"
     )
+
+
+@pytest.mark.parametrize("maker", WEIGHTS)
+def test_weights_that_were_put_together_are_compared_with_the_given_ones(maker, tmp_path):
+    """A number of one kernel that is off by a ten thousandth, which the outputs hide."""
+    model = onnx.load(FOLDER / f"{maker}-good.onnx")
+    kernels = {
+        node.input[1]: each
+        for node in model.graph.node if node.op_type == "Conv"
+        for each in model.graph.initializer if each.name == node.input[1]
+    }  # fmt: skip
+    name, kernel = next((name, each) for name, each in kernels.items() if list(each.dims) == [8, 8, 3, 3])
+    array = numpy_helper.to_array(kernel).copy()
+    array[0, 0, 0, 0] *= 1.0001
+    kernel.CopyFrom(numpy_helper.from_array(array, name))
+    onnx.save(model, tmp_path / "model.onnx")
+    file = verified(tmp_path / "model.onnx", maker)
+    failure = file.failures[0]
+    assert file.differs
+    assert (failure.symptom, failure.row) == ("value", "conv2")
+    assert failure.message.startswith(
+        f"its {name} is not what the given weights of 'conv2' and 'bn2' make: 1 of 576 numbers differ"
+    )
+
+
+@pytest.mark.parametrize("maker", WEIGHTS)
+def test_the_epsilon_of_what_was_put_together_is_named(maker):
+    file = exported(f"{maker}-epsilon", maker)
+    failure = file.failures[0]
+    assert failure.row == "bn1"
+    whose = {"torch": "'conv1' and 'bn1'", "keras": "'bn1'"}[maker]
+    assert failure.message.endswith(f"are what the weights of {whose} make with epsilon=1e-05, not 0.001")
 
 
 @pytest.mark.parametrize("maker", WEIGHTS)
@@ -103,7 +140,8 @@ def test_another_order_of_flattening_is_told_from_that_of_a_state_dict():
     """A state dict does not say how its network flattens images, but whoever gives it may."""
     file = exported("torch-order", "torch")
     assert file.passed, file.failures
-    assert any("both were tried, and the other than that of the names agrees" in note for note in file.notes)
+    said = "both were tried, and the other than that of the names makes them those of the file"
+    assert any(said in note for note in file.notes)
     file = exported("torch-order", "torch", flattened="first")
     assert (file.differs, file.first_row) == (True, "fc")
     assert "with images flattened height, width, channels before those of" in file.notes[-2]

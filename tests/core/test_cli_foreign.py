@@ -168,7 +168,10 @@ def test_a_file_that_was_not_run_is_not_proven(symptom: Symptom) -> None:
         failures=(Failure(stage="build", symptom=symptom, message="a"),),
     )  # fmt: skip
     assert not file.differs
-    assert against_text(AgainstVerdict(network="net", passed=False, files=(file,)), "net.yaml").startswith("NOT PROVEN")
+    text = against_text(AgainstVerdict(network="net", passed=False, files=(file,)), "net.yaml")
+    assert text.startswith("NOT PROVEN")
+    told = " --weights FILE" if symptom == "weights" else ""
+    assert text.endswith(f"\nagain: netspec verify net.yaml --against m.onnx{told}"), "the same again says the same"
 
 
 def test_rows_that_agree_are_counted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from netspec.backend.stored import StoredTensor
 from netspec.errors import NetspecError, SpecError, UnreadableError, UnsupportedError
 from netspec.importing import Imported, NotFiniteError, import_weights
 from netspec.network import Network
-from netspec.reference.table import Array
+from netspec.verify.against.held import has, unlike
 from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.result import Failure
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netspec.tensors import Order, Weights
 
 FLATTENED: Mapping[Order, str] = {"first": "channels, height, width", "last": "height, width, channels"}
+BEFORE = "--weights FILE gives what they were before: a state dict, a .keras archive, our own .safetensors"
 TURNING = "--flattened"
 """What every note on the order of flattened images has in it."""
 
@@ -36,7 +37,7 @@ class Known:
     """The tensor of the file that each of them is, where it was read there."""
     notes: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
-    """The rows whose weights in the file are not those that are given."""
+    """The weights in the file that are not those that are given; or what its weights do not tell."""
     other: Callable[[], Weights | None] = lambda: None
     """The same with images flattened in the other order; None where the file says it, or where that is all the same."""
     guessed: Order | None = None
@@ -45,8 +46,11 @@ class Known:
     def turned_notes(self, whose: str) -> tuple[str, ...]:
         """The notes where the other order is right; what was said of this one is true no more."""
         which = FLATTENED[OTHER[self.guessed]] if self.guessed else "the other than that of the names"
-        said = f"nothing says in which order images were flattened before {whose}: both were tried, and {which} agrees"
-        return (*(note for note in self.notes if TURNING not in note), said)
+        return (*(note for note in self.notes if TURNING not in note), f"{_unsaid(whose)}, and {which} agrees")
+
+
+def _unsaid(whose: str) -> str:
+    return f"nothing says in which order images were flattened before {whose}: both were tried"
 
 
 def known_weights(path: Path, network: Network, request: Request) -> Known:
@@ -68,37 +72,36 @@ def known_weights(path: Path, network: Network, request: Request) -> Known:
             note = f"its own weights do not fit row by row: {_reason(error, path).splitlines()[0]}"
             return Known(given, request.given, notes=(note,), other=request.turned)
         message = f"its weights do not fit: {_reason(error, path)}"
-        hint = "where it was folded or optimised, --weights FILE.pth gives what they were before"
-        raise Stopped("build", "weights", f"{message}\nhint: {hint}") from None
+        raise Stopped("build", "weights", f"{message}\nhint: where it was folded or optimised, {BEFORE}") from None
     except NetspecError as error:
         raise Stopped("build", "unsupported" if isinstance(error, UnsupportedError) else "crash", str(error)) from None
-    if given is not None and found.untold:
-        note = f"{found.untold}: they are not compared one by one"
-        return Known(given, request.given, found.origins, (note, *found.notes), other=request.turned)
     if given is not None:
         return _held(path, network, request, given, found)
 
     def other() -> Weights | None:
         order = found.guessed or request.flattened
         turned = _read(path, network, request, OTHER[order]).weights if order else found.weights
-        return None if _same(found.weights, turned) else turned
+        same = all(np.array_equal(array, turned[name]) for name, array in found.weights.items())
+        return None if same else turned
 
-    return Known(
-        found.weights,
-        f"its own, matched {found.how}",
-        found.origins,
-        tuple(found.notes),
-        (_untold(found.untold),) if found.untold else (),
-        other,
-        found.guessed,
-    )
+    failures = (_untold(found.folding.said(network)),) if found.folding else ()
+    said = f"its own, matched {found.how}"
+    return Known(found.weights, said, _shown(network, found), tuple(found.notes), failures, other, found.guessed)
 
 
 def _untold(said: str) -> Failure:
     """What stays unproven where all else agrees."""
     message = f"{said}: whether they are the spec's, epsilons too, cannot be told from it"
-    hint = "--weights FILE gives what they were before"
-    return Failure(stage="build", symptom="weights", message=f"{message}\nhint: {hint}")
+    return Failure(stage="build", symptom="weights", message=f"{message}\nhint: {BEFORE}")
+
+
+def _shown(network: Network, found: Imported) -> Mapping[str, StoredTensor]:
+    """The tensors that go into the value of their weights' node: those of a layer go into that of its BatchNorm, where
+    this is in it.
+    """
+    hosts = found.folding.hosts if found.folding else ()
+    hidden = {weight.name for node in network.nodes if node.name in hosts for weight in node.weights}
+    return {name: tensor for name, tensor in found.origins.items() if name not in hidden}
 
 
 def _read(path: Path, network: Network, request: Request, flattened: Order | None) -> Imported:
@@ -115,42 +118,26 @@ def _read(path: Path, network: Network, request: Request, flattened: Order | Non
 
 def _held(path: Path, network: Network, request: Request, given: Weights, found: Imported) -> Known:
     """The given weights, with what the file holds, in the order of flattened images in which both are the same."""
-    weights, other = given, request.turned
-    if not _same(given, found.weights) and request.flattened is None:
+    weights, other, notes = given, request.turned, list(found.notes)
+    if request.flattened is None and not has(network, given, found):
         again = _read(path, network, request, OTHER[found.guessed]) if found.guessed else None
-        if again is not None and _same(given, again.weights):
-            found = again
-        elif (turned := request.turned()) is not None and _same(turned, found.weights):
+        if again is not None and has(network, given, again):
+            found, notes = again, list(again.notes)
+        elif (turned := request.turned()) is not None and has(network, turned, found):
             weights, other = turned, lambda: None
+            notes.append(f"{_unsaid(request.given)}, and the other than that of the names makes them those of the file")
+    if found.folding:
+        said = found.folding.said(network)
+        notes.insert(0, f"{said}: they are held against the given ones, put together likewise in float64")
     return Known(
         weights,
         request.given,
-        found.origins,
-        tuple(found.notes),
-        tuple(_unlike(network, weights, found)),
+        _shown(network, found),
+        tuple(notes),
+        tuple(unlike(network, weights, found)),
         other,
         found.guessed,
     )
-
-
-def _same(given: Mapping[str, Array], found: Mapping[str, Array]) -> bool:
-    return all(np.array_equal(array, found[name]) for name, array in given.items())
-
-
-def _unlike(network: Network, given: Weights, found: Imported) -> Iterator[Failure]:
-    """A failure for every row whose weights are not those that are given."""
-    for node in network.nodes:
-        for weight in node.weights:
-            ours, theirs = given[weight.name], found.weights[weight.name]
-            if not np.array_equal(ours, theirs):
-                changed = int(np.count_nonzero(ours != theirs))
-                most = float(np.abs(ours - theirs).max())
-                name = found.origins[weight.name].name
-                message = (
-                    f"its {name} is not the given {weight.name}: {changed:,} of {ours.size:,} numbers differ, "
-                    f"by {most:.3g} at most"
-                )
-                yield Failure(stage="compare", symptom="value", message=message, row=node.row)
 
 
 def _reason(error: SpecError, path: Path) -> str:

@@ -117,7 +117,8 @@ class Worker:
         self._stderr.seek(0)
         said = self._stderr.read()[-2000:].decode(errors="replace").strip()
         if status < 0:
-            how = f"was killed by {signal.Signals(-status).name}"
+            named = {each.value: each.name for each in signal.Signals}
+            how = f"was killed by {named.get(-status, f'signal {-status}')}"  # those for real time have no names
             if -status == signal.SIGKILL:
                 how += " (out of memory?)"
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -29,8 +29,11 @@ class Disturbance(Protocol):
 
 def interpret(
     network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], disturb: Disturbance | None = None
-) -> Iterator[tuple[Node, Values]]:
-    """Every node with its value, in order; values that no later node reads are let go."""
+) -> Generator[tuple[Node, Values], Values | None, None]:
+    """Every node with its value, in order; values that no later node reads are let go.
+
+    What is sent back takes the value's place: the nodes behind read it.
+    """
     alive = {name: np.asarray(inputs[name], np.float64) for name in network.inputs}
     if disturb is not None:
         alive = {name: disturb.input(given) for name, given in alive.items()}
@@ -48,9 +51,9 @@ def interpret(
                 waiting[name] -= 1
                 if not waiting[name]:
                     alive.pop(name, None)  # a node may read a value twice
+            sent = yield node, value
             if waiting[node.name]:
-                alive[node.name] = value
-            yield node, value
+                alive[node.name] = value if sent is None else sent
 
 
 def node_weights(node: Node, weights: Mapping[str, Array]) -> Mapping[str, Values]:

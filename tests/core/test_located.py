@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -223,17 +224,55 @@ def test_behind_a_value_that_nobody_can_explain_little_is_tried(evaluated):
     assert more + again < first
 
 
-def test_the_whole_search_has_a_bound_and_says_what_it_did_not_judge(evaluated, monkeypatch):
+def test_the_search_for_reasons_has_a_bound_and_says_what_it_did_not_judge(evaluated, monkeypatch):
     monkeypatch.setattr(against, "WORK", 0)
-    monkeypatch.setattr(against, "TIMES", 0)
+    monkeypatch.setattr(against, "TIMES", 20)
     long = unknowns(8)
     evaluated.clear()
     found = long.locate()
-    assert len(evaluated) * OF_A_CALL <= long.most
+    walked = (1 + long.draws) * len(long.network.nodes)
+    assert (len(evaluated) - walked) * OF_A_CALL <= long.most
     assert [(each.row, each.alone) for each in found.culprits] == [("conv_2", True)]
     rows = [node.row for node in long.network.nodes if node.weights]
     assert found.unjudged
     assert list(found.unjudged) == rows[-len(found.unjudged) :]
     assert found.note is not None
+    assert found.note.startswith("looking for causes was too much work, and was ended: not judged, or not to the end: ")
     assert repr(found.unjudged[0]) in found.note
     assert found.certain().note == found.note
+
+
+def faulty(rows: int, wrong: Mapping[int, Layer]) -> tuple[Network, Network]:
+    """A chain of BatchNorms, and the same with other layers at these places."""
+    net = chain("net", (4, 4, 2), *[BatchNorm(epsilon=1e-3)] * rows)
+    return net, changed(net, {net.nodes[place].name: layer for place, layer in wrong.items()})
+
+
+def test_the_reference_goes_through_the_network_once_whatever_the_number_of_faults(evaluated):
+    """Beside that, every fault costs what its own part does, of one row here."""
+    other = BatchNorm(epsilon=1e-2)
+    counts = []
+    for wrong in ([], [2], [2, 4], [2, 4, 6]):
+        evaluated.clear()
+        net, made = faulty(24, dict.fromkeys(wrong, other))
+        asked = search(net, made)
+        evaluated.clear()
+        found = asked.locate()
+        assert [each.row for each in found.culprits] == [net.nodes[place].row for place in wrong]
+        assert list(found.found) == [node.name for node in net.nodes]
+        counts.append(len(evaluated))
+    assert counts[0] == (1 + 4) * 24
+    costs = [more - less for less, more in pairwise(counts)]
+    assert len(set(costs)) == 1
+
+
+def test_of_many_faults_the_first_are_blamed_and_the_others_are_said():
+    places = range(2, 16, 2)
+    net, made = faulty(18, dict.fromkeys(places, BatchNorm(epsilon=1e-2)))
+    found = located(net, made)
+    rows = [net.nodes[place].row for place in places]
+    assert [each.row for each in found.culprits] == rows[: against.MOST]
+    assert list(found.unjudged) == rows[against.MOST :]
+    assert found.note == (
+        f"so many rows to blame are enough: not judged, or not to the end: {rows[-2]!r}, {rows[-1]!r}"
+    )

@@ -2,14 +2,15 @@
 
 A value is a node's because its weights go into it (`Made`), or because it is the same, within rounding, in some layout.
 The first node of the former kind whose value is wrong ends the part that is to blame, which begins after values of
-the latter kind: the part is computed by the reference from what the file itself computed there. The nodes behind are
-then looked for again, with what the reference makes of the wrong value: what is wrong there is wrong by itself.
+the latter kind: the part is computed by the reference from what the file itself computed there. The reference then goes
+on from the wrong value: what is wrong behind it is wrong by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
 from netspec.verify.against.ports import Layout, canonical, layouts
-from netspec.verify.budget import norms, predict
+from netspec.verify.budget import Rounding, norms, predict
 from netspec.verify.causes import SpentError, Work, judge_of, pair_of_causes, products, single_cause
 from netspec.verify.causes.explain import part_of, rows_of
 from netspec.verify.compare import Comparison, compare
@@ -30,9 +31,12 @@ from netspec.verify.samples import WORK_OF_A_VALUE
 MOST = 5
 """More rows than these are not blamed."""
 WORK = 4e10
-"""What the whole search may cost in products: twice what pairs of mistakes may at one row, ..."""
+"""What looking for reasons may cost in products: twice what pairs of mistakes may at one row, ..."""
 TIMES = 300
 """... and what evaluating the network so often does: every single mistake at every row, numbers included."""
+ENDED = "looking for causes was too much work, and was ended"
+ENOUGH = "so many rows to blame are enough"
+"""Why rows are left."""
 SHOWN = 5
 """Of more rows than these that were not judged, no names are said."""
 Granted = Callable[[Values, Values], Values]
@@ -87,16 +91,18 @@ class Located:
     found: Mapping[str, Found] = field(default_factory=dict)
     culprits: tuple[Culprit, ...] = ()
     unjudged: tuple[str, ...] = ()
-    """The rows that are wrong, by themselves or for others, of which too much work was left to say more."""
+    """The rows that are wrong too, by themselves or for others, and were not judged, or not to the end."""
+    why: str = ""
+    """Why that is so."""
 
     @property
     def note(self) -> str | None:
-        """What was not looked into, where the search was too much work."""
+        """What was not looked into, and why."""
         if not self.unjudged:
             return None
         more = len(self.unjudged) - SHOWN
         rows = ", ".join(map(repr, self.unjudged[:SHOWN])) + (f" and {more} more" if more > 0 else "")
-        return f"looking for causes was too much work, and was ended: not judged, or not to the end: {rows}"
+        return f"{self.why}: not judged, or not to the end: {rows}"
 
     def blamed(self) -> Iterator[Blamed]:
         """The rows to blame, each with its reason."""
@@ -110,7 +116,7 @@ class Located:
         culprits = tuple(each for each in self.culprits if each.known)
         kept = {each.found.node.name for each in culprits}
         found = {name: each for name, each in self.found.items() if each.right or name in kept}
-        return Located(found, culprits, self.unjudged)
+        return replace(self, found=found, culprits=culprits)
 
 
 def by_node(network: Network) -> Network:
@@ -139,137 +145,134 @@ class Search:
     """Whether the file's images have their channels first, where neither a value's shape nor its operator says."""
 
     def locate(self) -> Located:
-        """Look for every node and the reason of the first that is wrong; then again behind it, and so on.
+        """Every node that the file shows, and the reasons of those that are wrong for what it computed before them.
 
-        What that may cost is bounded, in proportion to the network; `Located.unjudged` are the rows that are left then.
+        The reference goes through the network once, and on from what the file has where that is wrong. What looking
+        for reasons may cost is bounded, in proportion to the network; `Located.unjudged` are the rows that are left.
         """
-        work, done = Work(self.most), set[str]()
-        place = {node.name: index for index, node in enumerate(self.network.nodes)}
+        work, taken, told = Work(self.most), dict[str, Array](), dict[str, Array]()
         found: dict[str, Found] = {}
-        judged: dict[str, Culprit] = {}
+        judged: list[Culprit] = []
         blamed: list[Culprit] = []
-        values: dict[str, Array] = dict(self.inputs)
-        nodes = self.network.nodes
-        while len(blamed) < MOST:
-            try:
-                reference, granted = self._expected(nodes, values, work)
-            except SpentError:
-                break
-            values |= reference
-            found = {name: each for name, each in found.items() if name not in reference}
-            found |= self._found(nodes, reference, granted)
-            wrong = [each for name, each in found.items() if not each.right and name not in judged]
-            if not wrong:
-                break
-            first = min(wrong, key=lambda each: place[each.node.name])
-            told = {name: each.array for name, each in found.items() if each.right or name in judged}
-            # Behind a value that nobody can explain only a known mistake is blamed: only what is likely is tried.
-            thorough = all(each.known for each in blamed)
-            try:
-                culprit = judged[first.node.name] = self._judged(first, told, work, thorough=thorough)
-            except SpentError:
-                break
-            if not work.spent:
-                done.add(first.node.name)
-            if culprit.alone and _adds(culprit, blamed):
-                blamed.append(culprit)
-            if first.compared.symptom != "value":
+        unjudged: list[Node] = []
+        for node, reference, granted in self._walk(taken):
+            each = self._found(node, reference, granted)
+            if each is None:
+                continue
+            found[node.name], told[node.name] = each, each.array
+            if each.right:
+                continue
+            if len(blamed) == MOST or work.spent:
+                unjudged.append(node)
+            else:
+                # Behind a value that nobody can explain only a known mistake is blamed: only what is likely is tried.
+                thorough = all(culprit.known for culprit in blamed)
+                culprit = self._judged(each, told, work, thorough=thorough)
+                judged += [culprit] if culprit is not None else []
+                if work.spent:
+                    unjudged.append(node)
+                if culprit is not None and culprit.alone and _adds(culprit, blamed):
+                    blamed.append(culprit)
+            if each.compared.symptom != "value":
                 break  # nothing can be computed from it
-            values[first.node.name] = first.array
-            nodes = self._behind(first.node)
-        ordered = dict(sorted(found.items(), key=lambda each: place[each[0]]))
-        left = [each.node for name, each in ordered.items() if work.spent and not each.right and name not in done]
+            taken[node.name] = each.array
         rows = rows_of(self.network)
-        unjudged = tuple(dict.fromkeys(rows[node.name].name for node in left))
-        return Located(ordered, tuple(blamed or list(judged.values())[:1]), unjudged)
+        return Located(
+            found,
+            tuple(blamed or judged[:1]),
+            tuple(dict.fromkeys(rows[node.name].name for node in unjudged)),
+            ENDED if work.spent else ENOUGH,
+        )
 
     @property
     def most(self) -> float:
-        """What looking for all of it may cost, in products."""
-        nodes = self.network.nodes
-        return WORK + TIMES * products(nodes, self._count) + 2 * MOST * self._cost(nodes)
+        """What looking for reasons may cost, in products."""
+        return WORK + TIMES * products(self.network.nodes, self._count)
 
-    def _cost(self, nodes: tuple[Node, ...]) -> float:
-        """What it costs to compute nodes, and what rounding may cost there."""
-        return products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE)
+    def _walk(self, taken: Mapping[str, Array]) -> Iterator[tuple[Node, Values, Values]]:
+        """Every node with what the reference has there, and how large an error each sample is granted.
 
-    def _expected(
-        self, nodes: tuple[Node, ...], values: Mapping[str, Array], work: Work
-    ) -> tuple[dict[str, Values], dict[str, Values]]:
-        """What the reference has for these nodes, and how large an error each sample is granted there."""
-        if not nodes:
-            return {}, {}
-        work.spend(self._cost(nodes))
-        part = part_of(self.network, nodes)
-        given = {name: values[name] for name in part.inputs}
-        with np.errstate(all="ignore"):
-            reference = {node.name: value for node, value in interpret(part, self.weights, given)}
-            predicted = predict(part, self.weights, given, reference, draws=self.draws, unit=self.unit)
-            return reference, {name: self.granted(value, predicted[name]) for name, value in reference.items()}
+        The nodes behind one that is in `taken` by then are computed from that.
+        """
+        roundings = [Rounding(draw, self.unit) for draw in range(self.draws)]
+        runs = [interpret(self.network, self.weights, self.inputs, each) for each in (None, *roundings)]
+        sent: list[Values | None] = [None] * len(runs)
+        for node in self.network.nodes:
+            reference, *noisy = (run.send(value)[1] for run, value in zip(runs, sent, strict=True))
+            with np.errstate(all="ignore"):
+                squares = sum(norms(each - reference) ** 2 for each in noisy)
+                granted = self.granted(reference, np.sqrt(squares / self.draws))
+            yield node, reference, granted
+            sent = [None] * len(runs)
+            if node.name in taken:
+                value = np.asarray(taken[node.name], np.float64)
+                sent = [value, *(each.input(value) for each in roundings)]
 
-    def _found(
-        self, nodes: Sequence[Node], reference: Mapping[str, Values], granted: Mapping[str, Values]
-    ) -> dict[str, Found]:
-        """The values of the file that are these nodes'."""
-        found = dict(self._alike(nodes, reference, granted))
-        for node, name, array in self._anchors():
-            if node.name in reference:
-                found[node.name] = Found(node, name, array, compare(reference[node.name], array, granted[node.name]))
-        return found
+    def _found(self, node: Node, reference: Values, granted: Values) -> Found | None:
+        """The value of the file that is a node's: the one that its weights go into, else one with the same numbers."""
+        if node.name not in self._anchors:
+            return self._alike(node, reference, granted)
+        name, array = self._anchors[node.name]
+        return Found(node, name, array, compare(reference, array, granted))
 
-    def _judged(self, first: Found, told: Mapping[str, Array], work: Work, *, thorough: bool) -> Culprit:
+    def _judged(self, first: Found, told: Mapping[str, Array], work: Work, *, thorough: bool) -> Culprit | None:
         """A wrong node, computed from the values of the file that are told from each other, and why it is wrong.
 
-        Without `thorough` only single mistakes are tried that need no number to be searched for.
+        Without `thorough` only single mistakes are tried that need no number to be searched for. None where the work
+        does not suffice to say anything.
         """
         nodes, given = self._part(first.node, told)
-        expected, granted = (each[first.node.name] for each in self._expected(nodes, given, work))
-        if compare(expected, first.array, granted).symptom is None:
-            return Culprit(first, alone=False)
-        asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
-        cause = None
+        alone, cause = None, None
         try:
+            work.spend(products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE))
+            alone = not self._agrees(nodes, given, first)
+            if not alone:
+                return Culprit(first, alone)
+            asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
             judge = judge_of(*asked, work)
             if judge is None:
-                return Culprit(first, alone=True)
+                return Culprit(first, alone)
             cause = single_cause(judge, self.network, thorough=thorough)
             if thorough and (cause is None or not cause.known):
                 pair = pair_of_causes(judge, self.network)
                 if pair is not None:
-                    return Culprit(first, alone=True, causes=pair)
+                    return Culprit(first, alone, pair)
         except SpentError:
             pass  # what is known of it is said
-        return Culprit(first, alone=True, causes=(cause,) if cause is not None else ())
+        return Culprit(first, alone, (cause,) if cause is not None else ()) if alone else None
 
-    def _behind(self, start: Node) -> tuple[Node, ...]:
-        """The nodes that are computed from one."""
-        names = {start.name}
-        for node in self.network.nodes:
-            if names & set(node.inputs):
-                names.add(node.name)
-        return tuple(node for node in self.network.nodes if node.name in names and node is not start)
+    def _agrees(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found) -> bool:
+        """Whether the last of these nodes, computed from these values of the file, is what it has there."""
+        part = part_of(self.network, nodes)
+        with np.errstate(all="ignore"):
+            *_, (_, value) = interpret(part, self.weights, given)
+            reference = {end.node.name: value}
+            predicted = predict(part, self.weights, given, reference, draws=self.draws, unit=self.unit)
+            granted = self.granted(value, predicted[end.node.name])
+        return compare(value, end.array, granted).symptom is None
 
-    def _alike(
-        self, nodes: Sequence[Node], reference: Mapping[str, Values], granted: Mapping[str, Values]
-    ) -> Iterator[tuple[str, Found]]:
-        """The nodes whose value is among those of the file; of several the first that the file computes."""
-        sizes: dict[int, list[tuple[str, Array, Values]]] = {}
+    def _alike(self, node: Node, reference: Values, granted: Values) -> Found | None:
+        """The first value of the file with the numbers of a node's."""
+        if not np.isfinite(reference).all():
+            return None
+        length = norms(reference)
+        for name, array, size in self._sizes.get(node.output.size, ()):
+            if np.any(np.abs(size - length) > granted):
+                continue  # its values cannot be the same in any order
+            best = self._closest(node, array, reference, granted)
+            if best is not None and best[1].symptom is None:
+                return Found(node, name, *best)
+        return None
+
+    @cached_property
+    def _sizes(self) -> Mapping[int, Sequence[tuple[str, Array, Values]]]:
+        """The values of the file, each with the norm of every sample, by how many numbers a sample has."""
+        found: dict[int, list[tuple[str, Array, Values]]] = {}
         for name, array in self.traced.values.items():
             if array.ndim and len(array) == self._count and np.isfinite(array).all():
                 flat = array.reshape(len(array), -1)
-                sizes.setdefault(flat.shape[1], []).append((name, array, norms(flat)))
-        for node in nodes:
-            value = reference[node.name]
-            if not np.isfinite(value).all():
-                continue
-            length = norms(value)
-            for name, array, size in sizes.get(node.output.size, ()):
-                if np.any(np.abs(size - length) > granted[node.name]):
-                    continue  # its values cannot be the same in any order
-                best = self._closest(node, array, value, granted[node.name])
-                if best is not None and best[1].symptom is None:
-                    yield node.name, Found(node, name, *best)
-                    break
+                found.setdefault(flat.shape[1], []).append((name, array, norms(flat)))
+        return found
 
     def _closest(self, node: Node, array: Array, value: Values, granted: Values) -> tuple[Array, Comparison] | None:
         """A value of the file in the layout in which it is nearest to a node's."""
@@ -280,8 +283,12 @@ class Search:
     def _layouts(self, node: Node, array: Array) -> Sequence[Layout]:
         return layouts(node.output, (None, *array.shape[1:]))
 
-    def _anchors(self) -> Iterator[tuple[Node, str, Array]]:
-        """The nodes whose weights go into a value of the file, and those that are outputs."""
+    @cached_property
+    def _anchors(self) -> Mapping[str, tuple[str, Array]]:
+        """The values of the file, with their names there, that the weights of nodes go into, or that are outputs."""
+        return {node.name: (name, array) for node, name, array in self._anchored()}
+
+    def _anchored(self) -> Iterator[tuple[Node, str, Array]]:
         order = {name: index for index, name in enumerate(self.traced.values)}
         nodes = {node.name: node for node in self.network.nodes}
         for node in self.network.nodes:

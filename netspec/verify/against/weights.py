@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netspec.backend.stored import StoredTensor
+from netspec.backend.worker import WorkerDied
 from netspec.errors import NetspecError, SpecError, UnreadableError, UnsupportedError
 from netspec.importing import Imported, NotFiniteError, import_weights
 from netspec.network import Network
@@ -64,7 +65,8 @@ def known_weights(path: Path, network: Network, request: Request) -> Known:
     try:
         found = _read(path, network, request, request.flattened)
     except UnreadableError as error:
-        raise Stopped("build", "file", _reason(error, path)) from None
+        died = isinstance(error.__cause__, WorkerDied)
+        raise Stopped("build", "crash" if died else "file", _reason(error, path)) from None
     except NotFiniteError as error:
         raise Stopped("build", "not finite", _reason(error, path)) from None
     except SpecError as error:

@@ -36,12 +36,18 @@ from netspec.importing.units import (
     signature,
     wanted_units,
 )
-from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv
+from netspec.layers import BatchNorm, Conv, ConvTranspose, Dense, DepthwiseConv, Layer, SeparableConv
 from netspec.network import Network, Node
 from netspec.tensors import Placement
 
-FOLDS = (Conv, ConvTranspose, DepthwiseConv, SeparableConv, Dense)
-"""The layers into which exporters fold the BatchNorm after them."""
+FOLDS: tuple[tuple[type[Layer], ...], ...] = (
+    (Conv, ConvTranspose, DepthwiseConv, SeparableConv, Dense),
+    (Conv, ConvTranspose, DepthwiseConv, SeparableConv),
+    (Conv, DepthwiseConv, SeparableConv),
+)
+"""The layers into which exporters fold the BatchNorm after them: all of them, none that is no convolution (as torch's
+older exporter does it), or none that is transposed (as ONNX Runtime does).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,9 @@ class _Matcher:
         """The BatchNorms that may have been put into the layer before them, each with that."""
         nodes = {node.name: node for node in self.network.nodes}
         before = {norm: nodes[norm.inputs[0]] for norm in self.norms if norm.inputs[0] in self.rows}
-        return {norm: node for norm, node in before.items() if isinstance(node.layer, FOLDS)}
+        read, given = self.network.consumers, self.network.outputs.values()
+        alone = {norm: node for norm, node in before.items() if len(read[node.name]) == 1 and node.name not in given}
+        return {norm: node for norm, node in alone.items() if isinstance(node.layer, FOLDS[0])}
 
     def fits_folded(self, folded: Mapping[Node, Node]) -> bool:
         """Whether both sides have the same units without these BatchNorms, the layers before having biases."""
@@ -222,8 +230,10 @@ def _folding(plain: _Matcher, whole: _Matcher) -> FoldedError | None:
     for matcher, folded in [(whole, {}), (whole, bare)] if affine else []:
         if matcher.norms and matcher.fits_folded(folded):
             return folded_error(plain.source, plain.norms, folded)
-    if foldable and plain.fits_folded(foldable):
-        return folded_error(plain.source, list(foldable), foldable)
+    for kinds in FOLDS:
+        folded = {norm: before for norm, before in foldable.items() if isinstance(before.layer, kinds)}
+        if folded and plain.fits_folded(folded):
+            return folded_error(plain.source, list(folded), folded)
     return None
 
 

@@ -148,6 +148,55 @@ def test_a_folded_file_is_looked_into_as_well(torch_files, tmp_path):
     assert file.cause.fields == {"activation": "leaky_relu(0.01)"}
 
 
+def fold_convolutions(model: Any) -> None:
+    """What exporters do that leave a BatchNorm behind a dense layer, or behind what others read too, as it is."""
+    from onnx import numpy_helper
+
+    graph, held = model.graph, {each.name: each for each in model.graph.initializer}
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        host = next(node for node in graph.node if norm.input[0] in node.output)
+        if host.op_type != "Conv" or sum(norm.input[0] in node.input for node in graph.node) > 1:
+            continue
+        gamma, beta, mean, var = (numpy_helper.to_array(held[name]) for name in norm.input[1:])
+        factor = gamma / np.sqrt(var + np.float32(attribute(norm, "epsilon").f))
+        kernel, bias = (numpy_helper.to_array(held[name]) for name in host.input[1:])
+        for name, array in zip(
+            host.input[1:], (kernel * factor.reshape(-1, 1, 1, 1), (bias - mean) * factor + beta), strict=True
+        ):
+            held[name].CopyFrom(numpy_helper.from_array(array, name))
+        for name in norm.input[1:]:
+            graph.initializer.remove(held[name])
+        host.output[0] = norm.output[0]
+        graph.node.remove(norm)
+
+
+def test_some_batch_norms_may_be_folded_and_others_not(tmp_path):
+    net = chain(
+        "partly",
+        (6, 5, 3),
+        Conv(filters=4, kernel=3, padding="same"),
+        (BatchNorm(), RELU),
+        Conv(filters=4, kernel=3, padding="same"),
+        BatchNorm(),
+        Flatten(),
+        Dense(units=5),
+        (BatchNorm(), RELU),
+    )
+    net = replace(net, outputs={**net.outputs, "middle": "conv_2"})
+    weights = biting_weights(net, 3)
+    with Worker("onnx") as worker:
+        worker.call("export", network=net, weights=weights, folder=tmp_path, settings=ExportSettings())
+    path = spoilt(tmp_path / "partly.onnx", tmp_path / "folded.onnx", fold_convolutions)
+    [failure] = against(path, net).failures
+    assert failure.message.startswith("the numbers of its BatchNorms 'batch_norm_1' were put together: ")
+    file = against(path, net, weights=weights)
+    assert file.passed, file.failures
+    other = {**weights, "batch_norm_1.gamma": weights["batch_norm_1.gamma"] * np.float32(1.001)}
+    first = against(path, net, weights=other).failures[0]
+    assert (first.symptom, first.row) == ("value", "conv_1")
+    assert "what the given weights of 'conv_1' and 'batch_norm_1' make: 108 of 108 numbers differ" in first.message
+
+
 def test_logits_are_told_from_probabilities(torch_files, keras_files, tmp_path):
     for path in (
         torch_files(tmp_path / "torch", soft=False) / "model.onnx",

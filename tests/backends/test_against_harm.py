@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from netspec.backend.registry import importers
+from netspec.backend import importers
 from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import SpecError
 from netspec.layers import Dropout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,6 +32,8 @@ class Outcome:
 
     folder: Path
     verdict: Verdict | None = None
+    proven_at: datetime | None = None
+    """When the verdict was made, where the build noted it; `verify` is in `ran` where that was now."""
     ran: list[str] = field(default_factory=list)
     """The stages that ran; the others were current."""
     evaluation: Evaluation | None = None

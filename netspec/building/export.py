@@ -51,7 +51,7 @@ def exporting(run: Run) -> Iterator[Mapping[str, Future[None]]]:
     with ThreadPoolExecutor(len(run.options.targets) if fits_together(run.network) else 1) as threads:
         exports = {}
         for name, key in keys.items():
-            if run.folder.current(f"export {name}", key):
+            if not run.options.forces(f"export {name}") and run.folder.current(f"export {name}", key):
                 run.progress("current", stage=f"export {name}")
             else:
                 exports[name] = threads.submit(one, name)

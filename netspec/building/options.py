@@ -32,7 +32,17 @@ class Options:
     """How many updates the backends train in lock-step; the spec's `verify.train_steps` when not given."""
     weights: Path | None = None
     """A file to take the initial weights from, all of them, instead of drawing them."""
+    force: bool = False
+    """Whether what is up to date is done again; see `forces`."""
     tensorboard: bool = False
     """Whether the epochs of the training are also logged for TensorBoard."""
     until: Until = "report"
     """The last stage to run."""
+
+    def forces(self, stage: str) -> bool:
+        """Whether a stage runs though it is up to date: each, or of a judgement that alone and not what is judged.
+
+        >>> Options(force=True).forces("export torch"), Options(force=True, judge=True).forces("export torch")
+        (True, False)
+        """
+        return self.force and (not self.judge or stage in ("verify", "report"))

@@ -14,6 +14,7 @@ def write_page(run: Run) -> None:
 
     verdict = run.outcome.verdict
     assert verdict is not None
+    files = {name: digest for name, digest in run.folder.files().items() if name != REPORT}
 
     def write(folder: Path) -> None:
         known = run.folder.stages["weights"]
@@ -22,8 +23,7 @@ def write_page(run: Run) -> None:
             for name, path in ((name, run.folder.path / name) for name in (PLOT, CONFUSION))
         )
         trained = Trained(known.facts, run.outcome.evaluation, plot, confusion)
-        page = report_page(run.exported, verdict, run.versions, run.folder.files(), trained)
+        page = report_page(run.exported, verdict, run.versions, files, trained)
         (folder / REPORT).write_text(page, encoding="utf-8")
 
-    files = {name: digest for name, digest in run.folder.files().items() if name != REPORT}
     run.stage("report", key_of(files=files, versions=run.versions), write)

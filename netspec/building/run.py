@@ -98,15 +98,17 @@ class Run(AbstractContextManager["Run"]):
         key: str | Callable[[], str],
         work: Callable[[Path], None],
         *,
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         stale: bool = False,
         durable: bool = False,
     ) -> None:
-        """Run a stage unless it is current; a stage that is stale anyway may know its key only at its end.
+        """Run a stage unless it is current and not forced; one that runs anyway may know its key only at its end.
 
-        What is `durable` is on the disk afterwards, whatever happens to the machine.
+        `facts` may be known only at the end too. What is `durable` is on the disk afterwards, whatever happens to the
+        machine.
         """
-        if not stale and self.folder.current(name, key if isinstance(key, str) else key()):
+        anyway = stale or self.options.forces(name)
+        if not anyway and self.folder.current(name, key if isinstance(key, str) else key()):
             self.progress("current", stage=name)
             return
         self.progress("stage", stage=name)

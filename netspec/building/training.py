@@ -217,10 +217,12 @@ def _log_anew(run: Run, key: str) -> None:
 
 
 def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
-    """Whether these weights are there; a picture that is not is drawn again, which is no reason to train again."""
+    """Whether these weights are there, and are to stay; a picture that is not is drawn again, which is no reason to
+    train again.
+    """
     known = run.folder.stages.get("weights")
     lost = run.folder.changed("weights")
-    if known is None or known.key != key or not set(lost) <= {PLOT, CONFUSION}:
+    if run.options.forces("weights") or known is None or known.key != key or not set(lost) <= {PLOT, CONFUSION}:
         return False
     if PLOT in lost:
         from netspec.training.history import read_history

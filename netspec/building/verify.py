@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ class _Exported:
         return self._worker.call(method, **arguments)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def prove(run: Run) -> None:
     """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
     settings, training = run.verified, _training(run.spec, run.network) if run.verified.train_steps else None
@@ -83,10 +88,12 @@ def prove(run: Run) -> None:
             verdicts.append(verdict)
             (folder / VERIFY).write_text(verdicts[0].to_json(), encoding="utf-8")
 
-        run.stage("verify", key, write, stale=bool(exports))
+        run.stage("verify", key, write, facts=lambda: {"proven_at": _now()}, stale=bool(exports))
         for done in exports.values():
             error = done.exception()
             # A worker that failed or died stands in the verdict; anything else stops the build.
             if error is not None and not isinstance(error, (WorkerDied, WorkerFailed)):
                 raise error
+    noted = run.folder.stages["verify"].facts.get("proven_at")
+    run.outcome.proven_at = datetime.fromisoformat(noted) if noted else None
     run.outcome.verdict = Verdict.from_json((run.folder.path / VERIFY).read_text(encoding="utf-8"))

@@ -131,6 +131,7 @@ TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Log every epoch for TensorBoard too, in build/<name>/tensorboard/."),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Do it again, even where nothing has changed.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
 
 WeightsFile = Annotated[

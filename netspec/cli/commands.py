@@ -23,6 +23,7 @@ from netspec.cli.arguments import (  # noqa: E402
     Findings,
     FlattenedOption,
     Folder,
+    Force,
     Format,
     Ignored,
     KerasOn,
@@ -129,6 +130,7 @@ def build(
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
+    force: Force = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -149,6 +151,7 @@ def build(
         folder=output,
         seed=seed,
         weights=weights,
+        force=force,
         tensorboard=tensorboard,
     )
     _run(load_chosen(spec, set_, variant), options, format_)
@@ -164,6 +167,7 @@ def train(
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
+    force: Force = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -184,6 +188,7 @@ def train(
         folder=output,
         seed=seed,
         weights=weights,
+        force=force,
         tensorboard=tensorboard,
         until="train",
     )
@@ -197,6 +202,7 @@ def export(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    force: Force = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -205,7 +211,7 @@ def export(
     from netspec.building.options import Options
 
     names = chosen_backends(targets)
-    options = Options(names, train=False, folder=output, seed=seed, weights=weights, until="export")
+    options = Options(names, train=False, folder=output, seed=seed, weights=weights, force=force, until="export")
     _run(load_chosen(spec, set_, variant), options, format_)
 
 
@@ -225,6 +231,7 @@ def verify(
     flattened: FlattenedOption = None,
     timeout: Timeout = 300.0,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    force: Force = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
@@ -245,7 +252,14 @@ def verify(
 
     names = chosen_backends(targets)
     options = Options(
-        names, train=False, judge=True, folder=output, seed=seed, weights=weights, train_steps=train_steps
+        names,
+        train=False,
+        judge=True,
+        folder=output,
+        seed=seed,
+        train_steps=train_steps,
+        weights=weights,
+        force=force,
     )
     _run(load_chosen(spec, set_, variant), options, format_)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") 
     if outcome.verdict is not None:
         from netspec.report.verdict import verify_text
 
-        parts.append(verify_text(outcome.verdict, spec))
+        earlier = None if "verify" in outcome.ran else made_text(outcome.proven_at)
+        parts.append(verify_text(outcome.verdict, spec, earlier))
     if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
         parts.append(best_text(outcome.best, outcome.folder))
     if outcome.evaluation is not None:
@@ -34,6 +36,18 @@ def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") 
     where = f"{outcome.folder}/" if until != "report" else str(page)
     parts.append(f"{where}: {did}")
     return "\n\n".join(parts)
+
+
+def made_text(at: datetime | None) -> str:
+    """When a verdict of an earlier command was made, by the clock of this place.
+
+    >>> made_text(datetime(2026, 3, 1, 9, 5)), made_text(None)
+    ('proven on 2026-03-01 at 09:05', 'proven by an earlier command')
+    """
+    if at is None:
+        return "proven by an earlier command"
+    here = at.astimezone()
+    return f"proven on {here:%Y-%m-%d} at {here:%H:%M}"
 
 
 def best_text(best: Best, folder: Path) -> str:
@@ -61,5 +75,6 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "ran": outcome.ran,
         "evaluation": outcome.evaluation.document() if outcome.evaluation is not None else None,
         "best": {"monitor": outcome.best.monitor, **outcome.best.epoch} if outcome.best is not None else None,
+        "proven_at": outcome.proven_at.isoformat() if outcome.proven_at is not None else None,
         "verify": outcome.verdict.model_dump(mode="json") if outcome.verdict is not None else None,
     }

@@ -30,14 +30,17 @@ LEGEND = (
 )
 
 
-def verify_text(verdict: Verdict, spec: str = "SPEC") -> str:
+def verify_text(verdict: Verdict, spec: str = "SPEC", earlier: str | None = None) -> str:
     """The verdict, then the errors of every row on every backend, then what failed and what to do about it.
 
-    `spec` is the file, for commands that show it again.
+    `spec` is the file, for commands that show it again; `earlier` says of a verdict that is repeated when it was made.
     """
     summary = (line.replace("\n", "\n    ") for line in verdict.summary())
     counts = f"  {verdict.parameters:,} parameters, {verdict.trainable:,} of them trainable"
-    lines = [verdict_line(verdict), counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
+    lines = [verdict_line(verdict, earlier)]
+    if earlier is not None:
+        lines.append("  nothing that it rests on has changed since; --force proves it anew")
+    lines += [counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
     lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
     lines += ["", *_artefacts(verdict)]
     if verdict.gradients is not None:
@@ -50,13 +53,13 @@ def verify_text(verdict: Verdict, spec: str = "SPEC") -> str:
     return "\n".join(lines)
 
 
-def verdict_line(verdict: Verdict) -> str:
-    """The verdict in one sentence."""
+def verdict_line(verdict: Verdict, earlier: str | None = None) -> str:
+    """The verdict in one sentence, and when it was made where that was by an `earlier` command."""
     good = [backend.backend for backend in verdict.backends if backend.passed]
     computing = f"{_listed(good)} {'compute' if len(good) > 1 else 'computes'} the spec"
     if verdict.passed:
         trained = f"; {lockstep_state(verdict.lockstep)}" if verdict.lockstep is not None else ""
-        return f"{verdict.network}: EQUAL. {computing}{trained}"
+        return f"{verdict.network}: EQUAL{f', {earlier}' if earlier else ''}. {computing}{trained}"
     differing = [backend.backend for backend in verdict.backends if backend.differs]
     silent = [backend.backend for backend in verdict.backends if backend.unproven]
     said = []

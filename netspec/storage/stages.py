@@ -135,13 +135,14 @@ class BuildFolder:
         self,
         stage: str,
         key: str | Callable[[], str],
-        facts: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
         *,
         durable: bool = False,
     ) -> Iterator[Path]:
         """A folder to write the stage's files into; they move into place, and into the manifest, if all goes well.
 
-        With `durable` a power cut afterwards takes none of them away.
+        A key or facts that only its end tells are asked for then. With `durable` a power cut afterwards takes none of
+        the files away.
         """
         try:
             partial = Path(tempfile.mkdtemp(prefix=partial_prefix(), dir=self.path))
@@ -149,7 +150,8 @@ class BuildFolder:
                 yield partial
                 with self._writing:
                     files = self._move(partial, stage, durable=durable)
-                    self.stages[stage] = Stage(key if isinstance(key, str) else key(), files, facts or {})
+                    known = facts() if callable(facts) else facts or {}
+                    self.stages[stage] = Stage(key if isinstance(key, str) else key(), files, known)
                     self._write(durable=durable)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)

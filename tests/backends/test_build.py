@@ -22,6 +22,7 @@ from netspec.building.build import build
 from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
+from netspec.report.outcome import outcome_text
 from netspec.spec.load import load_spec
 from netspec.storage.stages import BuildFolder, sha256
 from netspec.training.history import StoppedError
@@ -297,6 +298,55 @@ def test_a_lost_verdict_is_found_again(quick):
     assert "verify" in outcome.ran
     assert "export onnx" not in outcome.ran
     assert outcome.verdict.passed
+
+
+def test_a_verdict_that_is_repeated_says_when_it_was_made(quick):
+    [first, again] = [quick.build(targets=QUICK, judge=True, train=False) for _ in range(2)]
+    assert again.ran == []
+    assert again.proven_at == first.proven_at
+    assert again.proven_at.tzinfo is not None
+    assert outcome_text(again).startswith("tiny-net: EQUAL, proven on ")
+    anew = quick.build(targets=QUICK, judge=True, train=False, force=True)
+    assert anew.ran == ["verify", "report"]
+    assert anew.proven_at >= first.proven_at
+    assert outcome_text(anew).startswith("tiny-net: EQUAL. onnx computes the spec\n")
+
+
+def test_a_forced_build_does_all_of_it_again_and_gives_the_same(quick):
+    before = quick.files()
+    assert set(quick.build(targets=QUICK, force=True).ran) == {"weights", "spec", "export onnx", "verify", "report"}
+    after = quick.files()
+    assert after.pop("manifest.json") != before.pop("manifest.json")  # the verdict is of another moment
+    assert after == before
+
+
+def test_what_is_judged_is_not_replaced_where_the_judgement_is_forced(quick):
+    path = quick.path / "onnx" / "tiny-net.onnx"
+    path.write_bytes(b"something else")
+    with pytest.raises(VerificationError, match=r"tiny-net\.onnx is not the file that was exported"):
+        quick.build(targets=QUICK, train=False, judge=True, force=True)
+    assert path.read_bytes() == b"something else"
+
+
+def test_trained_weights_are_forced_by_a_training_alone_which_may_be_stopped(trained, monkeypatch):
+    before = trained.files()
+    assert "weights" not in trained.build(train=False, until="train", force=True).ran
+    assert "weights" in trained.build(until="train", force=True).ran
+    assert trained.files()["weights.safetensors"] == before["weights.safetensors"]
+
+    heard = []
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("netspec.building.training._evaluation", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            trained.build(until="train", force=True)
+    assert trained.files()["weights.safetensors"] == before["weights.safetensors"]
+    trained.build(lambda event, **_: heard.append(event), until="train", force=True)
+    assert "resumed" in heard
+    assert "epoch" not in heard
 
 
 def test_a_changed_artefact_is_replaced_by_a_build(quick):

@@ -456,12 +456,12 @@ def test_page_shows_wrong_counts_beside_the_right_ones() -> None:
 
 def test_outcome_says_the_verdict_the_score_and_the_place() -> None:
     verdict = verdict_of(network("fashion-mnist-cnn"))
-    outcome = Outcome(Path("build/x"), verdict, ["weights", "verify"], judged("toys"))
+    outcome = Outcome(Path("build/x"), verdict, ran=["weights", "verify"], evaluation=judged("toys"))
     text = outcome_text(outcome)
     assert text.startswith("fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec")
     assert "On 4 test images of toys\n  loss      0.5000\n  accuracy  75.00%\n\nclass  precision" in text
     assert "as a picture in build/x/confusion.png" in text
-    current = outcome_text(Outcome(Path("build/x"), verdict, ["verify"], judged("toys")))
+    current = outcome_text(Outcome(Path("build/x"), verdict, ran=["verify"], evaluation=judged("toys")))
     assert "On 4 test images of toys: loss 0.5000, accuracy 75.00%" in current
     assert text.endswith("build/x/report.html: ran weights, verify")
     assert outcome_text(Outcome(Path("build/x")), until="train") == "build/x/: everything was up to date"

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from signal import SIGINT, Signals
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -27,7 +28,7 @@ from netspec.errors import BackendError, FolderError, NetspecError
 from netspec.memory import fits_together, give_back, values_bytes
 from netspec.network import Network
 from netspec.progress import Progress
-from netspec.training.interrupt import listen
+from netspec.training.interrupt import held, listen
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise
@@ -73,14 +74,15 @@ class Worker:
         self._lock = threading.Lock()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker, closed in close()
         answers, theirs = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", "from netspec.backend.worker import main; main()", backend, str(theirs)],
-            stdin=subprocess.PIPE,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            pass_fds=(theirs,),
-            env={**os.environ, **ENVIRONMENT, **(environment or {})},
-        )
+        with held():
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", "from netspec.backend.worker import main; main()", backend, str(theirs)],
+                stdin=subprocess.PIPE,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=(theirs,),
+                env={**os.environ, **ENVIRONMENT, **(environment or {})},
+            )
         os.close(theirs)
         self._answers: IO[bytes] = os.fdopen(answers, "rb")
 
@@ -126,9 +128,9 @@ class Worker:
         lines = "\n    ".join(said.splitlines()[-8:])
         return f"the {self.backend} worker {how}" + (f"; it last said:\n    {lines}" if lines else "")
 
-    def interrupt(self) -> None:
-        """Ask the call under way to end where nothing is lost."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, by: Signals = SIGINT) -> None:
+        """Ask the call under way to end where nothing is lost, and say which signal asks for it."""
+        self._process.send_signal(by)
 
     def kill(self) -> None:
         """End the process at once; a call under way in another thread ends with WorkerDied."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from signal import SIGTERM, Signals
 from typing import Any
 
 from netspec.backend import Distributed, find_backend
@@ -15,6 +13,7 @@ from netspec.errors import BackendError
 from netspec.outcome import Outcome
 from netspec.spec.model import Spec
 from netspec.training.history import StoppedError
+from netspec.training.interrupt import ended_by, on_signals
 from netspec.training.ranks import Place
 
 
@@ -36,37 +35,24 @@ def join(spec: Spec, options: Options, place: Place) -> Outcome:
     if not options.train or spec.train is None:
         return outcome
     with Worker(options.trainer) as worker:
-        met = threading.Event()
+        met, asked = threading.Event(), threading.Event()
 
-        def interrupt(*_: object) -> None:
-            if met.is_set():
-                # Once: all end after the same step. Who asks again does not want to wait.
-                met.clear()
-                worker.interrupt()
+        def interrupt(by: Signals) -> None:
+            if met.is_set() and (by == SIGTERM or not asked.is_set()):
+                # All end after the same step. Who presses Ctrl-C again does not want to wait.
+                asked.set()
+                worker.interrupt(by)
                 return
             worker.kill()
-            raise KeyboardInterrupt
+            raise ended_by(by)
 
         def progress(event: str, **_: Any) -> None:
             if event == "joined":
                 met.set()
 
-        with _on_interrupt(interrupt):
+        with on_signals(interrupt):
             try:
                 worker.call("join", progress=progress, device=options.device)
             except StoppedError as stopped:
-                raise StoppedError(f"rank {place.rank} stopped with the others") from stopped
+                raise StoppedError(f"rank {place.rank} stopped with the others", stopped.by) from stopped
     return outcome
-
-
-@contextmanager
-def _on_interrupt(handler: Callable[..., None]) -> Iterator[None]:
-    """Ctrl-C calls `handler` inside, where this is the thread that it comes to."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from signal import SIGTERM, Signals
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from netspec import __version__
 from netspec.backend import Backend
@@ -22,6 +21,7 @@ from netspec.outcome import Outcome
 from netspec.progress import Progress
 from netspec.spec.model import VerifySettings
 from netspec.storage.stages import WEIGHTS, BuildFolder
+from netspec.training.interrupt import ended_by, on_signals
 from netspec.weights import load
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Run(AbstractContextManager["Run"]):
         self.workers: dict[str, Worker] = {}
         self.training: Worker | None = None
         """The worker that trains, while it does."""
+        self.asked: Signals | None = None
+        """The signal that asked the training to end."""
         self._closing = ExitStack()
         self.libraries = {name: dict(backend.versions()) for name, backend in backends.items()}
         self.versions = {"netspec": __version__}
@@ -65,24 +67,32 @@ class Run(AbstractContextManager["Run"]):
             folder.facts["spec"] = os.path.relpath(Path(spec.file).resolve(), folder.path.resolve())
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGINT, self._interrupt)
-            self._closing.callback(signal.signal, signal.SIGINT, before)
+        self._closing.enter_context(on_signals(self._interrupt))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closing.close()
 
-    def _interrupt(self, *_: object) -> None:
-        if self.training is not None:
-            # Once: it ends after the step under way, with a checkpoint. Who asks again does not want to wait.
-            worker, self.training = self.training, None
-            worker.interrupt()
+    def _interrupt(self, by: Signals) -> None:
+        if self.training is not None and (by == SIGTERM or self.asked is None):
+            # It ends after the step under way, with a checkpoint. Who presses Ctrl-C again does not want to wait; a
+            # scheduler that sends SIGTERM again, as to every process of a group, means no more by it.
+            self.asked = self.asked or by
+            self.training.interrupt(by)
             return
+        self._end(by)
+
+    def _end(self, by: Signals) -> NoReturn:
         # Threads wait for the workers, and the interpreter waits for the threads: nothing ends before they do.
         for worker in list(self.workers.values()):
             worker.kill()
-        raise KeyboardInterrupt
+        raise ended_by(by, "what is done is kept, and the same command goes on from there")
+
+    def trained(self) -> None:
+        """Let go of the training, which has a checkpoint of its end; end here where it was asked to end too late."""
+        self.training = None
+        if self.asked is not None:
+            self._end(self.asked)
 
     def worker(self, name: str, environment: dict[str, str] = ON_CPU) -> Worker:
         """The process of a backend, started when it is first asked for."""

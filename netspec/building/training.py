@@ -90,7 +90,7 @@ def train(run: Run) -> None:
                 device=run.options.device,
                 checkpoint=checkpoint,
             )
-        run.training = None
+        run.trained()
         if resumed and run.options.tensorboard:
             log.write(history)  # not all were followed
         save(folder / WEIGHTS, weights, run.network)

@@ -6,7 +6,8 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from signal import SIGINT, SIGTERM, Signals
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -49,12 +50,12 @@ from netspec.cli.console import complain, hush, say, say_json  # noqa: E402
 from netspec.cli.foreign import diff, import_weights, prove_against  # noqa: E402
 from netspec.cli.inference import activations, evaluate, predict  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
+from netspec.training.interrupt import Terminated, ended_by, on_signals, status_of  # noqa: E402
 
 if TYPE_CHECKING:
     from netspec.building.options import Options
     from netspec.spec.model import Spec
 
-INTERRUPTED = 130
 # What typer raises for wrong arguments: it exports no name for it, and its home differs between typer's versions.
 UsageError: Any = typer.BadParameter.__base__
 
@@ -417,6 +418,14 @@ def _show_error(error: NetspecError, format_: str = Format.text) -> None:
         complain(error_text(error, colour=wants_colour(sys.stderr)))
 
 
+def _end(by: Signals) -> NoReturn:
+    raise ended_by(by)
+
+
+def _ended(how: str, error: BaseException) -> str:
+    return f"netspec: {how}" + (f"; {error}" if str(error) else "")
+
+
 def main() -> None:
     """Run the command line; whatever ends a command becomes a message and its exit status."""
     # typer's own `app()` would handle Ctrl-C and closed pipes before we could.
@@ -425,7 +434,7 @@ def main() -> None:
     status = 0
     try:
         try:
-            with command.make_context("netspec", sys.argv[1:], obj=chosen) as context:
+            with on_signals(_end), command.make_context("netspec", sys.argv[1:], obj=chosen) as context:
                 command.invoke(context)
         except NetspecError as error:
             status = error.exit_code
@@ -436,9 +445,12 @@ def main() -> None:
         status = error.exit_code
         error.message = error.message.replace("Value error, ", "", 1)  # which is pydantic's word, from inside of typer
         error.show()
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-        complain("netspec: interrupted")
+    except Terminated as error:
+        status = status_of(SIGTERM)
+        complain(_ended("terminated", error))
+    except (KeyboardInterrupt, typer.Abort) as error:
+        status = status_of(SIGINT)
+        complain(_ended("interrupted", error))
     except BrokenPipeError:
         hush(sys.stdout)
     except OSError as error:

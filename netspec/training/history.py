@@ -6,10 +6,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from signal import SIGINT, Signals
 from typing import TYPE_CHECKING
 
 from netspec.errors import NetspecError
 from netspec.storage.atomic import replacing
+from netspec.training.interrupt import status_of
 from netspec.training.settings import Monitor
 
 if TYPE_CHECKING:
@@ -56,9 +58,14 @@ class DivergedError(NetspecError):
 
 
 class StoppedError(NetspecError):
-    """The training was interrupted, and ended where it can go on."""
+    """The training was interrupted by a signal, and ended where it can go on."""
 
-    exit_code = 130
+    def __init__(self, message: str, by: Signals = SIGINT) -> None:
+        super().__init__(message, by)  # what pickle gives back to __init__
+        self.message, self.by, self.exit_code = message, by, status_of(by)
+
+    def __str__(self) -> str:
+        return self.message
 
 
 def is_better(monitor: Monitor, new: float, old: float | None) -> bool:

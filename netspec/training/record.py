@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from signal import SIGINT
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -148,7 +149,8 @@ class Record:
         if STOP.is_set():
             kept = "; the same command goes on from there" if self.file else ", and nothing was kept of it"
             where = f"in epoch {self.epoch}, at step {step} of {self.steps}" if step else f"after epoch {self.epoch}"
-            raise StoppedError(f"stopped {where}{kept}")
+            why = "" if STOP.by == SIGINT else f"by {STOP.by.name} "
+            raise StoppedError(f"stopped {why}{where}{kept}", STOP.by)
 
     def _facts(self) -> dict[str, Any]:
         plateau, patience = self._plateau, self._patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,24 +234,34 @@ train: {epochs: 100000, batch_size: 16}
 """
 
 
-def test_ctrl_c_ends_a_build_with_a_checkpoint_and_the_next_goes_on(tmp_path):
+def test_a_signal_ends_a_build_with_a_checkpoint_and_the_next_goes_on(tmp_path):
+    """Ctrl-C, then what a scheduler sends: to the whole group, so that the worker has it twice."""
     (tmp_path / "long.yaml").write_text(SPEC, encoding="utf-8")
     command = [sys.executable, "-c", "from netspec.cli import main; main()", "train", "long.yaml"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     checkpoint = tmp_path / "build" / "long" / "checkpoint.safetensors"
-    for run in range(2):
+    for run, sent in enumerate((signal.SIGINT, signal.SIGTERM)):
         before = checkpoint.stat().st_mtime_ns if run else 0
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, bufsize=1)
+        process = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            start_new_session=True,
+        )
         assert process.stderr is not None
         lines = []
         for line in process.stderr:
             lines.append(line)
             if "epoch " in line and "val_accuracy" in line:
-                process.send_signal(signal.SIGINT)
+                os.killpg(process.pid, sent)
                 break
         lines += process.stderr.readlines()
-        assert process.wait(60) == 130, lines
-        assert any("the same command goes on from there" in line for line in lines), lines
+        assert process.wait(60) == (143 if run else 130), lines
+        assert re.match("netspec: stopped by SIGTERM (in|after) " if run else "netspec: stopped (in|after) ", lines[-1])
+        assert lines[-1].endswith("; the same command goes on from there\n"), lines
         assert any("training goes on from" in line for line in lines) == bool(run), lines
         assert checkpoint.stat().st_mtime_ns > before
         time.sleep(0.01)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from netspec.building.options import Options
 from netspec.errors import BackendError, NetspecError, SpecError
 from netspec.outcome import Outcome
 from netspec.report.problems import RED
+from netspec.training.interrupt import SIGNALS
 from netspec.verify.result import BackendVerdict, Failure, Symptom, Verdict
 from netspec.weights import save
 
@@ -368,6 +371,36 @@ def test_an_interrupt_is_one_line(run: Run, spec: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("netspec.building.build.build", interrupt)
     assert run("build", spec) == (130, "", "netspec: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "said"),
+    [(signal.SIGINT, 130, "netspec: interrupted\n"), (signal.SIGTERM, 143, "netspec: terminated\n")],
+)
+def test_a_signal_ends_a_command_with_one_line_and_its_status(
+    run: Run, spec: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals, status: int, said: str
+) -> None:
+    def wait(*_: object) -> None:
+        signal.raise_signal(sent)
+        time.sleep(60)
+
+    before = [signal.getsignal(each) for each in SIGNALS]
+    monkeypatch.setattr("netspec.compile.compile_spec", wait)
+    assert run("show", spec) == (status, "", said)
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+@pytest.mark.parametrize(("sent", "status", "how"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")])
+def test_a_build_that_a_signal_ends_says_that_it_may_go_on(
+    run: Run, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str, status: int, how: str
+) -> None:
+    def wait(*_: object) -> None:
+        signal.raise_signal(signal.Signals[sent])
+
+    monkeypatch.setattr("netspec.build.know_weights", wait)
+    found = run("export", spec, "-o", tmp_path)
+    assert found[:2] == (status, "")
+    assert found[2].endswith(f"netspec: {how}; what is done is kept, and the same command goes on from there\n")
 
 
 @pytest.mark.parametrize("arguments", [["chek"], ["show"], ["check", "--wrong"], ["show", "x", "--format", "xml"]])

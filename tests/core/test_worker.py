@@ -14,6 +14,8 @@ import pytest
 from netspec.backend import find_backend
 from netspec.backend.worker import Worker, WorkerDied, WorkerFailed
 from netspec.errors import BackendError, Problem, SpecError
+from netspec.training.history import StoppedError
+from netspec.training.interrupt import SIGNALS, STOP
 
 
 class Example:
@@ -38,6 +40,12 @@ class Example:
         print("last words", file=sys.stderr, flush=True)
         os._exit(status)
 
+    def wished(self) -> int | None:
+        return STOP.by if STOP.is_set() else None
+
+    def stop(self) -> None:
+        raise StoppedError("stopped after epoch 3", signal.SIGTERM)
+
     def sleep(self) -> None:
         time.sleep(600)
 
@@ -49,6 +57,19 @@ example = Example()
 def worker() -> Iterator[Worker]:
     with Worker("tests.core.test_worker:example") as started:
         yield started
+
+
+@pytest.mark.parametrize("sent", SIGNALS)
+def test_a_signal_to_a_worker_that_has_just_begun_is_a_wish(sent: signal.Signals) -> None:
+    with Worker("tests.core.test_worker:example") as worker:
+        worker.interrupt(sent)  # long before it listens
+        assert worker.call("wished") == sent
+
+
+def test_what_stopped_a_training_is_known_in_the_other_process(worker: Worker) -> None:
+    with pytest.raises(StoppedError, match=r"^stopped after epoch 3$") as caught:
+        worker.call("stop")
+    assert (caught.value.by, caught.value.exit_code) == (signal.SIGTERM, 143)
 
 
 def test_an_answer_comes_back_whatever_is_printed(worker: Worker) -> None:

@@ -22,14 +22,13 @@ SAID = 300
 """How many characters of what a library says of a file are shown."""
 
 
-def export_key(exported: Network, weights_digest: str, settings: ExportSettings, libraries: Mapping[str, str]) -> str:
-    """The key of the artefacts of one backend, whose `libraries` these are."""
+def content_key(exported: Network, weights_digest: str, settings: ExportSettings) -> str:
+    """What artefacts hold, whichever libraries wrote them: a file that Keras wrote on JAX runs on TensorFlow too."""
     return key_of(
         spec=exported.digest,
         about=exported.about,
         weights=weights_digest,
         settings=settings.model_dump(mode="json"),
-        versions=dict(libraries),
         netspec=__version__,
     )
 

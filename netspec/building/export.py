@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netspec.backend import ExportSettings
-from netspec.backend.artefact import export_key
+from netspec.backend.artefact import content_key
 from netspec.building.run import Run
 from netspec.errors import VerificationError
 from netspec.memory import fits_together
+from netspec.storage.stages import key_of
 
 
 def drop_outdated(run: Run) -> None:
@@ -32,10 +33,8 @@ def export(run: Run) -> None:
 def exporting(run: Run) -> Iterator[Mapping[str, Future[None]]]:
     """The export of every target that is not current, under way."""
     settings = run.spec.export or ExportSettings()
-    keys = {
-        name: export_key(run.exported, run.weights_digest, settings, run.libraries[name])
-        for name in run.options.targets
-    }
+    content = content_key(run.exported, run.weights_digest, settings)
+    keys = {name: key_of(content=content, versions=run.libraries[name]) for name in run.options.targets}
     _check_exported(run, keys)
     weights = run.weights
 
@@ -46,7 +45,8 @@ def exporting(run: Run) -> Iterator[Mapping[str, Future[None]]]:
                 "export", network=run.exported, weights=weights, folder=folder / name, settings=settings
             )
 
-        run.stage(f"export {name}", keys[name], write, facts={"weights": run.weights_digest})
+        facts = {"weights": run.weights_digest, "content": content}
+        run.stage(f"export {name}", keys[name], write, facts=facts)
 
     with ThreadPoolExecutor(len(run.options.targets) if fits_together(run.network) else 1) as threads:
         exports = {}

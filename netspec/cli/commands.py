@@ -203,6 +203,7 @@ def export(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     force: Force = False,
     set_: Sets = None,
     variant: Variant = None,

@@ -13,6 +13,7 @@ from netspec.cli.arguments import (
     FlattenedOption,
     Format,
     Ignored,
+    KerasOn,
     MappingFile,
     Output,
     Report,
@@ -36,6 +37,7 @@ def diff(
     left: Annotated[Path, typer.Argument(metavar="A", help="A spec, a file of weights, or an exported model.")],
     right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
     timeout: Timeout = 300.0,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     format_: Output = Format.text,
 ) -> None:
     """What differs between two specs, or two files of weights or models; exit status 1 where something does.

@@ -13,6 +13,7 @@ from netspec.cli.arguments import (
     Built,
     DataSource,
     Format,
+    KerasOn,
     Known,
     Output,
     OwnRunner,
@@ -47,6 +48,7 @@ def predict(
         Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
     ] = None,
     backend: OwnRunner = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     artefact: ArtefactFile = None,
     weights: Known = None,
     top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
@@ -98,6 +100,7 @@ def evaluate(
     data: DataSource = None,
     split: SplitOption = None,
     backend: OwnRunner = None,
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     artefact: ArtefactFile = None,
     weights: Known = None,
     metrics: Annotated[
@@ -158,6 +161,7 @@ def activations(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
     ] = None,
     backend: Runner = "torch",
+    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     weights: Known = None,
     built: Built = Path("build"),
     set_: Sets = None,

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from netspec.backend import ExportSettings, find_backend, runners
-from netspec.backend.artefact import export_key, unusable
+from netspec.backend.artefact import content_key, unusable
 from netspec.backend.worker import Worker
 from netspec.errors import BackendError, Problem, SpecError, file_near
 from netspec.importing.initial import Start
@@ -109,8 +109,10 @@ def given_artefact(file: Path, spec: Spec, network: Network, backend: str | None
 def find_artefact(
     spec: Spec, network: Network, exported: Network, built: Path, weights: Path | None, backend: str
 ) -> Artefact:
-    """The artefact of a backend: the one in the build folder where it has these weights and this network, else one to
-    be exported; `exported` is what it has to compute, the `network` or what reads pixels.
+    """The artefact of a backend: the one in the build folder where it has these weights and this network, whichever
+    versions wrote it, else one to be exported.
+
+    `exported` is what it has to compute, the `network` or what reads pixels.
 
     Raises SpecError where there are no weights, for weights that do not fit, and for a file that was changed since it
     was exported; BackendError for a backend that is missing.
@@ -121,7 +123,7 @@ def find_artefact(
     if known.digest is None:
         return fresh
     stage = read_stages(built / spec.name).get(f"export {backend}")
-    if stage is None or stage.key != export_key(exported, known.digest, settings, found.versions()):
+    if stage is None or stage.facts.get("content") != content_key(exported, known.digest, settings):
         return fresh
     folder = built / spec.name
     for name, digest in stage.files.items():

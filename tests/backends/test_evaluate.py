@@ -118,6 +118,18 @@ def test_pixels_go_into_artefacts_that_read_them(place, run: Run, backend):
     assert inside["metrics"] == pytest.approx(plain["metrics"], rel=1e-5)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_file_that_keras_wrote_runs_on_whatever_keras_does(place, run: Run, monkeypatch, command):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    more = ("--split", "test", "--top", "1") if command == "predict" else ()
+    expected = asked(run, "--backend", "keras", *more, command=command)
+    found = asked(run, "--backend", "keras", "--keras-backend", "torch", *more, command=command)
+    assert Path(found["artefact"]) == Path("build/tiny/keras/tiny.keras").resolve()
+    assert {**found, "metrics": None, "samples": None} == {**expected, "metrics": None, "samples": None}
+    if command == "evaluate":
+        assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-5)
+
+
 def test_a_file_that_is_named_runs_with_its_weights(place, run: Run, backend):
     [file] = Path("build/tiny", backend).glob(f"*{ENDINGS[backend]}")
     expected = asked(run, "--backend", backend)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import netspec.inference.artefact
+from netspec.backend import ExportSettings
+from netspec.backend.artefact import content_key
 from netspec.compile import compile_spec
 from netspec.compile.pixels import trained_network
 from netspec.data.chosen import image_samples
@@ -211,6 +213,22 @@ def test_the_weights_of_a_build_are_read_for_their_digest_once(monkeypatch):
     read.clear()
     netspec.inference.artefact.find_artefact(spec, network, network, Path("build"), None, "torch")
     assert read == [Path("build/net/weights.safetensors")]
+
+
+def test_a_file_of_the_build_runs_whichever_versions_wrote_it():
+    pytest.importorskip("torch")
+    spec, network = written(IMAGES, None)
+    built(network)
+    digest = sha256(Path("build/net/weights.safetensors"))
+    folder = BuildFolder(Path("build/net"))
+    for weights in ("0" * 64, digest):
+        content = content_key(network, weights, ExportSettings())
+        with folder.stage("export torch", "of other versions", {"content": content}) as partial:
+            (partial / "torch").mkdir()
+            (partial / "torch" / "net.py").write_text("")
+        found = netspec.inference.artefact.find_artefact(spec, network, network, Path("build"), None, "torch")
+        assert found.file == (Path("build/net/torch/net.py").resolve() if weights == digest else None)
+    folder.close()
 
 
 class TestRefused:

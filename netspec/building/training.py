@@ -63,9 +63,12 @@ def train(run: Run) -> None:
             run.workers.pop(trainer).close()
         return
 
+    values: dict[str, list[float]] = {}
+
     def write(folder: Path) -> None:
         from netspec.data import load as load_data
         from netspec.data.batches import check_batch_size
+        from netspec.data.values import trained_values
         from netspec.report.confusion import draw_confusion
         from netspec.training.history import write_history
         from netspec.training.plot import plot_history
@@ -74,6 +77,7 @@ def train(run: Run) -> None:
         with run.spec.places():
             dataset = load_data(data, run.network, run.near, run.spec.preprocess, run.progress)
             check_batch_size(settings.batch_size, len(dataset.train))
+        values.update(trained_values(dataset.train.images, run.spec.preprocess))
         network = trained_network(run.spec, run.network)
         run.training = worker = run.worker(trainer, {})
         best = _begin(run, checkpoint)
@@ -104,7 +108,7 @@ def train(run: Run) -> None:
         del run.workers[trainer]
 
     # The checkpoint is all that there is of the training until the disk has the weights.
-    run.stage("weights", key, write, facts=facts, durable=True)
+    run.stage("weights", key, write, facts=lambda: {**facts, "values": values}, durable=True)
     checkpoint.discard()
     _drop(_other_bests(run))
 

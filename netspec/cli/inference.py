@@ -185,7 +185,7 @@ def activations(
     samples = read_samples([image], network, loaded.preprocess)
     known = known_weights(loaded, network, built, weights, part)
     with build_progress(loaded.name) as progress:
-        values = work.activations(part, known.weights, samples, runner, progress)
+        values = work.activations(part, known, samples, runner, progress)
     about = f"{image.name} in {network.name}, on {runner}"
     draw_activations(values, path, f"{row}  {part.output_type}", about)
     read = pictures_text(loaded.preprocess, network.input_type) if samples.pictures else None

@@ -11,6 +11,7 @@ import numpy as np
 from netspec.backend import find_backend
 from netspec.backend.worker import Worker
 from netspec.data.given import Samples
+from netspec.data.values import Range, known_range
 from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.inference.artefact import Artefact, running
 from netspec.network import Network
@@ -18,8 +19,11 @@ from netspec.progress import Progress
 from netspec.storage.atomic import replacing
 
 if TYPE_CHECKING:
-    from netspec.inference.artefact import Run
-    from netspec.tensors import Array, Arrays, Weights
+    from netspec.inference.artefact import Known, Run
+    from netspec.tensors import Array, Arrays
+
+
+OTHERWISE = "scale them as the training data were; the network knows no others, and its answers mean little"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,23 +37,54 @@ class Predicted:
 def predict(artefact: Artefact, samples: Samples, progress: Progress, stage: str = "predict") -> Predicted:
     """The outputs of an artefact for all samples; `stage` is what progress calls it.
 
-    Raises SpecError for a sample that cannot be read, BackendError for a backend that is missing or fails.
+    Values that are scaled otherwise than those that were trained on, where that is known, are warned of. Raises
+    SpecError for a sample that cannot be read, BackendError for a backend that is missing or fails.
     """
     with running(artefact, progress) as run:
-        return _gathered(run, artefact.network, samples, progress, stage)
+        predicted, given = _gathered(run, artefact.network, samples, progress, stage)
+    facts = artefact.known.facts if artefact.known is not None else None
+    pixels = facts is not None and facts.get("network") != artefact.network.digest
+    _doubt(given, known_range(facts, pixels=pixels), progress, preprocessed=samples.pictures and not pixels)
+    return predicted
 
 
-def _gathered(run: Run, network: Network, samples: Samples, progress: Progress, stage: str) -> Predicted:
+def _gathered(
+    run: Run, network: Network, samples: Samples, progress: Progress, stage: str
+) -> tuple[Predicted, Range | None]:
+    """The outputs, and the range of the inputs."""
     names: list[str] = []
     pieces: list[Arrays] = []
+    given: Range | None = None
     progress("stage", stage=stage)
     for batch in samples.batches():
         progress("part", what="predicting", done=len(names), total=samples.count)
         pieces.append(run(batch.inputs))
         names += batch.names
+        for array in batch.inputs.values():
+            given = Range.of(array) if given is None else given.joined(Range.of(array))
     progress("done", stage=stage)
     outputs = {name: np.concatenate([piece[name] for piece in pieces]) for name in network.outputs}
-    return Predicted(tuple(names), outputs)
+    return Predicted(tuple(names), outputs), given
+
+
+def _doubt(given: Range | None, trained: Range | None, progress: Progress, *, preprocessed: bool) -> None:
+    """Warn where the inputs are hardly what the network was trained on."""
+    if given is not None and trained is not None and trained.doubts(given):
+        text = f"the inputs are values of {given}, but the network was trained on values of {trained}"
+        progress("warning", text=text, hint=_scaling(trained) if preprocessed else OTHERWISE)
+
+
+def _scaling(trained: Range) -> str:
+    """How pictures become values of a range, as a hint.
+
+    >>> _scaling(Range(0, 16))
+    'pictures are read as `preprocess` says: with --set preprocess.scale=16/255 their bytes become 0 to 16'
+    >>> _scaling(Range(-1, 1)).partition(": ")[2]
+    'with --set preprocess.scale=2/255 --set preprocess.mean=1 their bytes become -1 to 1'
+    """
+    scale = f"--set preprocess.scale={trained.most - trained.least:.4g}/255"
+    mean = f" --set preprocess.mean={-trained.least:.4g}" if trained.least else ""
+    return f"pictures are read as `preprocess` says: with {scale}{mean} their bytes become {trained}"
 
 
 def read_classes(path: Path, network: Network) -> tuple[str, ...]:
@@ -123,12 +158,15 @@ def up_to(network: Network, name: str) -> Network:
     )
 
 
-def activations(part: Network, weights: Weights, samples: Samples, backend: str, progress: Progress) -> Array:
-    """The value of the last row of a part of a network for the first sample, float32 [*shape]; see `up_to`."""
+def activations(part: Network, known: Known, samples: Samples, backend: str, progress: Progress) -> Array:
+    """The value of the last row of a part of a network for the first sample, float32 [*shape]; see `up_to`.
+
+    Values that are scaled otherwise than those that were trained on are warned of, as in `predict`.
+    """
     first = next(samples.batches())
     inputs = {name: given[:1] for name, given in first.inputs.items()}
-    own = {weight.name: weights[weight.name] for weight in part.weights()}
-    one = Samples(1, lambda: iter([replace(first, names=first.names[:1], inputs=inputs)]))
+    own = {weight.name: known.weights[weight.name] for weight in part.weights()}
+    one = replace(samples, count=1, batches=lambda: iter([replace(first, names=first.names[:1], inputs=inputs)]))
     find_backend(backend)
     with Worker(backend) as worker:
 
@@ -136,5 +174,7 @@ def activations(part: Network, weights: Weights, samples: Samples, backend: str,
             found: Arrays = worker.call("predict", network=part, weights=own, inputs=inputs)
             return found
 
-        value: Array = _gathered(run, part, one, progress, "activations").outputs["output"][0]
+        predicted, given = _gathered(run, part, one, progress, "activations")
+    _doubt(given, known_range(known.facts, pixels=False), progress, preprocessed=samples.pictures)
+    value: Array = predicted.outputs["output"][0]
     return value

@@ -19,6 +19,7 @@ from netspec.errors import BackendError, SpecError
 from netspec.inference.evaluation import evaluate
 from netspec.reference import evaluate as reference
 from netspec.spec.load import load_spec
+from netspec.storage.stages import read_stages
 from netspec.training.loss import Loss
 from netspec.weights import draw, save
 from tests.core.test_cli import Run, run
@@ -248,6 +249,23 @@ def test_predict_takes_a_split(place, run: Run):
         assert sample["outputs"]["output"]["top"][0]["index"] == output.argmax()
         right += int(label) == output.argmax()
     assert right / 359 == pytest.approx(evaluated["metrics"]["accuracy"])
+
+
+def test_values_of_another_range_than_was_trained_on_are_warned_of(place, run: Run):
+    """The build notes what the data are, and what preprocessing makes of them: sixteenths."""
+    noted = read_stages(Path("build/tiny"))["weights"].facts["values"]
+    assert noted == {"data": [0.0, 16.0], "input": [0.0, 1.0]}
+    x = np.random.default_rng(1).random((3, 8, 8, 1)).astype(np.float32)
+    np.save("x.npy", x)
+    np.save("bytes.npy", x * 255)
+    ask = ("predict", "tiny.yaml", "--backend", "onnx")
+    assert "warning" not in run(*ask, "--input", "x.npy")[2]
+    assert "warning" not in run(*ask, "--split", "test")[2]
+    status, out, err = run(*ask, "--input", "bytes.npy")
+    assert status == 0
+    assert "warning" not in out
+    assert "tiny: warning: the inputs are values of " in err
+    assert ", but the network was trained on values of 0 to 1\n  hint: scale them as the training data were" in err
 
 
 def test_predict_runs_the_file_of_the_build_and_arrays_are_what_the_network_reads(place, run: Run):

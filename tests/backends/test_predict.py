@@ -14,7 +14,7 @@ from netspec.compile import compile_spec
 from netspec.data.given import array_samples, read_samples
 from netspec.errors import SpecError
 from netspec.inference import predict as work
-from netspec.inference.artefact import known_weights
+from netspec.inference.artefact import Known, known_weights
 from netspec.reference import evaluate
 from netspec.spec.load import load_spec
 from netspec.storage.stages import BuildFolder
@@ -97,7 +97,7 @@ def test_activations_of_any_row_are_those_of_the_reference(backend, graph, row):
     part = work.up_to(network, row)
     given = {name: inputs[name] for name in part.inputs}
     samples = array_samples(given, part, "x.npz")
-    found = work.activations(part, draw(network, 3), samples, backend, silent)
+    found = work.activations(part, Known(draw(network, 3), Path("w.safetensors")), samples, backend, silent)
     name = network.named[row][-1].name
     assert np.allclose(found, expected(network, inputs)[name][0], rtol=1e-5, atol=1e-6)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from netspec.cli.pages import CHANGES, OTHERS, PRINTING, WEIGHTS
 from netspec.errors import Problem, SpecError
 
 if TYPE_CHECKING:
@@ -88,66 +89,120 @@ class Flattened(StrEnum):
     last = "last"
 
 
+def _words(kind: type[StrEnum]) -> str:
+    return "|".join(kind)
+
+
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="The spec file.")]
 SpecPaths = Annotated[list[Path], typer.Argument(metavar="SPEC...", help="The spec files.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override a value, e.g. train.epochs=3; may be given several times."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Take this value instead of the spec's: train.epochs=3. May be given several times.",
+        rich_help_panel=CHANGES,
     ),
 ]
-Variant = Annotated[str | None, typer.Option(metavar="NAME", help="Take this one of the spec's variants.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Take this one of the spec's variants; `netspec check` names them.",
+        rich_help_panel=CHANGES,
+    ),
+]
 Output = Annotated[
     Format,
-    typer.Option("--format", callback=_remember, help="Text for people, or one JSON document on standard output."),
+    typer.Option(
+        "--format",
+        metavar=_words(Format),
+        callback=_remember,
+        help="Text for people, or one JSON document on standard output, for errors too.",
+        rich_help_panel=PRINTING,
+    ),
 ]
 Findings = Annotated[
     Report,
     typer.Option(
         "--format",
+        metavar=_words(Report),
         callback=_remember,
         help="Text for people, one JSON document, or text with annotations for GitHub Actions.",
+        rich_help_panel=PRINTING,
     ),
 ]
 Drawn = Annotated[
     Drawing,
-    typer.Option("--format", callback=_remember, help="A table for people, one JSON document, or a Mermaid flowchart."),
+    typer.Option(
+        "--format",
+        metavar=_words(Drawing),
+        callback=_remember,
+        help="A table for people, one JSON document, or a Mermaid flowchart.",
+        rich_help_panel=PRINTING,
+    ),
 ]
 Targets = Annotated[
     str, typer.Option(metavar="NAMES", help="The backends to compile for, separated by commas.", show_default=True)
 ]
-Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The parent of the build folder.")]
-Device = Annotated[str, typer.Option(help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        help="Where the build folder lies, which has the spec's name: FOLDER/<name>/.",
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", help="Where to train: auto (a GPU where there is one), cpu, cuda:0, ...")
+]
 KerasOn = Annotated[
     Runtime | None,
     typer.Option(
         "--keras-backend",
+        metavar=_words(Runtime),
         callback=_run_keras_on,
-        help="What Keras runs on; what KERAS_BACKEND says when not given, or TensorFlow.",
+        help="What Keras runs on. Not given: what KERAS_BACKEND says in the environment, or tensorflow.",
     ),
 ]
-TrainerOption = Annotated[Trainer, typer.Option("--backend", help="The backend that trains.")]
+TrainerOption = Annotated[
+    Trainer,
+    typer.Option("--backend", metavar=_words(Trainer), help="The backend that trains; all others get its weights."),
+]
 TensorBoard = Annotated[
     bool,
-    typer.Option("--tensorboard", help="Log every epoch for TensorBoard too, in build/<name>/tensorboard/."),
+    typer.Option("--tensorboard", help="Log every epoch for TensorBoard too, in the build folder's tensorboard/."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Do it again, even where nothing has changed.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of the initial weights; the spec's train.seed, or 0.", min=0)]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Draw the initial weights from this seed. Not given: the spec's train.seed, or 0.",
+        min=0,
+        rich_help_panel=WEIGHTS,
+    ),
+]
 
 WeightsFile = Annotated[
     Path | None,
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Take the initial weights from this file, as `import-weights` reads it; looked for here and in "
-        "$NETSPEC_DATA and $NETSPEC_DATA/weights.",
+        help="Take the initial weights from this file, of any kind that `import-weights` reads; looked for here, in "
+        "$NETSPEC_DATA and in $NETSPEC_DATA/weights.",
+        rich_help_panel=WEIGHTS,
     ),
 ]
-Runner = Annotated[str, typer.Option("--backend", metavar="NAME", help="The backend that computes.")]
+Runner = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="The backend that computes: torch, keras or onnx.")
+]
 OwnRunner = Annotated[
     str | None,
     typer.Option(
-        "--backend", metavar="NAME", help="The backend that computes; torch when not given, or what runs --artefact."
+        "--backend",
+        metavar="NAME",
+        help="The backend that computes: torch, keras or onnx. Not given: torch, or the one that runs --artefact.",
     ),
 ]
 Known = Annotated[
@@ -155,8 +210,9 @@ Known = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="Take the weights from this file, as `import-weights` reads it, not from the build folder; looked for "
-        "here and in $NETSPEC_DATA and $NETSPEC_DATA/weights.",
+        help="Take the weights from this file, of any kind that `import-weights` reads, not from the build folder; "
+        "looked for here, in $NETSPEC_DATA and in $NETSPEC_DATA/weights.",
+        rich_help_panel=WEIGHTS,
     ),
 ]
 DataSource = Annotated[
@@ -170,40 +226,76 @@ DataSource = Annotated[
 ]
 SplitOption = Annotated[
     SplitName | None,
-    typer.Option("--split", help="Which part of the data; the test images where there are some, when not given."),
+    typer.Option(
+        "--split",
+        metavar=_words(SplitName),
+        help="Which part of the data. Not given: the test images, where there are some.",
+    ),
 ]
 ArtefactFile = Annotated[
     Path | None,
-    typer.Option("--artefact", metavar="FILE", help="Run this exported .py, .keras or .onnx file; it has its weights."),
+    typer.Option(
+        "--artefact",
+        metavar="FILE",
+        help="Run this exported .py, .keras or .onnx file, with the weights that it has.",
+        rich_help_panel=WEIGHTS,
+    ),
 ]
-Built = Annotated[Path, typer.Option("--build", metavar="FOLDER", help="The parent of the build folder.")]
+Built = Annotated[
+    Path,
+    typer.Option(
+        "--build",
+        metavar="FOLDER",
+        help="Where the build folder lies, from which the weights are: FOLDER/<name>/.",
+        rich_help_panel=WEIGHTS,
+    ),
+]
 
 Against = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="FILE",
-        help="Prove this file instead of the backends: .onnx, .keras, .h5, .pt2, or weights alone; several times.",
+        help="Prove this file instead of the backends: .onnx, .keras, .h5, .pt2, or weights alone. May be given "
+        "several times.",
+        rich_help_panel=OTHERS,
     ),
 ]
 MappingFile = Annotated[
     Path | None,
     typer.Option(
-        "--mapping", metavar="FILE", help="YAML: a row or a weight, a colon, its layer or tensor in the file."
+        "--mapping",
+        metavar="FILE",
+        help="YAML that says what is what: a row or a weight, a colon, its layer or tensor in the file.",
+        rich_help_panel=OTHERS,
     ),
 ]
 Ignored = Annotated[
     list[str] | None,
-    typer.Option("--ignore", metavar="PATTERN", help="Leave out layers or tensors, e.g. 'AuxLogits.*'; several times."),
+    typer.Option(
+        "--ignore",
+        metavar="PATTERN",
+        help="Leave out the file's layers or tensors of such names: 'AuxLogits.*'. May be given several times.",
+        rich_help_panel=OTHERS,
+    ),
 ]
 FlattenedOption = Annotated[
     Flattened | None,
     typer.Option(
-        "--flattened", help="Where the file's network has channels when it flattens, if the file does not say."
+        "--flattened",
+        metavar=_words(Flattened),
+        help="Where the file's network has the channels when it flattens an image, if the file does not say.",
+        rich_help_panel=OTHERS,
     ),
 ]
 Timeout = Annotated[
-    float, typer.Option(metavar="SECONDS", help="How long each file of --against may take to be read, or run.", min=1)
+    float,
+    typer.Option(metavar="SECONDS", help="How long a file may take to be read, or run.", min=1, rich_help_panel=OTHERS),
 ]
+
+
+def force(what: str) -> Any:
+    """The option that does again what nothing has changed for; `what` it is."""
+    return typer.Option("--force", help=f"{what}, though nothing has changed since the last time.")
 
 
 def chosen_backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 # A command that only reads a spec ends before there is much garbage, and starting is most of its work: collecting it
 # while modules load, and looking for pydantic plugins in every installed distribution, would be a quarter of that.
@@ -16,6 +17,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer  # noqa: E402
 
+from netspec.cli import arguments  # noqa: E402
 from netspec.cli.arguments import (  # noqa: E402
     Against,
     Device,
@@ -24,7 +26,6 @@ from netspec.cli.arguments import (  # noqa: E402
     Findings,
     FlattenedOption,
     Folder,
-    Force,
     Format,
     Ignored,
     KerasOn,
@@ -49,6 +50,7 @@ from netspec.cli.arguments import (  # noqa: E402
 from netspec.cli.console import complain, hush, say, say_json  # noqa: E402
 from netspec.cli.foreign import diff, import_weights, prove_against  # noqa: E402
 from netspec.cli.inference import activations, evaluate, predict  # noqa: E402
+from netspec.cli.pages import ASK, EXCHANGE, LOOK, MAKE, TOOL, WEIGHTS, CommandPage, Contents  # noqa: E402
 from netspec.errors import BackendError, NetspecError, Problem, SpecError  # noqa: E402
 from netspec.training.interrupt import Terminated, ended_by, on_signals, status_of  # noqa: E402
 
@@ -59,19 +61,36 @@ if TYPE_CHECKING:
 # What typer raises for wrong arguments: it exports no name for it, and its home differs between typer's versions.
 UsageError: Any = typer.BadParameter.__base__
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 app = typer.Typer(
     help="A neural network as a table of layers in YAML: compiled to PyTorch, Keras and ONNX, and proven equal.",
-    epilog="Start with `netspec check specs/digits-cnn.yaml`, then `netspec show` and `netspec build` on it. "
-    "Exit status: 0 fine, 1 verification or expectation failed, 2 wrong spec or arguments, 3 a backend is missing "
-    "or did not answer.",
+    epilog="Begin with `netspec check specs/digits-cnn.yaml`, then `netspec show` and `netspec build` it; "
+    "`netspec COMMAND --help` has examples.\n\n"
+    "Exit status: 0 fine; 1 verification or an expectation failed, or there are differences; 2 the spec or the "
+    "arguments are wrong, or a file cannot be read or written; 3 a backend is missing or did not answer; 130 or 143 "
+    "interrupted.",
+    cls=Contents,
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.command()
+def command(group: str, *lines: str, name: str | None = None) -> Callable[[F], F]:
+    """A function as a command of a group; the lines are examples of it, each below what it is for."""
+    return app.command(name, cls=CommandPage, rich_help_panel=group, epilog="\n".join(lines))
+
+
+@command(
+    LOOK,
+    "# Every spec of a folder, in all of its variants",
+    "netspec check specs/*.yaml",
+    "# What is wrong as annotations of a pull request, in GitHub Actions",
+    "netspec check specs/*.yaml --format github",
+)
 def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_: Findings = Report.text) -> None:
     """Is the spec valid, in each of its variants? Shapes, counts and expectations; imports no framework."""
     from netspec.compile.checked import checked
@@ -94,10 +113,18 @@ def check(specs: SpecPaths, set_: Sets = None, variant: Variant = None, format_:
     raise typer.Exit(status)
 
 
-@app.command()
+@command(
+    LOOK,
+    "# What a batch of 64 takes",
+    "netspec show specs/unet.yaml --batch 64",
+    "# The graph, for a README",
+    "netspec show specs/unet.yaml --format mermaid",
+)
 def show(
     spec: SpecPath,
-    batch: Annotated[int, typer.Option(help="Batch size that the memory figures are for.", min=1)] = 1,
+    batch: Annotated[
+        int, typer.Option(metavar="N", help="The size of the batch that the memory is given for.", min=1)
+    ] = 1,
     set_: Sets = None,
     variant: Variant = None,
     format_: Drawn = Drawing.text,
@@ -117,13 +144,26 @@ def show(
         say(show_text(network, batch))
 
 
-@app.command()
+@command(
+    MAKE,
+    "# The demo, which needs no download; then open build/digits-cnn/report.html",
+    "netspec build specs/digits-cnn.yaml",
+    "# Shorter, and elsewhere",
+    "netspec build specs/digits-cnn.yaml --set train.epochs=3 -o /tmp/trial",
+    "# Weights that others trained, for every backend, and proven",
+    "netspec build specs/resnet18.yaml --weights resnet18.pth",
+)
 def build(
     spec: SpecPath,
     backend: TrainerOption = Trainer.torch,
     targets: Targets = "torch,keras,onnx",
     no_train: Annotated[
-        bool, typer.Option("--no-train", help="Do not train: take the weights that are there, or initial ones.")
+        bool,
+        typer.Option(
+            "--no-train",
+            help="Do not train: take the weights that are there, or initial ones.",
+            rich_help_panel=WEIGHTS,
+        ),
     ] = False,
     device: Device = "auto",
     output: Folder = Path("build"),
@@ -131,7 +171,7 @@ def build(
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
-    force: Force = False,
+    force: Annotated[bool, arguments.force("Do all of it again, the training too")] = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -158,7 +198,13 @@ def build(
     _run(load_chosen(spec, set_, variant), options, format_)
 
 
-@app.command()
+@command(
+    MAKE,
+    "# With Keras, on JAX",
+    "netspec train specs/digits-cnn.yaml --backend keras --keras-backend jax",
+    "# With PyTorch, on two GPUs",
+    "torchrun --nproc-per-node 2 -m netspec train specs/mnist-deep-cnn.yaml",
+)
 def train(
     spec: SpecPath,
     backend: TrainerOption = Trainer.torch,
@@ -168,7 +214,7 @@ def train(
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     tensorboard: TensorBoard = False,
-    force: Force = False,
+    force: Annotated[bool, arguments.force("Train again")] = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -196,7 +242,7 @@ def train(
     _run(loaded, options, format_)
 
 
-@app.command()
+@command(MAKE, "# The ONNX file alone", "netspec export specs/digits-cnn.yaml --targets onnx")
 def export(
     spec: SpecPath,
     targets: Targets = "torch,keras,onnx",
@@ -204,7 +250,7 @@ def export(
     seed: Seed = None,
     weights: WeightsFile = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
-    force: Force = False,
+    force: Annotated[bool, arguments.force("Write the files again")] = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -217,7 +263,13 @@ def export(
     _run(load_chosen(spec, set_, variant), options, format_)
 
 
-@app.command()
+@command(
+    MAKE,
+    "# Do PyTorch and Keras also train alike, for 50 steps?",
+    "netspec verify specs/digits-cnn.yaml --targets torch,keras --train-steps 50",
+    "# Is a file that somebody exported this network?",
+    "netspec verify specs/resnet18.yaml --against resnet18.onnx",
+)
 def verify(
     spec: SpecPath,
     targets: Targets = "torch,keras,onnx",
@@ -225,7 +277,12 @@ def verify(
     seed: Seed = None,
     weights: WeightsFile = None,
     train_steps: Annotated[
-        int | None, typer.Option(metavar="N", help="Train N updates on every backend, in lock-step.", min=0)
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Let all that train take N updates in lock-step. Not given: the spec's verify.train_steps.",
+            min=0,
+        ),
     ] = None,
     against: Against = None,
     mapping: MappingFile = None,
@@ -233,7 +290,7 @@ def verify(
     flattened: FlattenedOption = None,
     timeout: Timeout = 300.0,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
-    force: Force = False,
+    force: Annotated[bool, arguments.force("Prove it anew")] = False,
     set_: Sets = None,
     variant: Variant = None,
     format_: Findings = Report.text,
@@ -266,20 +323,42 @@ def verify(
     _run(load_chosen(spec, set_, variant), options, format_)
 
 
-app.command()(diff)
-app.command()(predict)
-app.command()(evaluate)
-app.command()(activations)
+command(
+    ASK,
+    "# The likeliest class of every test image",
+    "netspec predict specs/digits-cnn.yaml --split test --top 1",
+    "# All pictures of a folder, with what was exported as ONNX",
+    "netspec predict specs/squeezenet-transfer.yaml --input photos/ --backend onnx",
+    "# Numbers in, numbers out",
+    "netspec predict specs/digits-cnn.yaml --input x.npy --output y.npy",
+)(predict)
+command(
+    ASK,
+    "# On the test images, with a picture of what is taken for what",
+    "netspec evaluate specs/digits-cnn.yaml -o confusion.png",
+    "# On other data, the file that was deployed",
+    "netspec evaluate specs/digits-cnn.yaml --data new.npz --artefact digits.onnx",
+)(evaluate)
+command(
+    ASK,
+    "# What the first convolution makes of a picture",
+    "netspec activations specs/digits-cnn.yaml --image three.png --row conv_1",
+)(activations)
 
 
-@app.command()
+@command(
+    LOOK, "# The first 30 images of the second epoch", "netspec data specs/digits-cnn.yaml --epoch 2 -o digits.png"
+)
 def data(
     spec: SpecPath,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-data.png when not given.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture. Not given: <name>-data.png, here."),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many images of the batch to draw.", min=1, max=1000)] = 30,
-    epoch: Annotated[int, typer.Option(help="The epoch whose first batch it is.", min=1)] = 1,
+    count: Annotated[
+        int, typer.Option(metavar="N", help="How many images of the batch to draw, at most 1000.", min=1, max=1000)
+    ] = 30,
+    epoch: Annotated[int, typer.Option(metavar="N", help="The epoch whose first batch it is.", min=1)] = 1,
     set_: Sets = None,
     variant: Variant = None,
     format_: Output = Format.text,
@@ -305,7 +384,18 @@ def data(
         say(data_text(dataset, network, path if drawn else None))
 
 
-@app.command()
+command(
+    EXCHANGE,
+    "# Two specs, row by row",
+    "netspec diff specs/squeezenet-1.0.yaml specs/squeezenet-1.1.yaml",
+    "# Two models, by their tensors and by what they compute",
+    "netspec diff old.onnx new.keras",
+)(diff)
+
+
+@command(
+    EXCHANGE, "# Values for the tests of another program", "netspec golden specs/digits-cnn.yaml -o digits.safetensors"
+)
 def golden(
     spec: SpecPath,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
@@ -327,13 +417,29 @@ def golden(
     say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
 
 
-app.command("import-weights")(import_weights)
+command(
+    EXCHANGE,
+    "# A state dict of PyTorch",
+    "netspec import-weights specs/resnet18.yaml resnet18.pth -o weights.safetensors",
+    "# A network with a part that the spec does not have",
+    "netspec import-weights specs/inception-v3.yaml v3.pth -o v3.safetensors \\",
+    "    --ignore 'AuxLogits.*'",
+    name="import-weights",
+)(import_weights)
 
 
-@app.command()
+@command(
+    LOOK,
+    "# Rows as mappings, on standard output",
+    "netspec fmt specs/digits-cnn.yaml --to mapping --stdout",
+    "# Are the rows of all specs aligned?",
+    "netspec fmt specs/*.yaml --check",
+)
 def fmt(
     specs: SpecPaths,
-    to: Annotated[Notation, typer.Option(help="The notation that rows are turned into.")] = Notation.pipes,
+    to: Annotated[
+        Notation, typer.Option(metavar="pipes|mapping|table", help="The notation that rows are turned into.")
+    ] = Notation.pipes,
     check_: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file would change.")] = False,
     stdout: Annotated[bool, typer.Option("--stdout", help="Print the result instead of writing the file.")] = False,
 ) -> None:
@@ -362,7 +468,11 @@ def fmt(
     raise typer.Exit(status)
 
 
-@app.command()
+@command(
+    TOOL,
+    "# A spec begins with: # yaml-language-server: $schema=netspec.schema.json",
+    "netspec schema > netspec.schema.json",
+)
 def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from netspec.spec.schema import json_schema
@@ -370,7 +480,7 @@ def schema() -> None:
     say_json(json_schema())
 
 
-@app.command()
+@command(TOOL, "# What to put into a bug report", "netspec doctor --format json")
 def doctor(format_: Output = Format.text) -> None:
     """Which backends, devices and versions are here."""
     from netspec.backend.doctor import examine

@@ -72,7 +72,7 @@ def import_weights(
         Path,
         typer.Argument(metavar="FILE", help="A .safetensors, .pt, .pth, .bin, .pt2, .keras, .h5 or .onnx file."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The .safetensors file to write.")],
     mapping: MappingFile = None,
     ignore: Ignored = None,
     flattened: FlattenedOption = None,

@@ -39,22 +39,26 @@ def predict(
     input_: Annotated[
         list[Path] | None,
         typer.Option(
-            "--input", metavar="FILE", help="A .npy or .npz of inputs, channels last, or pictures and folders of them."
+            "--input",
+            metavar="FILE",
+            help="A picture or a folder of pictures, which may be given several times, or a .npy or .npz of inputs, "
+            "channels last.",
         ),
     ] = None,
     data: DataSource = None,
     split: SplitOption = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the outputs as .npy, or by name as .npz.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the outputs as .npy, or by name as .npz."),
     ] = None,
     backend: OwnRunner = None,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     artefact: ArtefactFile = None,
     weights: Known = None,
-    top: Annotated[int, typer.Option(help="How many classes to print for each sample.", min=1)] = 5,
+    top: Annotated[int, typer.Option(metavar="N", help="How many classes to print for each sample.", min=1)] = 5,
     classes: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The names of the classes, one a line, if not the spec's."),
+        typer.Option(metavar="FILE", help="The names of the classes, one a line. Not given: the spec's."),
     ] = None,
     built: Built = Path("build"),
     set_: Sets = None,
@@ -105,7 +109,7 @@ def evaluate(
     weights: Known = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Only these, e.g. accuracy,f1,top_3_accuracy; all when not given."),
+        typer.Option(metavar="NAMES", help="Only these: accuracy,f1,top_3_accuracy. Not given: all."),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Draw the confusion matrix as this PNG.")
@@ -155,10 +159,15 @@ def evaluate(
 
 def activations(
     spec: SpecPath,
-    image: Annotated[Path, typer.Option(metavar="FILE", help="A picture, or the first sample of a .npy or .npz.")],
-    row: Annotated[str, typer.Option(metavar="NAME", help="The row, or the block, such as conv1 or fire2.squeeze.")],
+    image: Annotated[
+        Path, typer.Option(metavar="FILE", help="A picture; or a .npy or .npz, of which it is the first sample.")
+    ],
+    row: Annotated[
+        str, typer.Option(metavar="NAME", help="A row or a block, as `netspec show` names it: conv_1, fire2.squeeze.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG; NAME-ROW.png when not given.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The picture. Not given: <name>-<row>.png, here."),
     ] = None,
     backend: Runner = "torch",
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes

@@ -1,0 +1,104 @@
+"""What `--help` shows: a page that fits into 80 columns and teaches, with options in groups and examples to copy."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+ARGUMENTS, OPTIONS = "Arguments", "Options"
+WEIGHTS, OTHERS, CHANGES, PRINTING = "Weights", "Files of others", "Changes to the spec", "Printing"
+"""Groups of options, which stand in this order after those that are of none."""
+
+LOOK, MAKE, ASK, EXCHANGE, TOOL = (
+    "Look at a spec",
+    "Train, export and prove",
+    "Ask a network",
+    "Exchange weights and values",
+    "netspec itself",
+)
+"""Groups of commands."""
+
+
+class CommandPage(TyperCommand):
+    """A command whose page has its options in groups, then examples: its epilog, line by line."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What a command line consists of: what must be given is named."""
+        params = self.get_params(ctx)
+        needed = [f"{min(each.opts, key=len)} {each.metavar}" for each in params if _is_option(each) and each.required]
+        return ["[OPTIONS]", *(str(each.metavar) for each in params if not _is_option(each)), *needed]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The arguments, then each group of options."""
+        _write_options(self.get_params(ctx), formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - it is click's method
+        """The examples."""
+        if self.epilog:
+            with formatter.section("Examples"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+class Contents(TyperGroup):
+    """The page of all commands, in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands, each with the sentence that its own page begins with, then the options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command: Any = self.get_command(ctx, name)
+            sentence = " ".join(command.help.split("\n\n")[0].split())
+            groups.setdefault(command.rich_help_panel, []).append((name, sentence))
+        widest = max(len(name) for rows in groups.values() for name, _ in rows)
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(widest), sentence) for name, sentence in rows])
+        _write_options(self.get_params(ctx), formatter)
+
+
+def _is_option(param: Any) -> bool:
+    return bool(param.param_type_name == "option")
+
+
+def _write_options(params: Iterable[Any], formatter: Any) -> None:
+    groups: dict[str, list[tuple[str, str]]] = {name: [] for name in _order()}
+    for param in params:
+        if not param.hidden:
+            groups[_group(param)].append((_name(param), " ".join(_said(param))))
+    for title, rows in groups.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _order() -> Iterator[str]:
+    yield from (ARGUMENTS, OPTIONS, WEIGHTS, OTHERS, CHANGES, PRINTING)
+
+
+def _group(param: Any) -> str:
+    if not _is_option(param):
+        return ARGUMENTS
+    return str(getattr(param, "rich_help_panel", None) or (PRINTING if "--help" in param.opts else OPTIONS))
+
+
+def _name(param: Any) -> str:
+    """`SPEC`, `-o, --output FOLDER`, `--force`."""
+    if not _is_option(param):
+        return str(param.metavar)
+    names = ", ".join(sorted(param.opts, key=len))
+    return names if param.is_flag else f"{names} {param.metavar}"
+
+
+def _said(param: Any) -> Iterator[str]:
+    """What a parameter is for, and what is taken when it is not given."""
+    yield param.help
+    default = param.default
+    if param.required and _is_option(param):
+        yield "[required]"
+    elif default is not None and not isinstance(default, bool) and param.show_default:
+        plain = default.value if isinstance(default, enum.Enum) else default
+        yield f"[default: {f'{plain:g}' if isinstance(plain, float) else plain}]"

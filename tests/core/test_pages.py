@@ -1,0 +1,95 @@
+"""The pages of `--help`: they fit, name every option's value, and their examples are understood."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from netspec import cli
+from netspec.cli import pages
+from tests.core.test_cli import Run, run
+
+__all__ = ["run"]  # the fixture
+
+SPECS = Path(__file__).parents[2] / "specs"
+CONTENTS: Any = typer.main.get_command(cli.app)
+COMMANDS = sorted(CONTENTS.commands)
+GROUPS = {pages.LOOK, pages.MAKE, pages.ASK, pages.EXCHANGE, pages.TOOL}
+
+
+def page(run: Run, monkeypatch: pytest.MonkeyPatch, *command: str) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = run(*command, "--help")
+    assert (status, err) == (0, "")
+    return out
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_a_page_fits_into_a_terminal_and_shows_no_types_of_python(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    text = page(run, monkeypatch, *name.split())
+    assert max(map(len, text.splitlines())) <= 80
+    for noise in ("<bool>", "<str>", "<path>", "<int", "INTEGER", "TEXT", "PATH", "RANGE", "None", "{SPEC", "Path("):
+        assert noise not in text
+
+
+def test_the_contents_have_every_command_in_a_group(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = page(run, monkeypatch)
+    for name in COMMANDS:
+        assert CONTENTS.commands[name].rich_help_panel in GROUPS
+        assert f"\n  {name} " in text
+        assert "..." not in CONTENTS.commands[name].help.split("\n\n")[0]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_on_its_page_with_what_it_takes(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text = page(run, monkeypatch, name)
+    for param in CONTENTS.commands[name].params:
+        assert param.help
+        assert " ".join(param.help.split()[:3]) in " ".join(text.split())
+        if param.param_type_name == "argument":
+            assert f"\n  {param.metavar} " in text
+        elif not param.is_flag:
+            assert f"{max(param.opts, key=len)} {param.metavar}" in text
+
+
+def test_what_must_be_given_stands_in_the_usage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = page(run, monkeypatch, "activations").splitlines()[0]
+    assert usage == "Usage: netspec activations [OPTIONS] SPEC --image FILE --row NAME"
+    assert "[required]" in page(run, monkeypatch, "activations")
+    assert page(run, monkeypatch, "check").startswith("Usage: netspec check [OPTIONS] SPEC...\n")
+
+
+def test_defaults_are_shown_as_they_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(page(run, monkeypatch, "verify").split())
+    for default in ("[default: torch,keras,onnx]", "[default: build]", "[default: 300]", "[default: text]"):
+        assert default in text
+    assert "[default: torch]" in " ".join(page(run, monkeypatch, "build").split())
+
+
+def test_groups_stand_in_one_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = [line[:-1] for line in page(run, monkeypatch, "verify").splitlines() if line[:1] > " " and line[-1] == ":"]
+    assert titles == [
+        pages.ARGUMENTS, pages.OPTIONS, pages.WEIGHTS, pages.OTHERS, pages.CHANGES, pages.PRINTING, "Examples",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_example_is_understood(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # which the callback of --keras-backend changes
+    lines = CONTENTS.commands[name].epilog.replace("\\\n", "").splitlines()
+    assert [line[:2] == "# " for line in lines] == [True, False] * (len(lines) // 2)
+    assert lines
+    for line in lines[1::2]:
+        words = shlex.split(line.partition(" > ")[0])
+        words = words[words.index("netspec") + 1 :]
+        assert words[0] == name
+        context = CONTENTS.commands[name].make_context(name, words[1:], obj={})
+        given = [context.params.get("spec"), *(context.params.get("specs") or ())]
+        for spec in filter(None, given):
+            assert SPECS.parent.joinpath(spec).is_file() or "*" in str(spec), spec

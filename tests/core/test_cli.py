@@ -397,7 +397,7 @@ def test_a_build_that_a_signal_ends_says_that_it_may_go_on(
     def wait(*_: object) -> None:
         signal.raise_signal(signal.Signals[sent])
 
-    monkeypatch.setattr("netspec.build.know_weights", wait)
+    monkeypatch.setattr("netspec.building.build.know_weights", wait)
     found = run("export", spec, "-o", tmp_path)
     assert found[:2] == (status, "")
     assert found[2].endswith(f"netspec: {how}; what is done is kept, and the same command goes on from there\n")

@@ -21,7 +21,7 @@ from netspec.verify.against import located as against
 from netspec.verify.against.located import Located, Search
 from netspec.verify.budget import budget
 from netspec.verify.causes.work import OF_A_CALL
-from netspec.verify.gates import UNIT
+from netspec.verify.gates import DRAWS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.cases import chain
 
@@ -79,7 +79,7 @@ def search(net: Network, made: Network, shown: str = "all", weights: Any = None)
         outputs={name: values[value].astype(np.float32) for name, value in net.outputs.items()},
         ports=net.outputs,
         granted=budget,
-        draws=4,
+        draws=DRAWS,
         unit=UNIT,
         first=True,
     )
@@ -261,7 +261,7 @@ def test_the_reference_goes_through_the_network_once_whatever_the_number_of_faul
         assert [each.row for each in found.culprits] == [net.nodes[place].row for place in wrong]
         assert list(found.found) == [node.name for node in net.nodes]
         counts.append(len(evaluated))
-    assert counts[0] == (1 + 4) * 24
+    assert counts[0] == (1 + DRAWS) * 24
     costs = [more - less for less, more in pairwise(counts)]
     assert len(set(costs)) == 1
 

@@ -132,10 +132,11 @@ def orthogonal(random: np.random.Generator, shape: tuple[int, ...]) -> Float64:
     return found
 
 
-def save(path: Path, weights: Mapping[str, Float32], network: Network) -> None:
+def save(path: Path, weights: Mapping[str, Float32], network: Network, *, durable: bool = False) -> None:
     """Write a network's weights as safetensors, in order of their names; the file appears whole or not at all.
 
-    Raises SpecError as `load` does, so that no file is written which could not be read.
+    With `durable` a power cut afterwards does not take it away. Raises SpecError as `load` does, so that no file is
+    written which could not be read.
     """
     from safetensors.numpy import save as serialise
 
@@ -143,7 +144,7 @@ def save(path: Path, weights: Mapping[str, Float32], network: Network) -> None:
     tensors = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
     # One entry, for safetensors writes several in an order that changes from run to run.
     metadata = {"netspec": json.dumps({"network": network.name, "digest": network.digest})}
-    with replacing(path) as partial:
+    with replacing(path, durable=durable) as partial:
         partial.write_bytes(serialise(tensors, metadata))
 
 

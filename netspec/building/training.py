@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,129 +14,88 @@ from netspec.building.weights import imported_facts, weights_key, weights_parts
 from netspec.compile.pixels import trained_network
 from netspec.data.source import fingerprint
 from netspec.errors import BackendError
-from netspec.progress import Progress
-from netspec.storage.stages import BESTS, CHECKPOINT, CONFUSION, EVALUATION, HISTORY, PLOT, TENSORBOARD, WEIGHTS
-from netspec.training.checkpoint import CheckpointFile
-from netspec.training.history import DivergedError
+from netspec.storage.stages import CONFUSION, EVALUATION, HISTORY, PLOT, WEIGHTS
+from netspec.training.folder import TrainingFolder
 from netspec.training.ranks import place_of
 from netspec.weights import save
 
 if TYPE_CHECKING:
-    from netspec.backend.worker import Worker
     from netspec.data.dataset import Dataset
     from netspec.inference.evaluation import Evaluation
     from netspec.tensors import Weights
+    from netspec.training.history import Row
     from netspec.training.settings import TrainSettings
-    from netspec.training.tensorboard import EpochLog
+
+    History = Sequence[Row]
+
+
+DRAWN = {PLOT, CONFUSION}
+"""Pictures, which are drawn again where they are missing: no reason to train again."""
 
 
 def train(run: Run) -> None:
     """Trained weights, their history and their score on the test split."""
-    data, settings = run.spec.data, run.spec.train
+    facts = _facts(run)
+    key = weights_key(facts, versions=run.libraries[run.options.trainer])
+    kept = TrainingFolder(
+        run.folder.path,
+        key,
+        run.progress,
+        parts=_parts(run, facts),
+        start=run.start.file,
+        logs=run.options.tensorboard,
+    )
+    known, lost = run.folder.stages.get("weights"), set(run.folder.changed("weights"))
+    stored = known.key if known and lost <= DRAWN and not run.options.forces("weights") else None
+    kept.settle(stored)
+    if stored == key:
+        _renew(run, kept, lost)
+        if place_of(os.environ) is not None:
+            run.worker(run.options.trainer, {}).call("dismiss")
+            _dismiss(run)
+        return
+
+    values: dict[str, list[float]] = {}
+
+    def write(folder: Path) -> None:
+        from netspec.data.values import trained_values
+
+        dataset = _dataset(run)
+        values.update(trained_values(dataset.train.images, run.spec.preprocess))
+        weights, history = _fit(run, kept, dataset, facts["seed"])
+        _store(run, folder, weights, history)
+        _store_evaluation(run, folder, _evaluation(run, weights, dataset))
+        # What follows is judged on the CPU, by a worker that never saw another device.
+        _dismiss(run)
+
+    # The checkpoint is all that there is of the training until the disk has the weights.
+    run.stage("weights", key, write, facts=lambda: {**facts, "values": values}, durable=True)
+    kept.finish()
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """All that the trained weights depend on, but for versions; raises BackendError for a backend that cannot train."""
+    data, settings, trainer = run.spec.data, _settings(run), run.options.trainer
     assert data is not None
-    assert settings is not None
-    trainer = run.options.trainer
     if not isinstance(run.backends[trainer], Trainable):
         raise BackendError(f"the {trainer} backend cannot train\n  hint: --backend torch or --backend keras")
-    seed = settings.seed if run.options.seed is None else run.options.seed
     with run.spec.places():
         known = fingerprint(data, run.near)
-    facts = {
+    return {
         "network": run.network.digest,
         "trained": True,
-        "seed": seed,
+        "seed": settings.seed if run.options.seed is None else run.options.seed,
         "train": settings.model_dump(mode="json"),
         "data": data.model_dump(mode="json") | known,
         "preprocess": run.spec.preprocess.model_dump(mode="json") if run.spec.preprocess else None,
         "trainer": trainer,
         **imported_facts(run),
     }
-    key = weights_key(facts, versions=run.libraries[trainer])
-
-    checkpoint = CheckpointFile(run.folder.path / CHECKPOINT, key, _parts(run, facts))
-    if _trained_already(run, key, settings):
-        if checkpoint.is_own():  # of a build that ended between its weights and this; that of another one is kept
-            checkpoint.discard()
-        if place_of(os.environ) is not None:
-            run.worker(trainer, {}).call("dismiss")
-            run.workers.pop(trainer).close()
-        return
-
-    values: dict[str, list[float]] = {}
-
-    def write(folder: Path) -> None:
-        from netspec.data import load as load_data
-        from netspec.data.batches import check_batch_size
-        from netspec.data.values import trained_values
-        from netspec.report.confusion import draw_confusion
-        from netspec.training.history import write_history
-        from netspec.training.plot import plot_history
-        from netspec.training.tensorboard import EpochLog
-
-        with run.spec.places():
-            dataset = load_data(data, run.network, run.near, run.spec.preprocess, run.progress)
-            check_batch_size(settings.batch_size, len(dataset.train))
-        values.update(trained_values(dataset.train.images, run.spec.preprocess))
-        network = trained_network(run.spec, run.network)
-        run.training = worker = run.worker(trainer, {})
-        best = _begin(run, checkpoint)
-        resumed = checkpoint.path.exists()
-        log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
-        with _logged(run, log, resumed=resumed) as progress, _best_kept(run, settings, best):
-            weights, history = worker.call(
-                "train",
-                progress=progress,
-                network=network,
-                weights=run.start.weights(seed),
-                dataset=dataset,
-                settings=settings,
-                device=run.options.device,
-                checkpoint=checkpoint,
-            )
-        run.trained()
-        if resumed and run.options.tensorboard:
-            log.write(history)  # not all were followed
-        save(folder / WEIGHTS, weights, run.network)
-        write_history(folder / HISTORY, history)
-        plot_history(history, folder / PLOT, settings.monitor, title=run.spec.name)
-        found = _evaluation(run, worker, weights, dataset)
-        (folder / EVALUATION).write_text(json.dumps(found.document()) + "\n", encoding="utf-8")
-        draw_confusion(found, folder / CONFUSION, run.spec.name)
-        # What follows is judged on the CPU, by a worker that never saw another device.
-        worker.close()
-        del run.workers[trainer]
-
-    # The checkpoint is all that there is of the training until the disk has the weights.
-    run.stage("weights", key, write, facts=lambda: {**facts, "values": values}, durable=True)
-    checkpoint.discard()
-    _drop(_other_bests(run))
 
 
-def _begin(run: Run, checkpoint: CheckpointFile) -> Path:
-    """Leave nothing of another training that diverged: its best epoch only where this one begins with it, and then its
-    checkpoint neither. The path is where this one keeps its own best epoch, if it diverges.
-    """
-    others = _other_bests(run)
-    if len(others) < len(BESTS):
-        left = checkpoint.left_by()
-        # One that began with the same file is no training before it: it goes on, or what has changed is said.
-        if left is not None and left.get("imported", {}).get("sha256") != run.start.facts["sha256"]:
-            checkpoint.discard()
-            run.progress("anew", file=run.start.file)
-    if not checkpoint.path.exists():  # with one this goes on, or is refused
-        _drop(others)
-    return others[0]
-
-
-def _other_bests(run: Run) -> list[Path]:
-    """Where a training that diverges may leave its best epoch: not in the file that this one begins with."""
-    paths, file = [run.folder.path / name for name in BESTS], run.start.file
-    return [path for path in paths if file is None or path.resolve() != file.resolve()]
-
-
-def _drop(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _settings(run: Run) -> TrainSettings:
+    assert run.spec.train is not None
+    return run.spec.train
 
 
 def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,12 +109,78 @@ def _parts(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"inputs": inputs, "layers": rows} | {name: part for name, part in parts.items() if name != "network"}
 
 
-def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) -> Evaluation:
+def _dataset(run: Run) -> Dataset:
+    """The images and labels that the spec names; raises SpecError where they are not there, or fewer than a batch."""
+    from netspec.data import load as load_data
+    from netspec.data.batches import check_batch_size
+
+    data = run.spec.data
+    assert data is not None
+    with run.spec.places():
+        dataset = load_data(data, run.network, run.near, run.spec.preprocess, run.progress)
+        check_batch_size(_settings(run).batch_size, len(dataset.train))
+    return dataset
+
+
+def _fit(run: Run, kept: TrainingFolder, dataset: Dataset, seed: int) -> tuple[Weights, History]:
+    """The trained weights and their history, by the trainer's worker, which Ctrl-C meanwhile ends with a checkpoint."""
+    settings, trainer = _settings(run), run.options.trainer
+    network = trained_network(run.spec, run.network)
+    run.training = worker = run.worker(trainer, {})
+    resumed = kept.begin()
+    with kept.followed(resumed=resumed) as progress, kept.best_kept(run.network, settings.monitor):
+        weights, history = worker.call(
+            "train",
+            progress=progress,
+            network=network,
+            weights=run.start.weights(seed),
+            dataset=dataset,
+            settings=settings,
+            device=run.options.device,
+            checkpoint=kept.checkpoint,
+        )
+    run.trained()
+    if resumed:  # not all epochs were followed
+        kept.log_all(lambda: history)
+    return weights, history
+
+
+def _store(run: Run, folder: Path, weights: Weights, history: History) -> None:
+    """Weights, and the history that led to them, as a table and drawn."""
+    from netspec.training.history import write_history
+
+    save(folder / WEIGHTS, weights, run.network)
+    write_history(folder / HISTORY, history)
+    _draw_history(run, folder, history)
+
+
+def _draw_history(run: Run, folder: Path, history: History) -> None:
+    from netspec.training.plot import plot_history
+
+    plot_history(history, folder / PLOT, _settings(run).monitor, title=run.spec.name)
+
+
+def _store_evaluation(run: Run, folder: Path, found: Evaluation) -> None:
+    """What the trained network makes of the images, as JSON, and which classes it confuses, drawn."""
+    (folder / EVALUATION).write_text(json.dumps(found.document()) + "\n", encoding="utf-8")
+    _draw_confusion(run, folder, found)
+
+
+def _draw_confusion(run: Run, folder: Path, found: Evaluation) -> None:
+    from netspec.report.confusion import draw_confusion
+
+    draw_confusion(found, folder / CONFUSION, run.spec.name)
+
+
+def _dismiss(run: Run) -> None:
+    run.workers.pop(run.options.trainer).close()
+
+
+def _evaluation(run: Run, weights: Weights, dataset: Dataset) -> Evaluation:
     """What the trained network makes of the test images, or of those to validate on where there are none."""
     from netspec.inference.evaluation import judge_outputs
 
-    settings = run.spec.train
-    assert settings is not None
+    settings, worker = _settings(run), run.worker(run.options.trainer, {})
     split, part = ("validation", dataset.validation) if dataset.test is None else ("test", dataset.test)
     images = dict.fromkeys(run.network.inputs, part.images)
     found = worker.call("predict", network=trained_network(run.spec, run.network), weights=weights, inputs=images)
@@ -167,79 +191,16 @@ def _evaluation(run: Run, worker: Worker, weights: Weights, dataset: Dataset) ->
     return judged.only([*always, *(name for name in settings.metrics if not name.endswith("accuracy"))])
 
 
-@contextmanager
-def _best_kept(run: Run, settings: TrainSettings, path: Path) -> Iterator[None]:
-    """A training that diverges leaves the weights of its best epoch in that file, and says so, or why it cannot."""
-    try:
-        yield
-    except DivergedError as diverged:
-        if not diverged.weights:
-            raise
-        try:
-            save(path, diverged.weights, run.network)
-        except OSError as error:
-            raise diverged.not_kept_at(path, settings.monitor, error) from None
-        raise diverged.kept_at(path, settings.monitor) from None
-
-
-@contextmanager
-def _logged(run: Run, log: EpochLog, *, resumed: bool) -> Iterator[Progress]:
-    """The progress of a training, whose epochs are logged for TensorBoard too where that was asked for."""
-    if not run.options.tensorboard:
-        log.forget()  # it tells of other weights, or of a part of the epochs
-        yield run.progress
-        return
-    log.begin(goes_on=resumed)
-
-    def progress(event: str, **values: Any) -> None:
-        if event == "epoch":
-            log.add(values)
-        run.progress(event, **values)
-
-    try:
-        yield progress
-        if not resumed:
-            log.end()
-    finally:
-        log.close()
-
-
-def _log_anew(run: Run, key: str) -> None:
-    """Leave no log beside the weights that is another training's or a part of theirs: the whole one where it is asked
-    for, else none.
-    """
+def _renew(run: Run, kept: TrainingFolder, lost: Collection[str]) -> None:
+    """These weights are there: draw the pictures that are lost of them, and leave the log that is asked for."""
+    from netspec.inference.evaluation import Evaluation
     from netspec.training.history import read_history
-    from netspec.training.tensorboard import EpochLog
 
-    log = EpochLog(run.folder.path / TENSORBOARD, key, run.progress)
-    if log.whole:
-        return
-    if run.options.tensorboard:
-        log.write(read_history(run.folder.path / HISTORY))
-    else:
-        log.forget()
-
-
-def _trained_already(run: Run, key: str, settings: TrainSettings) -> bool:
-    """Whether these weights are there, and are to stay; a picture that is not is drawn again, which is no reason to
-    train again.
-    """
-    known = run.folder.stages.get("weights")
-    lost = run.folder.changed("weights")
-    if run.options.forces("weights") or known is None or known.key != key or not set(lost) <= {PLOT, CONFUSION}:
-        return False
+    path = run.folder.path
     if PLOT in lost:
-        from netspec.training.history import read_history
-        from netspec.training.plot import plot_history
-
-        history = read_history(run.folder.path / HISTORY)
-        plot_history(history, run.folder.path / PLOT, settings.monitor, title=run.spec.name)
-    _log_anew(run, key)
+        _draw_history(run, path, read_history(path / HISTORY))
+    kept.log_all(lambda: read_history(path / HISTORY))
     if CONFUSION in lost:
-        from netspec.inference.evaluation import Evaluation
-        from netspec.report.confusion import draw_confusion
-
-        document = json.loads((run.folder.path / EVALUATION).read_text(encoding="utf-8"))
-        draw_confusion(Evaluation.of(document), run.folder.path / CONFUSION, run.spec.name)
+        document = json.loads((path / EVALUATION).read_text(encoding="utf-8"))
+        _draw_confusion(run, path, Evaluation.of(document))
     run.progress("current", stage="weights")
-    return True

@@ -24,6 +24,7 @@ from netspec.importing.units import wanted_units
 from netspec.memory import check_memory
 from netspec.network import Network
 from netspec.tensors import Order, Placement
+from netspec.training.checkpoint import BEST, best_weights
 from netspec.weights import check_fit, load
 
 if TYPE_CHECKING:
@@ -148,8 +149,16 @@ def is_canonical(path: Path, network: Network) -> bool:
 
 
 def _canonical(path: Path, network: Network) -> Imported:
-    weights = load(path, network)
-    origins = {name: StoredTensor(name, array, "float32", array.shape) for name, array in weights.items()}
+    """Weights that we wrote: those of a training that has ended, or of the best epoch of one that has not."""
+    kept = best_weights(path)
+    if kept == {}:
+        why = "it is the checkpoint of a training of which no epoch has ended"
+        raise _refused(path, why, "the command that wrote it goes on from there")
+    if kept is not None:
+        check_fit(kept, network, str(path))
+    found, prefix = (load(path, network), "") if kept is None else (kept, BEST)
+    weights = {weight.name: found[weight.name] for weight in network.weights()}
+    origins = {name: StoredTensor(prefix + name, array, "float32", array.shape) for name, array in weights.items()}
     return Imported(weights, origins, "by name")
 
 

@@ -25,9 +25,6 @@ HISTORY, PLOT, EVALUATION, CONFUSION = "history.csv", "history.png", "evaluation
 TENSORBOARD = "tensorboard"
 """A folder of event files, which belong to no stage: their names tell the time and the machine."""
 VERIFY, REPORT = "verify.json", "report.html"
-BESTS = ("best.safetensors", "best-2.safetensors")
-"""The weights of the best epoch of a training that diverged, which belong to no stage either; the second name is for
-one that began with the first."""
 UMASK = os.umask(0)
 os.umask(UMASK)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EVERY_S = 30.0
 """The shortest time between two checkpoints inside of an epoch."""
 FORMAT = "1"
+BEST = "best/"
+"""How the paths of the weights of the best epoch begin."""
 LONGEST = 60
 """Of a value that differs no more than so many characters are shown."""
 DIFFERENCES_SHOWN = 8
@@ -91,6 +93,23 @@ def differences(before: Any, now: Any, path: str = "") -> list[str]:
     return [f"{path} {old[:LONGEST]} -> {new[:LONGEST]}"]
 
 
+def best_weights(path: Path) -> dict[str, Array] | None:
+    """The canonical weights of the best epoch in a checkpoint, {} where none had ended; None for any other file.
+
+    Raises SafetensorError and OSError for what is not a whole file of safetensors.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        try:
+            if json.loads((file.metadata() or {})["netspec"])["format"] != FORMAT:
+                return None
+        except (KeyError, TypeError, ValueError):
+            return None
+        names = [name for name in file.keys() if name.startswith(BEST)]  # noqa: SIM118 - no mapping
+        return under(BEST, {name: file.get_tensor(name) for name in names})
+
+
 class CheckpointFile:
     """The checkpoint of one training; `key` says which: of another one nothing is taken.
 
@@ -145,16 +164,16 @@ class CheckpointFile:
             raise SpecError([Problem(message, hint)])
         return found
 
-    def left_by(self) -> Mapping[str, Any] | None:
-        """The parts of the training that left the file; None where there is none, or none that can be read."""
+    def owner(self) -> str | None:
+        """The key of the training that left the file; None where there is none, or none that can be read."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.path, framework="numpy") as file:
-                found: Mapping[str, Any] = json.loads(file.metadata()["netspec"])["parts"]
+                content = json.loads(file.metadata()["netspec"])
+                return str(content["key"]) if content["format"] == FORMAT else None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None
-        return found
 
     def _unlike(self, parts: Mapping[str, Any] | None) -> str:
         """What this training differs in from one of other parts, a line each, where they are known."""
@@ -163,13 +182,6 @@ class CheckpointFile:
             return " the network, the data, the settings, the backend or a version differ"
         more = [f"and {len(found) - DIFFERENCES_SHOWN} more"] * (len(found) > DIFFERENCES_SHOWN)
         return "".join(f"\n  {each}" for each in [*found[:DIFFERENCES_SHOWN], *more])
-
-    def is_own(self) -> bool:
-        """Whether there is a whole checkpoint of this very training."""
-        try:
-            return self.load() is not None
-        except SpecError:
-            return False
 
     def discard(self) -> None:
         """The training is done."""

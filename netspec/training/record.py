@@ -12,7 +12,7 @@ from netspec.layers import BatchNorm
 from netspec.memory import piece_size
 from netspec.network import Network
 from netspec.progress import Progress
-from netspec.training.checkpoint import Checkpoint, CheckpointFile, under
+from netspec.training.checkpoint import BEST, Checkpoint, CheckpointFile, under
 from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, StoppedError, best_epoch, is_better
 from netspec.training.interrupt import STOP
@@ -169,7 +169,7 @@ class Record:
         facts = checkpoint.facts
         self.epoch, self.phase_epoch = checkpoint.epoch, facts["phase_epoch"]
         self.history, self._best = [dict(row) for row in facts["history"]], facts["best"]
-        self.best = under("best/", checkpoint.arrays)
+        self.best = under(BEST, checkpoint.arrays)
         self._best_epoch = best_epoch(self.history, self.settings.monitor) if self.best else 0
         self._plateau.factor, self._plateau.best, self._plateau.waited = facts["plateau"]
         self._patience.best, self._patience.waited = facts["patience"]

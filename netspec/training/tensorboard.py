@@ -18,6 +18,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from netspec.progress import Progress
+from netspec.storage.atomic import replacing
 from netspec.training.history import Row
 
 VALIDATION = "val_"
@@ -132,7 +133,8 @@ class EpochLog:
 
     def _say(self, *, whole: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / NOTE).write_text(json.dumps({"key": self.key, "whole": whole}) + "\n", encoding="utf-8")
+        with replacing(self.folder / NOTE) as partial:
+            partial.write_text(json.dumps({"key": self.key, "whole": whole}) + "\n", encoding="utf-8")
 
     def _note(self) -> object:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from netspec.building.training import _best_kept
 from netspec.compile import compile_spec
 from netspec.data.settings import DataSettings
 from netspec.errors import SpecError
@@ -43,7 +41,6 @@ from netspec.training.plot import plot_history
 from netspec.training.record import Record
 from netspec.training.schedule import SCHEDULES, Plateau, ScheduleName
 from netspec.training.settings import EarlyStopping, Phase, Regularizer
-from netspec.weights import draw
 
 
 def settings(**fields: Any) -> TrainSettings:
@@ -410,20 +407,6 @@ def test_best_epoch_is_the_first_of_the_best(monitor: Any, values: list[float], 
 def test_a_training_that_diverged_has_no_best_epoch() -> None:
     with pytest.raises(DivergedError, match="val_loss was not finite in any of 2 epochs"):
         best_epoch(rows_of("val_loss", [math.nan, math.inf]), "val_loss")
-
-
-def test_a_disk_that_takes_no_best_epoch_does_not_hide_that_the_training_diverged(tmp_path: Path) -> None:
-    small = network("FNN | 2 | Softmax")
-    diverged = DivergedError("the loss was not finite", "a smaller rate", draw(small, 0), {"epoch": 2, "val_loss": 0.5})
-    run: Any = SimpleNamespace(network=small)
-    path = tmp_path / "no folder" / "best.safetensors"
-    with pytest.raises(DivergedError) as raised, _best_kept(run, settings(), path):
-        raise diverged
-    assert str(raised.value) == (
-        "the loss was not finite\n  the weights of epoch 2, the best until then (val_loss 0.5), could not be kept: "
-        f"{path} cannot be written: No such file or directory\n  hint: a smaller rate"
-    )
-    assert raised.value.weights is diverged.weights
 
 
 def test_equal_is_not_better() -> None:

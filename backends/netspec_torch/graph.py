@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from netspec.training.settings import TrainSettings
-from netspec_torch.samples import Samples, Taken
+from netspec_torch.samples import Source
 
 WARM_UP = 3
 """Steps before the recording, in which libraries choose their kernels and optimisers make their slots."""
@@ -22,7 +22,7 @@ FUSED = ("sgd", "adam", "adamw")
 RECORDED = (*FUSED, "rmsprop", "adadelta", "adamax", "nadam")
 """The optimisers whose every number can stay on the device."""
 
-Step = Callable[[Samples | Taken, Tensor], None]
+Step = Callable[[Source, Tensor], None]
 """Trains on what it takes of the samples at these places, int64 [batch]."""
 
 
@@ -64,7 +64,7 @@ class Recorded:
         self.chosen = torch.zeros(size, dtype=torch.int64, device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, samples: Samples | Taken, chosen: Tensor) -> None:
+    def __call__(self, samples: Source, chosen: Tensor) -> None:
         """Train on a batch of the samples, which are the same each time."""
         if len(chosen) != self.size:
             self.step(samples, chosen)
@@ -78,7 +78,7 @@ class Recorded:
             self.chosen.copy_(chosen)
             self.graph.replay()
 
-    def _aside(self, samples: Samples | Taken, chosen: Tensor) -> None:
+    def _aside(self, samples: Source, chosen: Tensor) -> None:
         """A step on a stream of its own, as a recording will be."""
         current, stream = torch.cuda.current_stream(), a_stream()
         stream.wait_stream(current)
@@ -86,7 +86,7 @@ class Recorded:
             self.step(samples, chosen)
         current.wait_stream(stream)
 
-    def _record(self, samples: Samples | Taken) -> None:
+    def _record(self, samples: Source) -> None:
         graph = torch.cuda.CUDAGraph()
         # torch would record on a stream that it made once, of the device that was in use then.
         with torch.cuda.graph(graph, stream=a_stream()):

@@ -38,6 +38,14 @@ class Ranks:
         """The part of a batch of `count` images that this process computes; parts differ by one image at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
+    def idle(self, count: int) -> bool:
+        """Whether no image of a batch of `count` is this process' own."""
+        return not range(count)[self.own(count)]
+
+    def computed(self, count: int) -> slice:
+        """As `own`; of a process that is idle the first image, for its gradients, which are zero, are awaited too."""
+        return slice(0, 1) if self.idle(count) else self.own(count)
+
     def add(self, *values: Tensor) -> None:
         """Make each tensor, in its place, the sum of those of all processes."""
         for value in values if not self.alone else ():

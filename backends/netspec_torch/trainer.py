@@ -166,7 +166,8 @@ def run_epoch(
     training.model.train()
     if samples.augmenter is not None:
         samples.augmenter.begin(record.epoch)
-    order = batches(samples, record.settings, record.epoch, done, ahead=totals.ranks.alone)
+    part = None if totals.ranks.alone else totals.ranks.computed
+    order = batches(samples, record.settings, record.epoch, done, ahead=True, part=part)
     for number, (source, chosen) in enumerate(order, start=done):
         rate = record.rate
         if record.rate_of(number) != rate or number == done:

@@ -25,7 +25,7 @@ from netspec_torch.optimizers import optimizer_of
 from netspec_torch.precision import Forward, computing_in, scaler_of
 from netspec_torch.ranks import Ranks, random_states, set_random_states
 from netspec_torch.render import Rendering, render
-from netspec_torch.samples import Samples, Taken
+from netspec_torch.samples import Source, Taken, TakenPart
 
 if TYPE_CHECKING:
     from netspec.tensors import Array, Weights
@@ -200,20 +200,18 @@ def step_of(training: Training, totals: Totals, record: Record, ranks: Ranks) ->
         if every == 1 or record.updates:
             training.update()
 
-    def step(samples: Samples | Taken, chosen: Tensor) -> None:
+    def step(samples: Source, chosen: Tensor) -> None:
+        assert not isinstance(samples, TakenPart)
         images, labels, targets = samples.take(chosen)
         outputs = training.forward(images)
         loss = objective.loss(outputs, targets, labels)
         minimise(loss)
         totals.add(loss.detach(), objective.right(outputs.detach(), labels))
 
-    def part_of_step(samples: Samples | Taken, chosen: Tensor) -> None:
-        assert isinstance(samples, Samples)
-        own = ranks.own(len(chosen))
-        idle = own.start == own.stop
-        if idle:  # its gradients are awaited all the same, and are zero
-            own = slice(0, 1)
-        images, labels, targets, whole = samples.take_part(chosen, own)
+    def part_of_step(samples: Source, chosen: Tensor) -> None:
+        assert not isinstance(samples, Taken)
+        images, labels, targets, whole = samples.take_part(chosen, ranks.computed(len(chosen)))
+        idle = ranks.idle(len(chosen))
         outputs = training.forward(images)
         loss = objective.part(outputs, targets, labels, whole, ranks.size, idle=idle)
         right = objective.right(outputs.detach(), labels) * (not idle)

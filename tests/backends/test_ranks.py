@@ -49,6 +49,25 @@ DROPPING = PLAIN.replace("  - Flatten", "  - BatchNorm | momentum=0.9\n  - Flatt
 class Probe:
     """Trainings in processes of their own."""
 
+    fetched = 0
+
+    def fetch(self) -> None:
+        """From now on no device has room for images, so that a thread gathers them."""
+        from netspec_torch import samples
+
+        gather = samples.fetched
+
+        def fetched(*given: Any) -> Iterator[Any]:
+            for batch in gather(*given):
+                self.fetched += len(batch)
+                yield batch
+
+        samples.free_bytes, samples.fetched = lambda _: 0, fetched
+
+    def count(self) -> int:
+        """How many images were gathered so."""
+        return self.fetched
+
     def train(self, text: str, settings: TrainSettings, path: Path | None = None, after: int = 0) -> Any:
         network = compile_spec(parse_spec(text, "ranks.yaml"))
         file = Interrupting(path, after) if path is not None else None
@@ -192,6 +211,26 @@ def test_two_ranks_train_as_one_process(alone):
             for row, wanted in zip(rows, history, strict=True):
                 for column in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
                     assert row[column] == pytest.approx(wanted[column], rel=1e-5), (name, column)
+
+
+def test_ranks_fetch_their_parts_of_images_that_do_not_fit():
+    """Those of a batch that others are mixed with too, and none where there are fewer images than ranks."""
+    with ranks(2) as workers:
+        asked = [
+            {"text": DROPPING, "settings": TrainSettings.model_validate({**SETTINGS[name], "seed": 5})}
+            for name in ("plain", "mixed")
+        ]
+        asked.append({"text": PLAIN, "settings": TrainSettings.model_validate({**SETTINGS["one by one"], "seed": 5})})
+        wanted = [together(workers, **each)[0] for each in asked]
+        for worker in workers:
+            worker.call("fetch")
+        for each, (weights, history) in zip(asked, wanted, strict=True):
+            (found, rows), _ = together(workers, **each)
+            for name, array in weights.items():
+                assert np.array_equal(found[name], array), name
+            assert [{**row, "seconds": 0} for row in rows] == [{**row, "seconds": 0} for row in history]
+        # Of the plain ones each its part, of the mixed ones all; one by one the image, and one that counts nothing.
+        assert sum(worker.call("count") for worker in workers) == 3 * 45 + 2 * 2 * 45 + 2 * 45
 
 
 def test_three_ranks_stop_together_and_go_on_bit_equal(tmp_path):

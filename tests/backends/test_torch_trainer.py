@@ -210,16 +210,32 @@ class Probe:
 
     def taken(self, images, labels, size, *, done=0, ahead=False, resident=True):
         """The images, labels and targets of the batches of an epoch, and whether each was taken before its turn."""
-        from unittest.mock import patch
-
         import torch
         from netspec_torch.samples import Samples, batches
 
         given = torch.from_numpy(labels)
-        samples = Samples(torch.from_numpy(images), given, given.float())
-        with patch.object(Samples, "resident", resident):
-            found = list(batches(samples, TrainSettings(batch_size=size, seed=3), 2, done, ahead=ahead))
-            return [(own is not samples, [part.numpy() for part in own.take(chosen)]) for own, chosen in found]
+        samples = Samples(torch.from_numpy(images), given, given.float(), resident=resident)
+        found = list(batches(samples, TrainSettings(batch_size=size, seed=3), 2, done, ahead=ahead))
+        return [(own is not samples, [part.numpy() for part in own.take(chosen)]) for own, chosen in found]
+
+    def with_free(self, free, **arguments):
+        """What is trained on a device that has so many bytes free, and how many batches a thread gathered."""
+        from unittest.mock import patch
+
+        from netspec_torch import samples
+        from netspec_torch.trainer import train
+
+        gathered = []
+
+        def fetched(images, places, device):
+            for batch in samples_fetched(images, places, device):
+                gathered.append(len(batch))
+                yield batch
+
+        samples_fetched = samples.fetched
+        with patch.object(samples, "free_bytes", lambda device: free), patch.object(samples, "fetched", fetched):
+            weights, history = train(**arguments, device="cpu", progress=lambda *_, **__: None)
+        return weights, history, gathered
 
 
 probe = Probe()
@@ -246,6 +262,25 @@ def test_batches_that_are_taken_ahead_are_the_same(probing, shape, resident, don
     for (_, expected), (_, found) in zip(in_turn[done:], ahead, strict=True):
         for left, right in zip(expected, found, strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("augment", [None, {"crop": 1, "mixup": 0.2}], ids=["plain", "augmented"])
+def test_images_that_leave_a_gpu_no_room_are_fetched_and_change_no_bit(probing, digits, augment):
+    """They may take half of what is free; here a CPU takes the place of the GPU."""
+    network = compile_spec(parse_spec(DIGITS, "small.yaml"))
+    settings = TrainSettings.model_validate({"epochs": 2, "batch_size": 100, "seed": 3, "augment": augment})
+    asked = {"network": network, "weights": biting_weights(network, seed=3), "dataset": digits, "settings": settings}
+    size = digits.train.images.nbytes + digits.validation.images.nbytes
+    on_cpu, fitting, fetched = (
+        probing.call("with_free", free=free, **asked) for free in (None, 2 * size, 2 * size - 1)
+    )
+    assert on_cpu[2] == fitting[2] == []
+    assert sum(fetched[2]) == 2 * len(digits.train)
+    for weights, history, _ in (fitting, fetched):
+        assert {name: array.tobytes() for name, array in weights.items()} == {
+            name: array.tobytes() for name, array in on_cpu[0].items()
+        }
+        assert [{**row, "seconds": 0} for row in history] == [{**row, "seconds": 0} for row in on_cpu[1]]
 
 
 @pytest.mark.parametrize(("newer", "tf32"), [(False, False), (True, False), (True, True)])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RESIDENT_BYTES, SPARED = 2**30, 4
 """What images may take at most to be copied to where TensorFlow or JAX read them by themselves; and what part of the
-memory that is available: the training and the other split need the rest."""
+memory that is available there: the training and the other split need the rest."""
 PREFETCHED = 2
 """How many batches are made while a step computes."""
 
@@ -45,6 +45,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self._placed: Any = None
         """The order where TensorFlow's own pipeline reads it."""
         self.begin(1)
+
+    def at_once(self, most: int, *, steady: bool) -> int:
+        """How many steps on these, of `most`, go with no Python between them; `steady` is a rate that stays as it is.
+
+        On JAX all: each brings its rate. On TensorFlow Python sets the rate in between, and on torch it takes the step.
+        """
+        runtime = keras.backend.backend()
+        return most if runtime == "jax" or (runtime == "tensorflow" and steady) else 1
 
     def source(self, room: int = 1, most: int | None = None, rate_of: Callable[[int], float] | None = None) -> Any:
         """What `fit` reads: these batches, which TensorFlow and JAX take from memory by themselves where they can.
@@ -75,7 +83,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """All images on the device that computes, for TensorFlow on the CPU and with their labels, or None where they
         are too large. One copy for all that `fit` reads; once it is there, less memory is available.
         """
-        needed, available = self.split.images.nbytes, memory_available()
+        needed, available = self.split.images.nbytes, device_memory()
         if needed > RESIDENT_BYTES or (available is not None and SPARED * needed > available):
             return None
         if keras.backend.backend() == "jax":
@@ -166,3 +174,16 @@ def spans(sizes: Sequence[int], most: int) -> Iterator[range]:
             end += 1
         yield range(begin, end)
         begin = end
+
+
+def device_memory() -> int | None:
+    """The bytes that are free where images would be copied to, or None where nobody says."""
+    known = memory_stats() if keras.backend.backend() == "jax" else None
+    return known["bytes_limit"] - known["bytes_in_use"] if known else memory_available()
+
+
+def memory_stats() -> Mapping[str, int] | None:
+    """What the device that JAX computes on says of its memory; None from a CPU, whose memory is the system's."""
+    [device] = keras.ops.zeros(()).devices()
+    found: Mapping[str, int] | None = device.memory_stats()
+    return found

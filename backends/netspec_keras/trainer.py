@@ -94,7 +94,7 @@ def fit(
 ) -> None:
     """One phase, or what a checkpoint left of it, with Keras' own loop."""
     record = watch.record
-    at_once = steps_at_once(current.network, record)
+    at_once = steps_at_once(current.network, record, batches)
     current.compile(at_once)
 
     def run(epochs: int) -> None:
@@ -157,7 +157,7 @@ def explained(
 
         def run(epochs: int) -> None:
             # One step at a time, in the programs that computed it before.
-            source = batches.source(steps_at_once(network, lost), 1, record.rate_of)
+            source = batches.source(steps_at_once(network, lost, batches), 1, record.rate_of)
             callbacks = Callbacks([watch], source, model=current.objective)
             current.objective.fit(source, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
 
@@ -179,17 +179,14 @@ def explained(
     return lost.diverged(Diverged(step, diverged.what), lambda: again(last))
 
 
-def steps_at_once(network: Network, record: Record) -> int:
-    """How many steps of a small network go without Python between them: about a twentieth of a second of them.
-
-    One on torch, and on TensorFlow where the learning rate changes in between.
+def steps_at_once(network: Network, record: Record, batches: Batches) -> int:
+    """How many steps of a small network go without Python between them, where the batches let them: about a twentieth
+    of a second of them.
     """
-    runtime = keras.backend.backend()
-    if runtime == "torch" or (runtime == "tensorflow" and not record.settings.schedule.steady):
-        return 1
     speed = MACS_A_SECOND * (GPU_FASTER if len(devices()) > 1 else 1)
     seconds = 3 * network.macs * record.settings.batch_size / speed
-    return max(1, min(MOST_AT_ONCE, record.steps, int(AT_ONCE_S / max(seconds, 1e-9))))
+    worth = max(1, min(MOST_AT_ONCE, record.steps, int(AT_ONCE_S / max(seconds, 1e-9))))
+    return batches.at_once(worth, steady=record.settings.schedule.steady)
 
 
 class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from fnmatch import fnmatchcase
 from importlib import import_module
 from importlib.util import find_spec
@@ -91,11 +92,15 @@ class Probe(KerasBackend):
             finally:
                 STOP.clear()
 
-    def resident(self, available: int | None) -> bool:
-        """Whether JAX gets a copy of 1,000 bytes of images where so many bytes of memory are available."""
+    def resident(self, available: int | None, limit: int | None = None) -> bool:
+        """Whether JAX gets a copy of 1,000 bytes of images where so many bytes of memory are available, and its device
+        says of itself that it has `limit`, of which 500 are in use.
+        """
         batches = import_module("netspec_keras.batches")
         split = Split(np.zeros((10, 10, 10), np.uint8), np.zeros(10, np.int64))
-        with patch.object(batches, "memory_available", lambda: available):
+        stats = None if limit is None else {"bytes_limit": limit, "bytes_in_use": 500}
+        said = patch.object(batches, "memory_stats", lambda: stats) if stats else nullcontext()
+        with patch.object(batches, "memory_available", lambda: available), said:
             return batches.Batches(split, 5).source().images is not None
 
 
@@ -194,12 +199,12 @@ def tensorflows(workers):
     return asked, workers["keras"].call("train", **asked, weights=draw(network, 2), device="cpu", progress=quiet)
 
 
-@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(
+    ("runtime", "resident"), [("torch", False), ("jax", True), ("jax", False)], indirect=["runtime"]
+)
 def test_training_is_tensorflows(runtime, tensorflows, resident):
     """Nothing but rounding is between them; on JAX several steps are one program, whose images the device may have."""
-    name, worker = runtime
-    if name == "torch" and resident:
-        pytest.skip("torch is given every batch anyway")
+    _, worker = runtime
     asked, (wanted, rows) = tensorflows
     found, history = worker.call("trained", **asked, resident=resident)
     for row, other in zip(history, rows, strict=True):
@@ -217,21 +222,23 @@ def same(left: Any, right: Any) -> None:
     assert [{**row, "seconds": 0} for row in left[1]] == [{**row, "seconds": 0} for row in right[1]]
 
 
+@pytest.mark.parametrize("runtime", ["jax"], indirect=True)
 def test_how_much_memory_there_is_changes_no_bit(runtime, tensorflows):
     """Whether the images lie on the device or come with each chunk: a training may go on where less is available."""
-    name, worker = runtime
-    if name == "torch":
-        pytest.skip("torch is given every batch anyway")
+    _, worker = runtime
     asked, _ = tensorflows
     same(*(worker.call("trained", **asked, resident=resident) for resident in (True, False)))
 
 
-@pytest.mark.parametrize(("available", "copied"), [(None, True), (4000, True), (3999, False)])
-def test_images_are_on_the_device_only_where_the_memory_suffices(runtime, available, copied):
-    name, worker = runtime
-    if name == "torch":
-        pytest.skip("torch is given every batch anyway")
-    assert worker.call("resident", available=available) == copied
+@pytest.mark.parametrize("runtime", ["jax"], indirect=True)
+@pytest.mark.parametrize(
+    ("available", "limit", "copied"),
+    [(None, None, True), (4000, None, True), (3999, None, False), (10, 4500, True), (10**9, 4499, False)],
+    ids=["unknown", "enough", "too little", "enough of a GPU's", "too little of a GPU's"],
+)
+def test_images_are_on_the_device_only_where_the_memory_suffices(runtime, available, limit, copied):
+    _, worker = runtime
+    assert worker.call("resident", available=available, limit=limit) == copied
 
 
 def test_an_interrupted_training_is_bit_equal(runtime, tmp_path):

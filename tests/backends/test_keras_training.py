@@ -89,7 +89,8 @@ class Probe:
         before, trainer.MOST_AT_ONCE = trainer.MOST_AT_ONCE, most
         try:
             record = Record(arguments["settings"], 5, lambda event, **values: None)
-            count = trainer.steps_at_once(arguments["network"], record)
+            given = trainer.Batches(arguments["dataset"].train, arguments["settings"].batch_size)
+            count = trainer.steps_at_once(arguments["network"], record, given)
             weights, history = trainer.train(**arguments, device="cpu", progress=lambda event, **values: None)
         finally:
             trainer.MOST_AT_ONCE = before

@@ -1,10 +1,11 @@
 """What a step of Keras' `fit` costs: our training against plain `fit` of the model as it is written by hand.
 
-    python benchmarks/keras_training_speed.py [--pairs 7]
+    python benchmarks/keras_training_speed.py [--pairs 7] [--on tensorflow jax]
 
 Each pair trains the same synthetic images with either, alternating: the fastest of some epochs, the ratio of each
 pair, the median of the ratios. Plain is what everybody writes: `compile` with Keras' Adam, a loss on probabilities and
-the accuracy, `fit` with arrays. Both run on TensorFlow in float32, without XLA.
+the accuracy, `fit` with arrays. Both run in float32, on TensorFlow without XLA and on JAX with it, each in a
+process of its own.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}  # where plain `fit` would go else
 
 import keras
 import numpy as np
@@ -58,7 +62,7 @@ def plain(network: Network, settings: TrainSettings, split: Split) -> float:
         optimizer=keras.optimizers.Adam(1e-3),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
-        jit_compile=False,
+        jit_compile=keras.backend.backend() == "jax",
     )
     model.fit(
         x,
@@ -76,7 +80,18 @@ def main() -> None:
     """Print every ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--on", nargs="+", choices=("tensorflow", "jax"), default=["tensorflow", "jax"])
     arguments = parser.parse_args()
+    if arguments.on == [keras.backend.backend()]:
+        measure(arguments.pairs)
+        return
+    for runtime in arguments.on:
+        command = [sys.executable, __file__, "--pairs", str(arguments.pairs), "--on", runtime]
+        subprocess.run(command, env={**os.environ, "KERAS_BACKEND": runtime}, check=True)
+
+
+def measure(pairs: int) -> None:
+    """The ratios of so many pairs on what Keras runs on here."""
     print(f"Keras {keras.__version__} on {keras.backend.backend()}, CPU")
     mlp = compile_spec(parse_spec(MLP, "mlp.yaml"))
     deep = compile_spec(load_spec(ROOT / "specs" / "mnist-deep-cnn.yaml"))
@@ -86,7 +101,7 @@ def main() -> None:
     ):
         settings = TrainSettings(epochs=5, batch_size=size, schedule="constant")
         split = images(network, size * steps)
-        times = [(ours(network, settings, split), plain(network, settings, split)) for _ in range(arguments.pairs)]
+        times = [(ours(network, settings, split), plain(network, settings, split)) for _ in range(pairs)]
         ratio = statistics.median(left / right for left, right in times)
         left, right = (statistics.median(side) / steps * 1e3 for side in zip(*times, strict=True))
         print(f"{name}: our fit {left:.3f} ms a step, plain fit {right:.3f} ms, ratio {ratio:.3f} (at most 1.05)")

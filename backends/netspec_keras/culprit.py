@@ -5,7 +5,7 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from netspec.training.loss import loss_input
 from netspec.training.record import Record
 from netspec_keras.batches import Batches
 from netspec_keras.exact import Layers
+from netspec_keras.gradients import DERIVE
 from netspec_keras.model import build, set_weights
 from netspec_keras.render import render_taps
 from netspec_keras.training import ADAPTED, Training
@@ -94,33 +95,24 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def seen(training: Training, record: Record, images: Array, labels: Array) -> Seen:
-    """A step as `training` would take it next, which it does not; gradients are seen on TensorFlow alone."""
+    """A step as `training` would take it next, which it does not."""
     network = up_to(training.network, loss_input(training.network, record.settings.loss))
     model = build(render_taps(network), Layers(ADAPTED, {}))
     kept = {weight.name for weight in network.weights()}
     set_weights(model, network, {name: array for name, array in training.state().items() if name in kept})
     rows = [row.name for row in network.rows]
+    at, truth = rows.index(_row_of(network)), keras.ops.convert_to_tensor(labels)
 
-    def compute() -> tuple[list[Any], Any]:
-        found = model(keras.ops.convert_to_tensor(images), training=True)
-        results = list(found) if isinstance(found, (list, tuple)) else [found]
-        loss_of = results[rows.index(_row_of(network))]
-        return results, training.objective.compute_loss(y=keras.ops.convert_to_tensor(labels), y_pred=loss_of)
+    def loss(results: Sequence[Any]) -> Any:
+        return training.objective.compute_loss(y=truth, y_pred=results[at])
 
-    gradients: Mapping[str, Any] = {}
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            results, loss = compute()
-        gradients = dict(zip(rows, tape.gradient(loss, results), strict=True))
-    else:
-        results, loss = compute()
+    derive = DERIVE[keras.backend.backend()]
+    results, _, _, gradients = derive(model, [], [keras.ops.convert_to_tensor(images)], loss, True, True)
     return Seen(
         images,
         {row: _float32(value) for row, value in zip(rows, results, strict=True)},
-        float(loss),
-        {row: _float32(value) for row, value in gradients.items() if value is not None},
+        float(keras.ops.convert_to_numpy(loss(results))),
+        {row: _float32(value) for row, value in zip(rows, gradients, strict=True) if value is not None},
     )
 
 

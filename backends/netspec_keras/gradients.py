@@ -5,9 +5,11 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import keras
 import numpy as np
@@ -33,7 +35,7 @@ None is zero, but for a row: there it means that nothing could be told.
 def gradients(
     network: Network, weights: Weights, inputs: Arrays, cotangents: Arrays, *, training: bool, rows: bool
 ) -> Gradients:
-    """See `Differentiable.gradients`; JAX gives no gradients of rows."""
+    """See `Differentiable.gradients`."""
     prepare()
     places = Rendering(network).placements
     own = {weight.name: (places[weight.name], weight.shape) for weight in network.weights() if weight.trainable}
@@ -64,7 +66,7 @@ def gradients(
         values={row.name: value for row, value in zip(network.rows, found, strict=rows)},
         rows={
             row.name: keras.ops.convert_to_numpy(each)
-            for row, each in zip(network.rows, by_row, strict=rows and bool(by_row))
+            for row, each in zip(network.rows, by_row, strict=rows)
             if each is not None
         },
     )
@@ -128,26 +130,49 @@ def _by_torch(
 
 
 def _by_jax(
-    model: Any,
-    trained: Sequence[Any],
-    given: Sequence[Any],
-    total: Total,
-    training: bool,
-    rows: bool,  # noqa: ARG001
+    model: Any, trained: Sequence[Any], given: Sequence[Any], total: Total, training: bool, rows: bool
 ) -> Derived:
+    """JAX derives by what a function is given: to the result of each row, where that is asked for, a zero is added."""
     import jax
 
     variables = model.trainable_variables
     fixed = [variable.value for variable in model.non_trainable_variables]
 
-    def function(values: Sequence[Any], own: Sequence[Any]) -> Any:
-        results, _ = model.stateless_call(values, fixed, own if len(own) > 1 else own[0], training=training)
+    def function(values: Sequence[Any], own: Sequence[Any], added: Mapping[int, Any]) -> Any:
+        with _disturbed(model, added):
+            results, _ = model.stateless_call(values, fixed, own if len(own) > 1 else own[0], training=training)
         return total(_listed(results)), _listed(results)
 
-    derived = jax.grad(function, argnums=(0, 1), has_aux=True)
-    (by_variable, by_input), results = derived([variable.value for variable in variables], list(given))
+    values, own = [variable.value for variable in variables], list(given)
+    zeros: dict[int, Any] = {}
+    if rows:
+        _, shapes = jax.eval_shape(function, values, own, {})
+        zeros = {index: jax.numpy.zeros(shapes[index].shape, shapes[index].dtype) for index in _computed(model)}
+    derived = jax.grad(function, argnums=(0, 1, 2), has_aux=True)
+    (by_variable, by_input, by_result), results = derived(values, own, zeros)
     found = {variable.path: each for variable, each in zip(variables, by_variable, strict=True)}
-    return results, [found.get(variable.path) for variable in trained], by_input, ()
+    by_row = [by_result.get(index) for index in range(len(results))] if rows else []
+    return results, [found.get(variable.path) for variable in trained], by_input, by_row
+
+
+def _computed(model: Any) -> list[int]:
+    """Which of a model's results are of an operation, and not an input itself."""
+    inputs = {id(tensor) for tensor in model.inputs}
+    return [index for index, tensor in enumerate(model.outputs) if id(tensor) not in inputs]
+
+
+@contextmanager
+def _disturbed(model: Any, added: Mapping[int, Any]) -> Iterator[None]:
+    """Inside, these are added to what the operations give whose results are the model's of these numbers."""
+
+    def plus(call: Callable[..., Any], more: Any) -> Callable[..., Any]:
+        return lambda *given, **named: call(*given, **named) + more
+
+    with ExitStack() as patches:
+        for index, more in added.items():
+            operation = model.outputs[index]._keras_history.operation  # noqa: SLF001 - nothing else tells it
+            patches.enter_context(patch.object(operation, "call", plus(operation.call, more)))
+        yield
 
 
 DERIVE: dict[str, Callable[..., Derived]] = {

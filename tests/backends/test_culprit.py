@@ -119,21 +119,25 @@ def test_the_row_whose_values_overflow_is_named(workers, trainer):
     assert "row 'second' is the first whose values were not finite" in said
 
 
-@BOTH
-def test_a_gradient_that_overflows_a_step_before_is_named(workers, trainer):
+def overflowing(worker: Any) -> str:
     """The loss is about 1e37, its gradient 1e35 in the second row, and 1e4 times that, too large, in the first."""
     network = compile_spec(parse_spec(GROWING, "grow.yaml"))
     weights = {name: array.copy() for name, array in draw(network, 2).items()}
     for name, scale in (("first", 1e-4), ("second", 1e4), ("third", 3e18)):
         weights[f"{name}.kernel"] *= np.float32(scale)
-    said = lost(
-        workers[trainer],
+    return lost(
+        worker,
         network,
         data(network),
         weights=weights,
         loss="mean_squared_error",
         optimizer={"sgd": {"learning_rate": 1e-38}},
     )
+
+
+@BOTH
+def test_a_gradient_that_overflows_a_step_before_is_named(workers, trainer):
+    said = overflowing(workers[trainer])
     assert "at step 2 of 5 in epoch 1" in said
     assert "in step 1 of epoch 1 already, the first gradient that was not finite is that of row 'first'" in said
 

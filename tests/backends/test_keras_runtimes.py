@@ -151,6 +151,40 @@ def test_gradients(runtime, case):
     assert failures == {"keras": []}
 
 
+BRANCHED = """
+name: branched
+input: 6x6x2
+layers:
+  - Rescale   | 1/2
+  - stem: CNN | 4, 3 | ReLU | padding=same
+  - CNN       | 4, 3 | - | padding=same
+  - BatchNorm
+  - Add       | from=[batch_norm_1, stem]
+  - MaxPool   | 2
+  - Flatten
+  - FNN       | 3 | Softmax
+"""
+
+
+def test_gradients_of_rows_are_tensorflows(runtime, workers):
+    """Of every row, where two ways lead from one as well."""
+    _, worker = runtime
+    network = compiled(BRANCHED)
+    weights = biting_weights(network, 3)
+    for problem in plan(network, 3).problems:
+        found, wanted = (derive(each, problem, weights, rows=True).rows for each in (worker, workers["keras"]))
+        assert list(found) == list(wanted) == [row.name for row in network.rows]
+        for name, array in wanted.items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-9, atol=1e-12 * np.abs(array).max(), err_msg=name)
+        assert all(np.abs(array).max() > 0 for array in wanted.values())
+
+
+def test_a_gradient_that_overflows_is_named(runtime):
+    _, worker = runtime
+    said = test_culprit.overflowing(worker)
+    assert "in step 1 of epoch 1 already, the first gradient that was not finite is that of row 'first'" in said
+
+
 PLAIN = """
 name: plain
 input: 8x8x1

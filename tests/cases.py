@@ -22,6 +22,7 @@ from netspec.layers import (
     Average,
     AvgPool,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     ConvTranspose,
@@ -361,6 +362,16 @@ def _part() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "3d", Split(parts=3, index=1, axis=-2), VOLUME
 
 
+def _channel_shuffle() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
+    yield "3", ChannelShuffle(groups=3), (7, 5, 12)
+    yield "2", ChannelShuffle(groups=2), (7, 5, 10)
+    yield "one", ChannelShuffle(groups=1), IMAGE
+    yield "each", ChannelShuffle(groups=6), (7, 5, 6)
+    yield "1d", ChannelShuffle(groups=2), (11, 6)
+    yield "3d", ChannelShuffle(groups=3), (4, 5, 3, 6)
+    yield "flat", ChannelShuffle(groups=4), (12,)
+
+
 def _pixel_shuffle() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "2", PixelShuffle(size=2), (7, 5, 12)
     yield "3", PixelShuffle(size=3), (3, 5, 18)
@@ -526,8 +537,8 @@ def _image() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
 def _all_cases() -> Iterator[Case]:
     families = (
         _conv, _depthwise, _separable, _transpose, _max_pool, _avg_pool, _adaptive_pool, _global_pool, _shape, _pad,
-        _part, _pixel_shuffle, _upsample, _dense, _norm, _more_norms, _activation, _dropout, _image, _merge,
-        _max_unpool,
+        _part, _channel_shuffle, _pixel_shuffle, _upsample, _dense, _norm, _more_norms, _activation, _dropout, _image,
+        _merge, _max_unpool,
     )  # fmt: skip
     for family in families:
         for name, layer, *shapes in family():

@@ -23,6 +23,7 @@ def stock(layer: Layer, rank: int, x, w):  # noqa: C901 - a table of kinds
 
     `w` are the weights without the row, in the canonical layout.
     """
+    import torch
     import torch.nn.functional as f
 
     def out_in(kernel):  # [k..., in, out] -> [out, in, k...]
@@ -71,6 +72,8 @@ def stock(layer: Layer, rank: int, x, w):  # noqa: C901 - a table of kinds
             return x.narrow(1 if layer.axis == rank + 1 else layer.axis + 1, layer.begin, layer.end - layer.begin)
         case "Split":
             return x.tensor_split(layer.parts, 1 if layer.axis == rank + 1 else layer.axis + 1)[layer.index]
+        case "ChannelShuffle" if rank > 0:
+            return torch.nn.ChannelShuffle(layer.groups)(x)
         case "PixelShuffle":
             return f.pixel_shuffle(x, layer.size)
         case "Upsample":

@@ -18,7 +18,19 @@ from netspec.layers.pool import (
     MaxPool,
     MaxUnpool,
 )
-from netspec.layers.shape import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers.shape import (
+    ChannelShuffle,
+    Crop,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    PixelShuffle,
+    Reshape,
+    Slice,
+    Split,
+    Upsample,
+)
 
 __all__ = [
     "ALIASES",
@@ -33,6 +45,7 @@ __all__ = [
     "Average",
     "AvgPool",
     "BatchNorm",
+    "ChannelShuffle",
     "Concat",
     "Conv",
     "ConvTranspose",

@@ -1,4 +1,4 @@
-"""Layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, Split, Upsample, PixelShuffle; and Identity."""
+"""Layers that move values: Flatten, Reshape, Permute, Pad, Crop, Slice, Split, Upsample, shuffles; and Identity."""
 
 from __future__ import annotations
 
@@ -272,6 +272,27 @@ class Upsample(Layer, kind="Upsample", aliases=("Upsampling", "Unpool", "Unpooli
         given = inputs[0]
         spatial = (size * factor for size, factor in zip(given.spatial, self.size, strict=True))
         return TensorType((*spatial, given.channels))
+
+
+class ChannelShuffle(Layer, kind="ChannelShuffle", size=("groups",)):
+    """The first channel of each group, then the second of each, ...; the shape stays (Zhang et al. 2018).
+
+    It mixes what grouped convolutions keep apart: the channels as a table with a row a group, read by columns.
+    y[h, w, i * groups + j] = x[h, w, j * (c / groups) + i]
+    """
+
+    groups: Size
+    """How many groups of channels there are."""
+
+    def resolve(self, inputs: Inputs) -> Self:
+        given = inputs[0]
+        if given.channels % self.groups:
+            raise ShapeError(
+                f"{self.groups} groups need a multiple of {self.groups} channels, "
+                f"but its input {given} has {given.channels}",
+                field="groups",
+            )
+        return self
 
 
 class PixelShuffle(Layer, kind="PixelShuffle", size=("size",), ranks=(2,)):

@@ -7,7 +7,19 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import (
+    ChannelShuffle,
+    Crop,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    PixelShuffle,
+    Reshape,
+    Slice,
+    Split,
+    Upsample,
+)
 from netspec.network import Node
 from netspec.reference.conv import pad_spatial
 from netspec.reference.image import resample_bilinear
@@ -98,6 +110,13 @@ def upsample(layer: Upsample, node: Node) -> Function:
         return x
 
     return value
+
+
+@rules(ChannelShuffle)
+def channel_shuffle(layer: ChannelShuffle, node: Node) -> Function:
+    """The channels of a place side by side, which stand as far apart in the input as a group is long."""
+    length = node.output.channels // layer.groups
+    return lambda x: np.concatenate([x[..., place::length] for place in range(length)], -1)
 
 
 @rules(PixelShuffle)

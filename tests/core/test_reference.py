@@ -15,6 +15,7 @@ from netspec.layers import (
     AdaptiveMaxPool,
     AvgPool,
     BatchNorm,
+    ChannelShuffle,
     Conv,
     ConvTranspose,
     Dense,
@@ -176,6 +177,14 @@ def test_parts_of_an_axis():
     assert value(Slice(begin=-1, axis=1), x).tolist() == [[8, 9, 10, 11]]
     assert value(Split(parts=2, index=1), x).tolist() == [[2, 3], [6, 7], [10, 11]]
     assert value(Split(parts=3, index=0, axis=1), x).tolist() == [[0, 1, 2, 3]]
+
+
+def test_channel_shuffle_is_the_papers():
+    """Zhang et al. 2018, section 3.1: the channels reshaped to (g, n), transposed, and flattened again."""
+    x = np.arange(12.0).reshape(2, 6)
+    assert value(ChannelShuffle(groups=3), x).tolist() == [[0, 2, 4, 1, 3, 5], [6, 8, 10, 7, 9, 11]]
+    paper = x.reshape(2, 2, 3).transpose(0, 2, 1).reshape(2, 6)
+    assert value(ChannelShuffle(groups=2), x).tolist() == paper.tolist()
 
 
 def test_pixel_shuffle_takes_the_channels_of_a_result_side_by_side():

@@ -79,6 +79,7 @@ def test_every_kind_survives() -> None:
   - DropPath | 0.1
   - Slice | -8
   - Split | 2, 1
+  - ChannelShuffle | 4
   - PixelShuffle | 2
   - AdaptiveAvgPool | (9,7)
   - AdaptiveMaxPool | 7

@@ -20,6 +20,7 @@ from netspec.layers import (
     Average,
     AvgPool,
     BatchNorm,
+    ChannelShuffle,
     Concat,
     Conv,
     ConvTranspose,
@@ -352,6 +353,12 @@ RULEWISE: dict[str, Rulewise] = {
     ),
     "resized by bilinear for nearest": Rulewise(
         "2.5 nearest", "decoder", "nearest", Told(Resize, fields(mode="bilinear"))
+    ),
+    "groups interleaved the other way": Rulewise(
+        "2.5 ChannelShuffle",
+        "decoder",
+        "mixed_up",
+        Told(ChannelShuffle, fields(groups=4)),  # of 12 channels in 3 groups: what turns the mix back
     ),
     "pixels from channels in TensorFlow's order": Rulewise(
         "2.5 PixelShuffle",

@@ -81,6 +81,7 @@ layers:
   - reflected: Pad | ((1,2),(0,1)) | - | mode=reflect
   - edged:     Pad | ((2,1),(1,2)) | - | mode=edge
   - channels:  CNN | 12, 1
+  - mixed_up:  ChannelShuffle | 3
   - shuffled:  PixelShuffle | 2
   - resized:   Resize | 29x25
   - nearest:   Resize | 17x11 | - | mode=nearest

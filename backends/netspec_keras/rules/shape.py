@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from netspec.codegen.source import alike, unless
-from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import (
+    ChannelShuffle,
+    Crop,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    PixelShuffle,
+    Reshape,
+    Slice,
+    Split,
+    Upsample,
+)
 from netspec.network import Node
 from netspec_keras.steps import Apply, Compute, Realisation, border, literal, one, rules, written
 
@@ -103,6 +115,20 @@ def part(axis: int, begin: int, end: int) -> Compute:
 def upsample(layer: Upsample, node: Node) -> Realisation:
     """Enlarged by whole factors."""
     return one(f"UpSampling{len(layer.size)}D", alike(layer.size), interpolation=unless(layer.mode, "nearest"))
+
+
+@rules(ChannelShuffle)
+def channel_shuffle(layer: ChannelShuffle, node: Node) -> Realisation:
+    """The channels as a table of groups, turned."""
+    *spatial, channels = node.output.shape
+    rank = node.output.rank
+    return Realisation(
+        (
+            Apply("Reshape", written((*spatial, layer.groups, channels // layer.groups)), "_groups"),
+            Apply("Permute", written((*range(1, rank), rank + 1, rank)), "_permute"),
+            Apply("Reshape", written(node.output.shape)),
+        )
+    )
 
 
 @rules(PixelShuffle)

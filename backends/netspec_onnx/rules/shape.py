@@ -6,7 +6,19 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import (
+    ChannelShuffle,
+    Crop,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    PixelShuffle,
+    Reshape,
+    Slice,
+    Split,
+    Upsample,
+)
 from netspec.network import Node
 from netspec.tensors import TensorType
 from netspec_onnx.graph import Emission, Scope, Value, rules
@@ -156,6 +168,25 @@ def upsample(layer: Upsample, node: Node) -> Emission:
         return scope.op("Resize", scope.kept(given), None, scales, **how)
 
     return Emission(build, "first")
+
+
+@rules(ChannelShuffle)
+def channel_shuffle(layer: ChannelShuffle, node: Node) -> Emission:
+    """The channels as a table of groups, turned; all pixels as one axis beside it, wherever that stands."""
+
+    def build(scope: Scope, given: Value) -> Value:
+        length, pixels = given.type.channels // layer.groups, prod(given.type.spatial)
+        if given.order == "first":
+            apart, turned = TensorType((length, pixels, layer.groups)), TensorType((layer.groups, pixels, length))
+            shape, perm = (0, layer.groups, length, -1), (0, 2, 1, 3)
+        else:
+            apart, turned = TensorType((pixels, layer.groups, length)), TensorType((pixels, length, layer.groups))
+            shape, perm = (0, -1, layer.groups, length), (0, 1, 3, 2)
+        groups = scope.op("Reshape", given, scope.integers("groups_shape", shape), part="groups", type=apart)
+        mixed = scope.op("Transpose", groups, part="mixed", type=turned, perm=perm)
+        return scope.op("Reshape", mixed, scope.integers("shape", (0, *given.shape)))
+
+    return Emission(build)
 
 
 @rules(PixelShuffle)

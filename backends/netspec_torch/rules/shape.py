@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netspec.codegen.source import alike, unless
-from netspec.layers import Crop, Flatten, Identity, Pad, Permute, PixelShuffle, Reshape, Slice, Split, Upsample
+from netspec.layers import (
+    ChannelShuffle,
+    Crop,
+    Flatten,
+    Identity,
+    Pad,
+    Permute,
+    PixelShuffle,
+    Reshape,
+    Slice,
+    Split,
+    Upsample,
+)
 from netspec.network import Node
 from netspec.tensors import Order, channels_first, first_axis
 from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
@@ -144,6 +156,16 @@ def upsample(layer: Upsample, node: Node) -> Line:
     quoted = '"nearest-exact"' if mode == "nearest" and max(layer.size) > 40 else f'"{mode}"'
     code = call("F.interpolate", "{x}", scale_factor=alike(layer.size), mode=unless(quoted, '"nearest"'))
     return Line({"first": code})
+
+
+@rules(ChannelShuffle)
+def channel_shuffle(layer: ChannelShuffle, node: Node) -> Line:
+    """Torch's own wants an image behind the channels."""
+    apart = (layer.groups, node.output.channels // layer.groups)
+    last = f"{call('{x}.unflatten', -1, apart)}.transpose(-2, -1).flatten(-2)"
+    if node.output.rank == 1:
+        return either(last)
+    return Line({"first": call("F.channel_shuffle", "{x}", layer.groups), "last": last})
 
 
 @rules(PixelShuffle)

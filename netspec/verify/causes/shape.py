@@ -8,6 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from netspec.layers import (
+    ChannelShuffle,
     Crop,
     Dropout,
     Flatten,
@@ -122,6 +123,13 @@ def _tiled(call: Call) -> Values:
     return np.tile(call.x, (1, *call.layer.size, 1))
 
 
+def _groups(call: Call) -> Iterator[Fields]:
+    """The way back first, which exchanges rows and columns of the table of groups."""
+    channels = call.node.output.channels
+    yield {"groups": channels // call.layer.groups}
+    yield from ({"groups": groups} for groups in range(1, channels) if not channels % groups)
+
+
 def _shuffled(call: Call, *, first: bool, turned: bool) -> Values:
     """The square of pixels as the leading part of the channels (as TensorFlow has it), or column by column."""
     factor, channels = call.layer.size, call.node.output.channels
@@ -203,6 +211,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "the image beside itself, {size} times",
         _tiled,
     ),
+    fields(ChannelShuffle, "channels mixed in other groups", _groups),
     instead(
         PixelShuffle,
         "blocks before channels",

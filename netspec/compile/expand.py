@@ -11,6 +11,7 @@ from netspec.compile.names import name_problem
 from netspec.compile.placed import OUTPUT, UNKNOWN, Placed, Unrolled
 from netspec.compile.rows import evaluated, flag_of, size_of, times_of
 from netspec.compile.scope import Scope, left_out, rows_near, sources_of, stand_ins
+from netspec.compile.shapes import Defaults, Shapes
 from netspec.errors import Problem, Used
 from netspec.notation import Value, write_value
 from netspec.spec.model import Block, Grouped, Spec
@@ -28,10 +29,13 @@ class _TooManyRows(Exception):
     """The walk ends here."""
 
 
-def unroll(spec: Spec, problems: list[Problem]) -> Unrolled:
-    """Every row that the network has; what is wrong is added to `problems`, and left out."""
+def unroll(spec: Spec, defaults: Defaults, problems: list[Problem]) -> Unrolled:
+    """Every row that the network has; what is wrong is added to `problems`, and left out.
+
+    Cells may compute with the shapes of rows above, for which the spec's `defaults` are needed.
+    """
     try:
-        return _Unroller(spec, problems).network()
+        return _Unroller(spec, Shapes(spec.inputs, defaults), problems).network()
     except _TooManyRows:
         return Unrolled((), {}, {})
 
@@ -40,9 +44,14 @@ class _Unroller:
     """The walk over one spec; a base is a walk of its own that gives its rows to this one."""
 
     def __init__(
-        self, spec: Spec, problems: list[Problem], sources: Sequence[str] | None = None, used: tuple[Used, ...] = ()
+        self,
+        spec: Spec,
+        shapes: Shapes,
+        problems: list[Problem],
+        sources: Sequence[str] | None = None,
+        used: tuple[Used, ...] = (),
     ) -> None:
-        self.spec, self.problems, self.used = spec, problems, used
+        self.spec, self.shapes, self.problems, self.used = spec, shapes, problems, used
         self.inputs = tuple(spec.inputs) if sources is None else tuple(sources)
         self.rows: list[Placed] = []
         self.uses: dict[str, Grouped] = {}
@@ -53,7 +62,7 @@ class _Unroller:
         spec = self.spec
         given = dict(zip(spec.inputs, self.inputs, strict=True))
         above = self.inputs if len(self.inputs) == 1 else ()
-        scope = Scope(self.problems, dict(given), spec.variables, above, used=self.used)
+        scope = Scope(self.problems, self.shapes, dict(given), spec.variables, above, used=self.used)
         rows = spec.rows
         if spec.base is not None and not any(is_base(row) for row in rows):
             # As many inputs as the base has are the base's.
@@ -133,8 +142,11 @@ class _Unroller:
 
     def _row(self, row: Row, scope: Scope, namer: Namer) -> None:
         """One row as it was written: left out, kept, repeated, or the rows of a block or of the base."""
-        before = len(self.problems)
-        row = evaluated(row, scope)
+        before, repeated = len(self.problems), "repeat" in row.options
+        row, waits = evaluated(row, scope)
+        if waits is not None and (is_base(row) or (repeated and "repeat" not in row.options)):
+            self.problems.append(waits)  # not even the names of its rows are known
+            scope.lost = True
         legible = len(self.problems) == before
         sources, absent = sources_of(row, scope), stand_ins(row, scope)
         kept, frozen = flag_of(row, "when", scope, default=True), flag_of(row, "frozen", scope, default=False)
@@ -149,7 +161,7 @@ class _Unroller:
         row = replace(row, options={name: value for name, value in row.options.items() if name not in OWN_OPTIONS})
         result = sources
         for each in names if kept else ():
-            result = (self._place(row, each, result, scope, absent, frozen=frozen) if legible else UNKNOWN,)
+            result = (self._place(row, each, result, scope, absent, waits, frozen=frozen) if legible else UNKNOWN,)
             scope.rows[each] = result[0]
         if is_base(row):
             namer.taken.update(scope.rows)  # its rows keep their names, so that its weights fit
@@ -162,6 +174,13 @@ class _Unroller:
             scope.above = result
         elif UNKNOWN not in result:
             scope.gaps.add(name)
+
+    def _add(self, placed: Placed, row: Row, scope: Scope) -> None:
+        self.count += 1
+        if self.count > MAX_ROWS:
+            raise self._too_many(f"{MAX_ROWS:,} rows", row, scope)
+        self.rows.append(placed)
+        self.shapes.add(placed)
 
     def _too_many(self, what: str, row: Row, scope: Scope) -> _TooManyRows:
         outer = scope.used[-1].position if scope.used else row.position
@@ -190,21 +209,20 @@ class _Unroller:
         sources: tuple[str, ...],
         scope: Scope,
         absent: tuple[tuple[str, str], ...],
+        waits: Problem | None,
         *,
         frozen: bool,
     ) -> str:
-        """The rows that a kept row stands for; the full name of their result."""
+        """The rows that a kept row stands for; the full name of their result. One whose cells are not known is only
+        placed, so that it goes where no output needs it.
+        """
         if is_base(row):
             return self._base(row, sources, scope, frozen=frozen)
         block = self.spec.blocks.get(row.type)
-        full = f"{scope.prefix}{name}"
-        if block is not None:
+        if block is not None and waits is None:
             return self._use(block, row, name, sources, scope, frozen=frozen)
-        self.count += 1
-        if self.count > MAX_ROWS:
-            raise self._too_many(f"{MAX_ROWS:,} rows", row, scope)
-        frozen = frozen or self.frozen
-        self.rows.append(Placed(full, row, sources, self.spec, frozen, scope.used, absent, scope.values))
+        full, frozen = f"{scope.prefix}{name}", frozen or self.frozen
+        self._add(Placed(full, row, sources, self.spec, frozen, scope.used, absent, scope.names, waits), row, scope)
         return full
 
     def _use(self, block: Block, row: Row, name: str, sources: tuple[str, ...], scope: Scope, *, frozen: bool) -> str:
@@ -230,6 +248,7 @@ class _Unroller:
         used = Used(row.position, f"{row.path}.{name}", f"{block.name}({said})")
         inner = Scope(
             problems=self.problems,
+            shapes=self.shapes,
             prefix=f"{full}.",
             rows=dict(zip(block.inputs, sources, strict=True)),
             values={**self.spec.variables, **values},
@@ -269,7 +288,7 @@ class _Unroller:
             hint = "its variant, cut and weights stand in the section `base`"
             scope.report(row, cell, f"the row of the base says from, when and frozen, but no {cell}", hint)
         used = Used(row.position, row.path, base.spec.name)
-        walk = _Unroller(base.spec, self.problems, sources, (used, *scope.used))
+        walk = _Unroller(base.spec, self.shapes, self.problems, sources, (used, *scope.used))
         walk.frozen = frozen or self.frozen
         found = walk.network()
         self.rows += frozen_rows(self.spec, found.rows, self.problems)

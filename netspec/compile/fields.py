@@ -16,6 +16,7 @@ from netspec.layers.activation import ARGUMENTS, FUNCTIONS, function_named
 from netspec.layers.base import field_named
 from netspec.notation import Call, NotationError, Value, evaluate, is_empty, parse_value, write_value
 from netspec.spec.row import Row
+from netspec.spec.shaped import first_shaped, misplaced
 from netspec.spec.wording import reworded
 
 ROUNDS_DOWN = "// divides and rounds down"
@@ -291,6 +292,9 @@ def read_defaults(
                 hint = did_you_mean(option, alias.layer.defaults)
                 where = f"{path}.{option}"
                 problems.append(Problem(f"{alias.layer.kind} has no option {option!r}", hint, where, place(where)))
+            elif word := first_shaped(value):
+                where = f"{path}.{option}"
+                problems.append(Problem(misplaced(word), None, where, place(where)))
             else:
                 try:
                     known[field] = evaluate(value, variables)

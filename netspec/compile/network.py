@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from netspec.compile.expand import unroll
 from netspec.compile.expect import expectation_problems, unknown_rows
 from netspec.compile.fields import FieldProblems, Written, layer_place, read_defaults, read_row
+from netspec.compile.fit import check_arity, check_rank, make_node
 from netspec.compile.names import name_problem
 from netspec.compile.needed import needed
 from netspec.compile.placed import Placed, Unrolled
 from netspec.errors import ExpectationError, LayerError, Position, Problem, SpecError, in_order
 from netspec.layers import Layer
-from netspec.layers.base import AXES
 from netspec.network import Network, Node, Use
 from netspec.notation import as_tuples
 from netspec.spec.model import Spec
 from netspec.spec.names import layer_name
 from netspec.tensors import TensorType
-
-FLAT = "Reshape gives a flat vector its axes back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +51,18 @@ class Rows:
 def read_rows(spec: Spec) -> Rows:
     """Every row of the spec with its kind, fields and name; raises SpecError with all that is wrong."""
     problems: list[Problem] = []
-    unread: list[Problem] = []
-    rows, unrolled = _read_rows(spec, problems, unread)
-    if problems or unread:
-        raise SpecError(in_order(problems or unread))
+    perhaps: list[Problem] = []
+    rows, unrolled = _read_rows(spec, problems, perhaps)
+    if problems or perhaps:
+        raise SpecError(in_order(problems or perhaps))
     return Rows(tuple(row for row in rows if row is not None), unrolled)
 
 
-def _read_rows(spec: Spec, problems: list[Problem], unread: list[Problem]) -> tuple[list[NamedRow | None], Unrolled]:
+def _read_rows(spec: Spec, problems: list[Problem], perhaps: list[Problem]) -> tuple[list[NamedRow | None], Unrolled]:
     """The rows; None for one that cannot be read, or whose sources cannot.
 
-    What nothing reads is told apart, for a row that is wrong may have been meant to read it.
+    What may be wrong only because another row is goes to `perhaps`: a row that nothing reads, for one that is wrong may
+    have been meant to, and a cell that computes with a shape which is not known.
     """
     defaults = {
         id(given): read_defaults(given.defaults, given.variables, given.place, problems) for given in _specs(spec)
@@ -72,14 +71,18 @@ def _read_rows(spec: Spec, problems: list[Problem], unread: list[Problem]) -> tu
         problem = name_problem(name) if name != "input" else None
         if problem is not None:
             problems.append(problem.at(spec.place(f"inputs.{name}"), f"inputs.{name}"))
-    unrolled = unroll(spec, problems)
+    unrolled = unroll(spec, defaults, problems)
     if not problems and not unrolled.rows:
         message = "every row is left out, so there is nothing to compute"
         problems.append(Problem(message, "a `when` that holds keeps its row", "layers", spec.place("layers")))
     if not problems:
-        unrolled = needed(spec, unrolled, unread)
+        unrolled = needed(spec, unrolled, perhaps)
     rows: list[NamedRow | None] = []
     for placed in unrolled.rows:
+        if placed.waits is not None:
+            perhaps.append(placed.waits)
+            rows.append(None)
+            continue
         try:
             rows.append(
                 NamedRow(placed, read_row(placed.row, defaults[id(placed.spec)], placed.spec.blocks, placed.known))
@@ -104,14 +107,14 @@ def compile_spec(spec: Spec) -> Network:
     is sound but is not what `expect` says.
     """
     problems: list[Problem] = []
-    unread: list[Problem] = []
-    rows, unrolled = _read_rows(spec, problems, unread)
+    perhaps: list[Problem] = []
+    rows, unrolled = _read_rows(spec, problems, perhaps)
     walk = _Walk(spec, problems, {row.name for row in rows if row})
     for row in rows:
         if row is not None:
             walk.add(row)
-    if problems or unread:
-        raise SpecError(in_order(problems or unread))
+    if problems or perhaps:
+        raise SpecError(in_order(problems or perhaps))
     network = Network(
         name=spec.name,
         inputs=spec.inputs,
@@ -227,8 +230,8 @@ class _Walk:
             types = tuple(self.types[value] for value in inputs)
             try:
                 if layer is written.layer:
-                    _check_arity(written, row.shown_sources)
-                    _check_rank(written, types)
+                    check_arity(written, row.shown_sources)
+                    check_rank(written, types)
                 node = make_node(name, layer, inputs, types, row.name, frozen=row.placed.frozen)
             except LayerError as error:
                 self._refused(row, error, first=layer is written.layer)
@@ -258,40 +261,3 @@ class _Walk:
                 message += f"; the row {name!r} is left out by `when`, and {shown} stands for it"
         problem = Problem(message, error.hint, f"{written.row.path}.{row.name}", place)
         self.problems.append(problem.used_at(row.placed.used))
-
-
-def make_node(
-    name: str,
-    layer: Layer,
-    inputs: tuple[str, ...],
-    types: tuple[TensorType, ...],
-    row: str | None = None,
-    *,
-    frozen: bool = False,
-) -> Node:
-    """A layer, resolved against the types of its inputs, as a node; raises LayerError when they do not fit."""
-    resolved = layer.resolve(types)
-    output = resolved.output(types)
-    weights = tuple(
-        replace(weight, name=f"{name}.{weight.name}", trainable=weight.trainable and not frozen)
-        for weight in resolved.weights(types)
-    )
-    return Node(name, resolved, inputs, types, output, weights, row or name, frozen)
-
-
-def _check_arity(written: Written, sources: Sequence[str]) -> None:
-    least, most = written.layer.arity
-    if len(sources) < least or (most is not None and len(sources) > most):
-        takes = f"{least}" if least == most else f"{least} or more" if most is None else f"{least} to {most}"
-        inputs = f"{takes} input{'' if takes == '1' else 's'}"
-        reads = "reads only the row above" if len(sources) == 1 else f"reads {len(sources)}: {', '.join(sources)}"
-        hint = "name them: from=[left, right]" if least > 1 else "Add, Multiply or Concat make one value of several"
-        raise LayerError(f"{written.layer.kind} takes {inputs}, but {reads}", hint, "from")
-
-
-def _check_rank(written: Written, given: Sequence[TensorType]) -> None:
-    if written.rank is not None and given and written.rank != given[0].rank - 1:
-        raise LayerError(
-            f"{written.row.type} is for {AXES[written.rank]}, but its input is {given[0]}",
-            hint=f"{written.layer.kind} takes any number of axes" if given[0].rank > 1 else FLAT,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netspec.compile.network import make_node
+from netspec.compile.fit import make_node
 from netspec.data.preprocess import Preprocess
 from netspec.layers import Concat, Layer, Normalize, Rescale, Split
 from netspec.network import Network, Node

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from netspec.errors import Used
+from netspec.errors import Problem, Used
 from netspec.notation import Value
 from netspec.spec.model import Grouped, Spec
 from netspec.spec.row import Row
@@ -31,6 +31,8 @@ class Placed:
     """The rows it names that are left out, each with the full name of what stands for it."""
     known: Mapping[str, Value] = field(default_factory=dict)
     """The parameters and variables that it could name."""
+    waits: Problem | None = None
+    """Why it cannot be told what it is: a cell computes with a shape that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

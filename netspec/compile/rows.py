@@ -5,30 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from netspec.compile.scope import Scope
+from netspec.compile.scope import Scope, ShapeUnknownError
+from netspec.errors import Problem
 from netspec.notation import MAX_PARTS, NotationError, Value, evaluate, parts, write_value
 from netspec.spec.names import MAX_REPEAT
 from netspec.spec.row import Row
 
 
-def evaluated(row: Row, scope: Scope) -> Row:
-    """The row with the values of names in their places; what `from` says are rows, not values."""
+def evaluated(row: Row, scope: Scope) -> tuple[Row, Problem | None]:
+    """The row with the values of names in their places, and why one of them is not known yet; what `from` says are
+    rows, not values.
+    """
+    waits: list[Problem] = []
     options: dict[str, Value] = {}
     for name, value in row.options.items():
-        before = len(scope.problems)
-        found = value if name == "from" else _value(row, name, value, scope)
-        if len(scope.problems) == before:
+        before = len(scope.problems) + len(waits)
+        found = value if name == "from" else _value(row, name, value, scope, waits)
+        if len(scope.problems) + len(waits) == before:
             options[name] = found
-    size = tuple([_value(row, "size", value, scope) for value in row.size])
+    size = tuple([_value(row, "size", value, scope, waits) for value in row.size])
     activation: Any = row.activation
     if activation is not None:
-        activation = _value(row, "activation", activation, scope)
-    return replace(row, options=options, size=size, activation=activation)
+        activation = _value(row, "activation", activation, scope, waits)
+    return replace(row, options=options, size=size, activation=activation), waits[0] if waits else None
 
 
-def _value(row: Row, cell: str, value: Value, scope: Scope) -> Value:
+def _value(row: Row, cell: str, value: Value, scope: Scope, waits: list[Problem]) -> Value:
     try:
-        return evaluate(value, scope.values)
+        return evaluate(value, scope.names)
+    except ShapeUnknownError as error:
+        waits.append(Problem(error.message, error.hint, row.path, row.place(cell)).used_at(scope.used))
+        return None
     except NotationError as error:
         scope.report(row, cell, error.message, error.hint)
         return None

@@ -8,9 +8,11 @@ from itertools import takewhile
 
 from netspec.compile.names import label_said
 from netspec.compile.placed import UNKNOWN
-from netspec.errors import Problem, Used, did_you_mean
-from netspec.notation import Value, write_value
+from netspec.compile.shapes import Shapes
+from netspec.errors import Problem, Used, did_you_mean, one_of
+from netspec.notation import NotationError, Value, write_value
 from netspec.spec.row import Row
+from netspec.spec.shaped import AXES, NAMES, size_along
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class Scope:
     """What the rows of one body may name: rows above them, what the block was given, parameters."""
 
     problems: list[Problem]
+    shapes: Shapes
     rows: dict[str, str]
     """By the name that rows of this body write, the full name."""
     values: Mapping[str, Value]
@@ -40,6 +43,11 @@ class Scope:
     """By the name of a row that is left out, what stands for it."""
     lost: bool = False
     """Whether a row cannot be read or named, so that a name which is not known may be its own."""
+    names: Names = field(init=False)
+    """What a word in a cell may stand for."""
+
+    def __post_init__(self) -> None:
+        self.names = Names(self, tuple(self.rows))
 
     def report(self, row: Row, cell: str, message: str, hint: str | None) -> None:
         """Something is wrong with a cell of a row."""
@@ -50,8 +58,66 @@ class Scope:
         self.problems.append(problem.used_at(self.used))
 
     def near(self, value: Value) -> str | None:
-        """The parameter or variable that a word may have meant."""
-        return did_you_mean(value, self.values) if isinstance(value, str) else None
+        """The parameter, variable or size that a word may have meant."""
+        return did_you_mean(value, self.names) if isinstance(value, str) else None
+
+
+class ShapeUnknownError(NotationError):
+    """A cell computes with a shape that is not known, though nothing is wrong with the cell."""
+
+
+class Names(Mapping[str, Value]):
+    """What a word in a cell stands for: a parameter or a variable, or a size of a row above (`stem.channels`).
+
+    Of the sizes it lists those of what goes in alone, for a word that is meant to be one.
+    """
+
+    def __init__(self, scope: Scope, inputs: Sequence[str]) -> None:
+        self.scope, self.inputs = scope, inputs
+
+    def __getitem__(self, word: str) -> Value:
+        """Raises KeyError for another word, and NotationError for a size that there is not."""
+        if word in self.scope.values:
+            return self.scope.values[word]
+        row, _, axis = word.rpartition(".")
+        if not row or (axis not in NAMES and row not in self.scope.rows):
+            raise KeyError(word)
+        return _size(row, axis, self.scope)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.scope.values
+        for name in self.inputs:
+            yield from (f"{name}.{axis}" for axis in NAMES)
+
+    def __len__(self) -> int:
+        return len(self.scope.values) + len(self.inputs) * len(NAMES)
+
+
+def _size(row: str, axis: str, scope: Scope) -> int:
+    """How long an axis of a row above is."""
+    if row in scope.gaps:
+        message, hint = left_out(row)
+        raise ShapeUnknownError(message, 0, hint)
+    if row not in scope.rows:
+        kind = ShapeUnknownError if scope.lost else NotationError  # it may be the name of a row that cannot be read
+        below = any(each.name == row for each in scope.body)
+        outside = bool(scope.prefix) and any(each.name == row for each in scope.outside)
+        where = (
+            f"is the size of a row {'below' if below else 'outside of the block' if outside else 'that there is not'}"
+        )
+        hint = "a parameter of the block can say it" if outside and not below else rows_near(row, scope)
+        raise kind(f"{row}.{axis} {where}", 0, hint)
+    given = scope.shapes.of(scope.rows[row])
+    names = AXES[given.rank] if given is not None else NAMES
+    if axis not in NAMES:
+        hint = did_you_mean(f"{row}.{axis}", [f"{row}.{name}" for name in names]) or one_of(names)
+        raise NotationError(f"{row}.{axis} is no size of {row!r}", 0, hint)
+    if given is None:
+        raise ShapeUnknownError(f"the shape of {row!r} is not known here", 0, "it does not fit what it reads")
+    size = size_along(axis, given)
+    if size is None:
+        raise NotationError(f"{row} is {given}, which has no {axis}", 0, f"it has {', '.join(names)}")
+    return size
 
 
 MAX_SHOWN = 8

@@ -12,6 +12,7 @@ from netspec.spec.model import Block, Grouped, Parameter, read_shape
 from netspec.spec.reader import Mapping, Node, Scalar, Sequence, plain
 from netspec.spec.row import OWN_OPTIONS
 from netspec.spec.rows import RowError, read_rows, read_value
+from netspec.spec.shaped import first_shaped, misplaced
 from netspec.tensors import TensorType
 
 TYPES: dict[str, str] = {
@@ -111,7 +112,10 @@ def read_variables(node: Node) -> dict[str, Value]:
 def _value(node: Node, path: str, names: dict[str, Value], hint: str | None = None) -> Value:
     """A value with the names in it replaced; `hint` is for one that is not known."""
     try:
-        return evaluate(read_value(node, path), names)
+        value = read_value(node, path)
+        if word := first_shaped(value):
+            _refuse(misplaced(word), None, path, node.position)
+        return evaluate(value, names)
     except RowError as error:
         raise SpecError([error.problem]) from None
     except NotationError as error:

@@ -11,6 +11,7 @@ from netspec.layers import ALIASES, Activation, Layer, fold, snake
 from netspec.layers.activation import function_named
 from netspec.notation import Call, NotationError, Value, evaluate
 from netspec.spec.row import Row
+from netspec.spec.shaped import first_shaped
 
 if TYPE_CHECKING:
     from netspec.spec.model import Spec
@@ -110,8 +111,11 @@ def _times(row: Row, values: Mapping[str, Value]) -> int | None:
 
 def _value(row: Row, option: str, values: Mapping[str, Value]) -> Value:
     """What an option of a row says, as far as it can be known."""
+    written = row.options.get(option)
+    if first_shaped(written):
+        return None
     try:
-        return evaluate(row.options.get(option), values)
+        return evaluate(written, values)
     except NotationError:
         return None
 

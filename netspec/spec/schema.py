@@ -56,8 +56,8 @@ DEFINITIONS: dict[str, Schema] = {
         "pattern": r"^([-+*/().,x×\[\] 0-9eE]+|.*[-+*/].*)$",
     },
     "expression": {
-        "description": "The name of a parameter or a variable.",
-        "anyOf": [{"$ref": "#/$defs/notation"}, {"type": "string", "pattern": r"^[A-Za-z_]\w*$"}],
+        "description": "The name of a parameter or a variable, or a size: input.channels.",
+        "anyOf": [{"$ref": "#/$defs/notation"}, {"type": "string", "pattern": r"^[A-Za-z_][\w.]*$"}],
     },
     "activation": {
         "description": "A function applied to the row's result, with its argument in brackets: leaky_relu(0.2). "

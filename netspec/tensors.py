@@ -24,6 +24,15 @@ Order = Literal["first", "last"]
 """Where the channels of a value stand in a backend: before or after the spatial axes."""
 
 
+AXES: Mapping[int, tuple[str, ...]] = {
+    1: ("channels",),
+    2: ("length", "channels"),
+    3: ("height", "width", "channels"),
+    4: ("depth", "height", "width", "channels"),
+}
+"""The names of a value's axes, by how many there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """The type of a value: its shape without the batch, channels last.
@@ -48,6 +57,15 @@ class TensorType:
     def rank(self) -> int:
         """How many axes there are, without the batch."""
         return len(self.shape)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of its axes; the numbers of a flat vector are its channels.
+
+        >>> TensorType((28, 28, 64)).axes, TensorType((100,)).axes
+        (('height', 'width', 'channels'), ('channels',))
+        """
+        return AXES[self.rank]
 
     @property
     def size(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from netspec.codegen.outline import Scope
-from netspec.codegen.template import generalise, shape_of
-from netspec.codegen.variants import Variant, Variants, named_values
+from netspec.codegen.template import argument, declared, generalise, shape_of
+from netspec.codegen.variants import Variant, Variants, given_sizes, named_values
 from netspec_keras.body import Body
 from netspec_keras.realised import Rendering
+from netspec_keras.signatures import SIGNATURES
 
 
 class Blocks:
@@ -39,16 +40,33 @@ class Blocks:
         name, scopes = variant.name, variant.scopes
         self.names.add(name)
         taken = bodies[0].taken - bodies[0].parameters
-        template = generalise([_text(body) for body in bodies], named_values(scopes), taken=taken)
+        sizes = given_sizes(scopes, self.rendering.network, taken)
+        template = generalise(
+            [_text(body) for body in bodies], named_values(scopes), taken=taken, signatures=SIGNATURES, sizes=sizes
+        )
+        own = {key: kind for key, kind in template.parameters.items() if key not in sizes[0]}
+        required, usual = ([key for key in own if (key in template.defaults) is there] for there in (False, True))
         arguments = [f"{given}: keras.KerasTensor" for given in bodies[0].arguments]
-        arguments += [f"{key}: {kind}" for key, kind in template.parameters.items()]
-        lines = "".join(f"    {line}\n" for line in template.text.splitlines())
+        arguments += [f"{key}: {own[key]}" for key in required]
+        arguments += [f"{key}: {declared(own[key], template.defaults[key])}" for key in usual]
+        arguments += ["*"] * bool(usual) + ["name: str"]
+        read = _read_sizes(bodies[0].arguments[0], list(sizes[0]), template.parameters)
+        lines = "".join(f"    {line}\n" for line in [*read, *template.text.splitlines()])
         self.functions.append(
-            f'def {name}({", ".join(arguments)}, name: str) -> keras.KerasTensor:\n    """{variant.about}"""\n{lines}'
+            f'def {name}({", ".join(arguments)}) -> keras.KerasTensor:\n    """{variant.about}"""\n{lines}'
         )
         for scope, given in zip(scopes, template.arguments, strict=True):
             assert scope.use is not None
-            self.made[scope.use.name] = f"{name}({', '.join(f'{key}={text}' for key, text in given.items())}"
+            written = (argument(key, given[key], template.defaults.get(key)) for key in (*required, *usual))
+            self.made[scope.use.name] = f"{name}({', '.join(written)}"
+
+
+def _read_sizes(given: str, axes: Sequence[str], used: Collection[str]) -> list[str]:
+    """The statement that takes sizes from the shape of what a function is given."""
+    wanted = [axis if axis in used else "_" for axis in axes]
+    if set(wanted[:-1]) <= {"_"}:
+        return [f"{wanted[-1]} = {given}.shape[-1]"] if wanted[-1:] not in ([], ["_"]) else []
+    return [f"_, {', '.join(wanted)} = {given}.shape"]
 
 
 def _text(body: Body) -> str:

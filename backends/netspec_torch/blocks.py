@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from netspec.codegen.outline import Scope
-from netspec.codegen.template import generalise, shape_of
-from netspec.codegen.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, named_values
+from netspec.codegen.template import argument, declared, generalise, shape_of
+from netspec.codegen.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, given_sizes, named_values
 from netspec_torch.body import Body
 from netspec_torch.plan import METHODS, Plan
+from netspec_torch.signatures import SIGNATURES
 
 
 class Blocks:
@@ -33,24 +34,41 @@ class Blocks:
 
     def _class(self, variant: Variant, texts: list[tuple[str, str, str]]) -> None:
         scopes = variant.scopes
-        values = named_values(scopes, self.plan.network)
-        attributes = {key: f"self.{self._attribute(key, scopes[0])}" for key in values[0]}
-        own = [{attributes[key]: value for key, value in known.items()} for known in values]
-        made = generalise([init for init, _, _ in texts], values)
+        values = named_values(scopes)
+        sizes = [
+            {key: size for key, size in known.items() if key.startswith("in_")}  # all that a module knows of its input
+            for known in given_sizes(scopes, self.plan.network)
+        ]
+        attributes = {key: f"self.{self._attribute(key, scopes[0])}" for key in (*sizes[0], *values[0])}
+        own, given = (
+            [{attributes[key]: value for key, value in known.items()} for known in each] for each in (values, sizes)
+        )
+        made = generalise([init for init, _, _ in texts], values, signatures=SIGNATURES, sizes=sizes)
         taken = {f"self.{key}" for key in self._taken(scopes[0])}
         bound = {
-            attributes.get(key, f"self.{key}"): [given[key] for given in made.arguments] for key in made.parameters
+            attributes.get(key, f"self.{key}"): [known[key] for known in made.arguments] for key in made.parameters
         }
-        flow = generalise([forward for _, forward, _ in texts], own, prefix="self.", taken=taken, bound=bound)
+        flow = generalise(
+            [forward for _, forward, _ in texts],
+            own,
+            prefix="self.",
+            taken=taken,
+            bound=bound,
+            signatures=SIGNATURES,
+            sizes=given,
+        )
         # What `forward` needs is kept by `__init__`.
         parameter_of = {code: key for key, code in attributes.items()}
         plain = {code: parameter_of.get(code, code.removeprefix("self.")) for code in flow.parameters}
         parameters = {**made.parameters, **{plain[code]: kind for code, kind in flow.parameters.items()}}
-        order = [*(key for key in values[0] if key in parameters), *(key for key in parameters if key not in values[0])]
+        defaults = {plain[code]: value for code, value in flow.defaults.items()} | dict(made.defaults)
+        named = [*sizes[0], *values[0]]
+        order = [*(key for key in named if key in parameters), *(key for key in parameters if key not in named)]
+        order.sort(key=lambda key: key in defaults)
         self.classes.append(
             self._source(
                 variant,
-                declared="".join(f", {key}: {parameters[key]}" for key in order),
+                declared="".join(f", {key}: {declared(parameters[key], defaults.get(key))}" for key in order),
                 made=[*(f"{code} = {plain[code]}" for code in flow.parameters), *made.text.splitlines()],
                 given=texts[0][2],
                 flow=flow.text.splitlines(),
@@ -58,9 +76,9 @@ class Blocks:
         )
         for scope, made_with, flow_with in zip(scopes, made.arguments, flow.arguments, strict=True):
             assert scope.use is not None
-            given = {**made_with, **{plain[code]: text for code, text in flow_with.items()}}
+            told = {**made_with, **{plain[code]: text for code, text in flow_with.items()}}
             written = (
-                given[key] if key.startswith("in_") and not at else f"{key}={given[key]}"
+                told[key] if key.startswith("in_") and not at else argument(key, told[key], defaults.get(key))
                 for at, key in enumerate(order)
             )
             self.made[scope.use.name] = f"{variant.name}({', '.join(written)})"

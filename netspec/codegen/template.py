@@ -10,8 +10,12 @@ from __future__ import annotations
 import re
 from ast import literal_eval
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain, count
+from types import MappingProxyType
 from typing import Any
+
+from netspec.codegen.roles import Role, Signatures, neighbour, role
 
 BEGIN, END = "\x01", "\x02"
 TOKEN = re.compile(
@@ -23,8 +27,13 @@ CALLABLE = re.compile(r"[\w)\]]")
 SIZE = 8
 FACTORS = (2, 3, 4, 6, 8)
 NAME = re.compile(r"[\w.]+")
-OPEN_BEFORE = frozenset("(,=[")
-CLOSE_AFTER = frozenset("),]")
+OPEN_BEFORE = frozenset("(,=[:")
+CLOSE_AFTER = frozenset("),]:")
+NOTHING: Signatures = MappingProxyType({})
+Columns = Mapping[str, Sequence[Any]]
+"""Named values, one for each text."""
+Explanation = tuple[str, dict[str, list[str]]]
+"""An expression, and for each name in it what it stands for, by text."""
 
 
 def optional(text: str) -> str:
@@ -44,13 +53,28 @@ def settled(text: str) -> str:
     return re.sub(inside, "", re.sub(f", {inside}", "", re.sub(f"{inside}, ", "", text)))
 
 
+def argument(name: str, value: str, default: str | None) -> str:
+    """An argument by name, marked where it is what is taken anyway."""
+    text = f"{name}={value}"
+    return optional(text) if value == default else text
+
+
+def declared(kind: str, default: str | None) -> str:
+    """What stands behind a parameter's name: its type, and its default where it has one."""
+    return kind if default is None else f"{kind} = {default}"
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One text for several; `parameters` are its names with their types, `arguments` their values by text."""
+    """One text for several; `parameters` are its names with their types, `arguments` their values by text.
+
+    `defaults` are the values of parameters that the library takes where nothing is said.
+    """
 
     text: str
     parameters: Mapping[str, str]
     arguments: tuple[Mapping[str, str], ...]
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
 
 def shape_of(text: str) -> tuple[str, ...]:
@@ -64,33 +88,60 @@ def generalise(
     prefix: str = "",
     taken: Collection[str] = (),
     bound: Mapping[str, Sequence[str]] | None = None,
+    signatures: Signatures = NOTHING,
+    sizes: Sequence[Mapping[str, Any]] = (),
 ) -> Template:
     """The template of texts of one shape; `values` are, for each text, named values that its literals may come from.
 
-    A parameter that none of them explains is named after its keyword, with `prefix` before it and not as what is
-    `taken`. Names in `bound` have these values, by text, and no others.
+    So are `sizes`, those of what goes in, where no other value explains a literal or the literal is such a size. A
+    parameter that none of them explains is named after the argument that it is, by keyword or by the `signatures` of
+    what is called, with the name of the row before it where several would be called alike; with `prefix` before that,
+    and not as what is `taken`. Names in `bound` have these values, by text, and no others.
     """
+    named: set[str] = set()
+    while True:
+        names = {name: list(given) for name, given in (bound or {}).items()}
+        known = _Known(_columns(values), _columns(sizes), names, set(taken), prefix, named)
+        template = _generalised(texts, known, signatures)
+        if known.named == named:
+            return template
+        named = known.named  # the first of several has its row's name too
+
+
+def _columns(values: Sequence[Mapping[str, Any]]) -> Columns:
+    """By name, the value for each text."""
+    return {name: [known[name] for known in values] for name in values[0]} if values else {}
+
+
+def _generalised(texts: Sequence[str], known: _Known, signatures: Signatures) -> Template:
     tokens = [_tokens(text)[0] for text in texts]
     marks = [_tokens(text)[1] for text in texts]
-    known = _Known(values, {name: list(given) for name, given in (bound or {}).items()}, set(taken))
     written: list[str] = []
+    names: dict[int, str] = {}
     for index, column in enumerate(zip(*tokens, strict=True)):
         literals = [token for token, _ in column]
         if len(set(literals)) == 1:
             written.append(literals[0])
             continue
-        code = known.explained(literals, prefix + _role(tokens[0], index))
-        alone = _alone(_neighbour(tokens[0], index, -1), _neighbour(tokens[0], index, 1))
-        written.append(code if alone or NAME.fullmatch(code) else f"({code})")
+        code = known.explained(literals, role(tokens[0], index, signatures))
+        alone = _alone(neighbour(tokens[0], index, -1), neighbour(tokens[0], index, 1))
+        if NAME.fullmatch(code):
+            alone, names[index] = True, code
+        written.append(code if alone else f"({code})")
     # An argument may go where every text has it marked; one that differs stays in all of them.
     shared = {span for span in marks[0] if all(span in other for other in marks)}
     for begin, end in sorted(shared, reverse=True):
         if all(len({column[at][0] for column in tokens}) == 1 for at in range(begin, end)):
             written[begin:end] = [BEGIN, *written[begin:end], END]
-    order = {name: known.used[name] for name in (*values[0], *known.used) if name in known.used}
+    order = {name: known.used[name] for name in (*known.sizes, *known.own, *known.used) if name in known.used}
     kinds = {name: _type_of(literals) for name, literals in order.items()}
     arguments = tuple({name: literals[at] for name, literals in order.items()} for at in range(len(texts)))
-    return Template("".join(written), kinds, arguments)
+    defaults: dict[str, str] = {}
+    for index, name in names.items():
+        usual = [at for at, spans in enumerate(marks) if any(begin <= index < end for begin, end in spans)]
+        if usual:
+            defaults.setdefault(name, order[name][usual[0]])
+    return Template("".join(written), kinds, arguments, defaults)
 
 
 def _tokens(text: str) -> tuple[list[tuple[str, bool]], list[tuple[int, int]]]:
@@ -132,104 +183,121 @@ def _tuple_at(text: str, at: int) -> str:
     return ""
 
 
-def _neighbour(tokens: Sequence[tuple[str, bool]], index: int, step: int) -> str:
-    index += step
-    while 0 <= index < len(tokens) and tokens[index][0].isspace():
-        index += step
-    return tokens[index][0] if 0 <= index < len(tokens) else ""
-
-
 def _alone(before: str, after: str) -> bool:
     return before[-1:] in OPEN_BEFORE and after[:1] in CLOSE_AFTER
-
-
-def _role(tokens: Sequence[tuple[str, bool]], index: int) -> str:
-    """What a new parameter may be called: the keyword that it stands behind."""
-    if _neighbour(tokens, index, -1) != "=":
-        return "value"
-    while tokens[index][0] != "=":
-        index -= 1
-    name = _neighbour(tokens, index, -1)
-    return name if name.isidentifier() else "value"
 
 
 class _Known:
     """The named values of each text, and those that its parameters turned out to have, by text."""
 
-    def __init__(self, values: Sequence[Mapping[str, Any]], bound: dict[str, list[str]], taken: set[str]) -> None:
-        self.columns = {name: [known[name] for known in values] for name in values[0]}
-        self.bound, self.taken = bound, taken
+    def __init__(
+        self,
+        own: Columns,
+        sizes: Columns,
+        bound: dict[str, list[str]],
+        taken: set[str],
+        prefix: str,
+        named: Collection[str],
+    ) -> None:
+        self.own, self.sizes = own, sizes
+        self.bound, self.taken, self.prefix = bound, taken, prefix
         self.used: dict[str, list[str]] = {}
+        self.named = set(named)
+        """The roles that several parameters have, which are told apart by their rows."""
+        self.flow: tuple[list[str], str] = ([], "")
+        """How many channels the layer before gives, and the expression that says so."""
 
-    def explained(self, literals: list[str], role: str) -> str:
+    def explained(self, literals: list[str], role: Role) -> str:
         """An expression that gives these literals, one a text; its parameters are used from now on."""
+        if role.takes and literals == self.flow[0]:
+            return self.flow[1]
+        code = self._expression(literals, role)
+        if role.takes or role.gives:
+            self.flow = (literals, code)
+        return code
+
+    def _expression(self, literals: list[str], role: Role) -> str:
         meant = [literal_eval(literal) for literal in literals]
-        for code, needed in self._candidates(meant, literals):
+        first, second = (self.sizes, self.own) if role.takes else (self.own, self.sizes)
+        every = {**self.own, **self.sizes}
+        pools = (self._candidates(meant, literals, columns) for columns in (first, second))
+        for code, needed in chain(*pools, _computed(meant, every), self._by_number(meant, every)):
             if all(self.bound.get(name, texts) == texts for name, texts in needed.items()):
                 self._use(needed)
                 return code
         for name, texts in self.used.items():
             if texts == literals:
                 return name
-        name, number = role, 1
-        # A parameter of the block that explains nothing may give its name: `padding=1` for the word `same`.
-        while name in self.bound or name in self.taken:
-            number += 1
-            name = f"{role}_{number}"
+        name = self._free(role)
         self._use({name: literals})
         return name
+
+    def _free(self, role: Role) -> str:
+        """A name for a new parameter. One of the block's that explains nothing may give its: `padding=1` for `same`."""
+
+        def free(name: str) -> bool:
+            return f"{self.prefix}{name}" not in self.bound and f"{self.prefix}{name}" not in self.taken
+
+        if role.name not in self.named and free(role.name):
+            return f"{self.prefix}{role.name}"
+        self.named.add(role.name)
+        several = (role.full if number == 1 else f"{role.full}_{number}" for number in count(1))
+        return next(f"{self.prefix}{name}" for name in several if free(name))
 
     def _use(self, needed: Mapping[str, list[str]]) -> None:
         self.used |= needed
         self.bound |= needed
 
-    def _candidates(self, meant: Sequence[Any], literals: list[str]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    def _candidates(self, meant: Sequence[Any], literals: list[str], columns: Columns) -> Iterator[Explanation]:
         """Expressions of the named values that give what is meant, the simplest first, with what they need."""
-        for name, column in self.columns.items():
+        for name, column in columns.items():
             if _same(column, meant):
                 yield name, {name: literals}
-        for name, column in self.columns.items():
+        for name, column in columns.items():
             if _same([_one(value) for value in column], meant):
                 yield name, {name: literals}
-        yield from self._computed(meant)
-        yield from self._by_number(meant)
+        yield from _computed(meant, columns)
 
-    def _by_number(self, meant: Sequence[Any]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    def _by_number(self, meant: Sequence[Any], columns: Columns) -> Iterator[Explanation]:
         """A tuple whose numbers are each alike everywhere or a named value: `(96,)` is `(channels,)`."""
         if not all(isinstance(value, tuple) for value in meant) or len(set(map(len, meant))) > 1:
             return
-        parts, needed = [], {}
+        parts: list[str] = []
+        needed: dict[str, list[str]] = {}
         for numbers in zip(*meant, strict=True):
-            names = [name for name, column in self.columns.items() if _same(column, numbers) and min(numbers) >= SIZE]
             if len(set(numbers)) == 1:
                 parts.append(repr(numbers[0]))
-            elif names:
-                parts.append(names[0])
-                needed[names[0]] = list(map(repr, numbers))
-            else:
+                continue
+            names = [name for name, column in columns.items() if _same(column, numbers) and max(numbers) >= SIZE]
+            direct = [(name, {name: list(map(repr, numbers))}) for name in names]
+            found = [*direct, *_computed(numbers, columns)]
+            if not found:
                 return
+            # Of a square image's height and width, each is said once.
+            code, more = min(found, key=lambda each: bool(needed.keys() & each[1].keys() & self.sizes.keys()))
+            parts.append(code)
+            needed |= more
         yield f"({', '.join(parts)}{',' * (len(parts) == 1)})", needed
 
-    def _computed(self, meant: Sequence[Any]) -> Iterator[tuple[str, dict[str, list[str]]]]:
-        """Products, quotients and sums of the named values."""
-        if not all(type(value) is int and value > 0 for value in meant) or max(meant) < SIZE:
-            return  # small numbers, such as strides, are products by accident
-        whole = {
-            name: column for name, column in self.columns.items() if all(type(one) is int and one > 0 for one in column)
-        }
-        texts = {name: list(map(repr, column)) for name, column in whole.items()}
-        for name, column in whole.items():
-            factor, rest = divmod(meant[0], column[0])
-            if not rest and factor in FACTORS and [factor * one for one in column] == meant:
-                yield f"{factor} * {name}", {name: texts[name]}
-        for name, column in whole.items():
-            divisor, rest = divmod(column[0], meant[0])
-            if not rest and divisor in FACTORS and [one // divisor for one in column] == list(meant):
-                yield f"{name} // {divisor}", {name: texts[name]}
-        for at, (first, left) in enumerate(whole.items()):
-            for second, right in list(whole.items())[at + 1 :]:
-                if [one + other for one, other in zip(left, right, strict=True)] == list(meant):
-                    yield f"{first} + {second}", {first: texts[first], second: texts[second]}
+
+def _computed(meant: Sequence[Any], columns: Columns) -> Iterator[Explanation]:
+    """Products, quotients and sums of the named values."""
+    if not all(type(value) is int and value > 0 for value in meant) or max(meant) < SIZE:
+        return  # small numbers, such as strides, are products by accident
+    whole = {name: column for name, column in columns.items() if all(type(one) is int and one > 0 for one in column)}
+    texts = {name: list(map(repr, column)) for name, column in whole.items()}
+    for name, column in whole.items():
+        factor, rest = divmod(meant[0], column[0])
+        if not rest and factor in FACTORS and [factor * one for one in column] == list(meant):
+            yield f"{factor} * {name}", {name: texts[name]}
+    for name, column in whole.items():
+        divisor, rest = divmod(column[0], meant[0])
+        if not rest and divisor in FACTORS and [one // divisor for one in column] == list(meant):
+            yield f"{name} // {divisor}", {name: texts[name]}
+    for at, (first, left) in enumerate(whole.items()):
+        for second, right in list(whole.items())[at + 1 :]:
+            if [one + other for one, other in zip(left, right, strict=True)] == list(meant):
+                yield f"{first} + {second}", {first: texts[first], second: texts[second]}
 
 
 def _one(value: Any) -> Any:
@@ -243,8 +311,6 @@ def _same(left: Sequence[Any], right: Sequence[Any]) -> bool:
 
 def _type_of(literals: Sequence[str]) -> str:
     """The annotation of a parameter with these values."""
-    kinds: dict[str, None] = {}
-    for literal in literals:
-        value = literal_eval(literal)
-        kinds["tuple[int, ...]" if isinstance(value, tuple) else type(value).__name__] = None
-    return " | ".join(kinds)
+    values = map(literal_eval, literals)
+    kinds = {"tuple[int, ...]" if isinstance(value, tuple) else type(value).__name__: None for value in values}
+    return " | ".join(sorted(kinds, key=lambda kind: kind.startswith("tuple")))

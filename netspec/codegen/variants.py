@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
@@ -130,18 +130,26 @@ def _words(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}{value}" if str(value).isdigit() else str(value)
 
 
-def named_values(scopes: Sequence[Scope], network: Network | None = None) -> list[dict[str, Any]]:
-    """For each use, the values that may explain its literals: its parameters, in a network also what goes in first."""
+def named_values(scopes: Sequence[Scope]) -> list[dict[str, Any]]:
+    """For each use, the values that may explain its literals: its parameters."""
     uses = [scope.use for scope in scopes if scope.use is not None]
     called = {name: f"{name}_" if reserved(name) else name for name in uses[0].parameters}
-    found: list[dict[str, Any]] = []
-    for use in uses:
-        given = network.types[use.inputs[0]] if network is not None and use.inputs else None
-        what = "in_features" if given is not None and given.rank == 1 else "in_channels"
-        inside = {what: given.channels} if given is not None and what not in called.values() else {}
-        found.append(inside | {called[name]: _plain(value) for name, value in use.parameters.items()})
+    found = [{called[name]: _plain(value) for name, value in use.parameters.items()} for use in uses]
     common = Counter(name for known in found for name in known)
     return [{name: value for name, value in known.items() if common[name] == len(found)} for known in found]
+
+
+def given_sizes(scopes: Sequence[Scope], network: Network, taken: Collection[str] = ()) -> list[dict[str, Any]]:
+    """For each use, the sizes of what goes in first: nothing where they have other axes, or names that are taken."""
+    uses = [scope.use for scope in scopes if scope.use is not None]
+    types = [network.types[use.inputs[0]] for use in uses if use.inputs]
+    if len(types) < len(uses) or len({given.rank for given in types}) > 1:
+        return [{} for _ in uses]
+    *spatial, channels = types[0].axes
+    names = [*spatial, f"in_{channels}" if spatial else "in_features"]
+    if any(name in taken or name in use.parameters for name in names for use in uses):
+        return [{} for _ in uses]
+    return [dict(zip(names, given.shape, strict=True)) for given in types]
 
 
 def _plain(value: Any) -> Any:

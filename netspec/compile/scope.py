@@ -12,7 +12,7 @@ from netspec.compile.shapes import Shapes
 from netspec.errors import Problem, Used, did_you_mean, one_of
 from netspec.notation import NotationError, Value, write_value
 from netspec.spec.row import Row
-from netspec.spec.shaped import AXES, NAMES, size_along
+from netspec.spec.shaped import NAMES, size_along
 
 
 @dataclass(slots=True)
@@ -102,13 +102,11 @@ def _size(row: str, axis: str, scope: Scope) -> int:
         kind = ShapeUnknownError if scope.lost else NotationError  # it may be the name of a row that cannot be read
         below = any(each.name == row for each in scope.body)
         outside = bool(scope.prefix) and any(each.name == row for each in scope.outside)
-        where = (
-            f"is the size of a row {'below' if below else 'outside of the block' if outside else 'that there is not'}"
-        )
-        hint = "a parameter of the block can say it" if outside and not below else rows_near(row, scope)
-        raise kind(f"{row}.{axis} {where}", 0, hint)
+        where = "below" if below else "outside of the block" if outside else "that there is not"
+        instead = "a parameter of the block can say it" if outside and not below else rows_near(row, scope)
+        raise kind(f"{row}.{axis} is the size of a row {where}", 0, instead)
     given = scope.shapes.of(scope.rows[row])
-    names = AXES[given.rank] if given is not None else NAMES
+    names = given.axes if given is not None else NAMES
     if axis not in NAMES:
         hint = did_you_mean(f"{row}.{axis}", [f"{row}.{name}" for name in names]) or one_of(names)
         raise NotationError(f"{row}.{axis} is no size of {row!r}", 0, hint)

@@ -5,14 +5,8 @@ from __future__ import annotations
 from netspec.notation import Call, Expression, Quoted, Value
 from netspec.tensors import TensorType
 
-AXES = {
-    1: ("channels",),
-    2: ("length", "channels"),
-    3: ("height", "width", "channels"),
-    4: ("depth", "height", "width", "channels"),
-}
-"""By how many axes a value has, their names; the numbers of a flat vector are its channels."""
 NAMES = ("channels", "height", "width", "length", "depth")
+"""The names of the axes that some value has."""
 
 
 def shaped(word: str) -> tuple[str, str] | None:
@@ -31,8 +25,7 @@ def size_along(axis: str, given: TensorType) -> int | None:
     >>> size_along("width", TensorType((28, 14, 64))), size_along("width", TensorType((100, 8)))
     (14, None)
     """
-    names = AXES[given.rank]
-    return given.shape[names.index(axis)] if axis in names else None
+    return given.shape[given.axes.index(axis)] if axis in given.axes else None
 
 
 def misplaced(word: str) -> str:

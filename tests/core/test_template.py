@@ -107,3 +107,78 @@ def test_an_optional_argument_stays_where_one_text_differs():
     apart = [f"f(1, {optional('stride=1')})", "f(1, stride=2)"]
     made = generalise(apart, [{"stride": 1}, {"stride": 2}])
     assert settled(made.text) == "f(1, stride=stride)"
+
+
+SIGNATURES = {"Conv": ("filters", "size"), "Linear": ("in_features", "out_features"), "pool": ("x", "size")}
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "text"),
+    [
+        ("Conv2D(3, 5)", "Conv2D(4, 5)", "Conv2D(filters, 5)"),
+        ("pool2d(x, (1, 2))", "pool2d(x, (3, 2))", "pool2d(x, size)"),
+        ("g(Conv1d(3, 5), 2)", "g(Conv1d(3, 6), 2)", "g(Conv1d(3, size), 2)"),
+        ("f(3, k=5)", "f(3, k=6)", "f(3, k=k)"),
+        ("x[:, 1:7]", "x[:, 2:5]", "x[:, begin:end]"),
+        ("x[:, -3:]", "x[:, -2:]", "x[:, -begin:]"),
+        ("x * 0.5 + 2", "x * 0.25 + 3", "x * scale + offset"),
+        ("f(3)", "f(4)", "f(value)"),
+    ],
+)
+def test_a_parameter_is_called_as_the_argument_that_it_is(left, right, text):
+    assert generalise([left, right], [{}, {}], signatures=SIGNATURES).text == text
+
+
+def test_arguments_of_several_rows_are_told_apart_by_their_names():
+    def text(*filters: int) -> str:
+        lines = [f"self.{row} = Conv2d({count}, 3)" for row, count in zip("abc", filters, strict=True)]
+        return "\n".join([*lines, f"x = Conv2d({filters[0] + 1}, 3)"])
+
+    made = generalise([text(3, 5, 3), text(4, 2, 4)], [{}, {}], signatures=SIGNATURES)
+    assert made.text.splitlines() == [
+        "self.a = Conv2d(a_filters, 3)",
+        "self.b = Conv2d(b_filters, 3)",
+        "self.c = Conv2d(a_filters, 3)",
+        "x = Conv2d(filters, 3)",
+    ]
+    named = generalise(
+        [f'x = Conv2D({a}, 3, name=f"{{name}}.{row}")(x)' for a, row in ((3, "a"), (4, "a"))],
+        [{}, {}],
+        signatures=SIGNATURES,
+        taken={"filters"},
+    )
+    assert named.text == 'x = Conv2D(a_filters, 3, name=f"{name}.a")(x)'
+
+
+def test_what_a_library_takes_anyway_is_the_default():
+    texts = [f"Conv(8, 3, {optional('stride=1')})", "Conv(9, 3, stride=2)", f"Conv(9, 3, {optional('stride=1')})"]
+    made = generalise(texts, [{}, {}, {}], signatures=SIGNATURES)
+    assert (made.text, made.defaults) == ("Conv(filters, 3, stride=stride)", {"stride": "1"})
+    assert generalise(["f(k=1)", "f(k=2)"], [{}, {}]).defaults == {}
+
+
+def test_sizes_of_the_input_explain_what_nothing_else_does():
+    """Where a layer takes them they come first, and then what the layer before gives."""
+    texts = [
+        f"Linear({given}, {units})\nLinear({units}, {given})\nLinear({given}, {2 * given})"
+        for given, units in ((16, 16), (32, 32))
+    ]
+    sizes = [{"height": given, "width": given, "in_features": given} for given in (16, 32)]
+    made = generalise(
+        texts, [{"units": 16}, {"units": 32}], signatures=SIGNATURES, sizes=[{"in_features": 16}, {"in_features": 32}]
+    )
+    assert made.text.splitlines() == [
+        "Linear(in_features, units)",
+        "Linear(units, units)",
+        "Linear(units, 2 * units)",
+    ]
+    squares = generalise(["Reshape((16, 16, 2))", "Reshape((32, 32, 2))"], [{}, {}], sizes=sizes)
+    assert squares.text == "Reshape((height, width, 2))"
+
+
+def test_a_group_for_each_channel_gives_what_it_takes():
+    texts = [f"nn.Conv2d({given}, {given}, 3, groups={given})" for given in (16, 32)]
+    signatures = {"Conv": ("in_channels", "out_channels")}
+    sizes = [{"in_channels": 16}, {"in_channels": 32}]
+    made = generalise(texts, [{"filters": 16}, {"filters": 32}], signatures=signatures, sizes=sizes)
+    assert made.text == "nn.Conv2d(in_channels, in_channels, 3, groups=in_channels)"

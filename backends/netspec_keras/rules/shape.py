@@ -97,18 +97,19 @@ def crop(layer: Crop, node: Node) -> Realisation:
 def slice_(layer: Slice, node: Node) -> Realisation:
     """A part of one axis."""
     assert layer.end is not None, "the layer is not resolved"
-    return Realisation((part(layer.axis, layer.begin, layer.end),))
+    return Realisation((part(node, layer.axis, layer.begin, layer.end),))
 
 
 @rules(Split)
 def split(layer: Split, node: Node) -> Realisation:
     """One part alone: `ops.split` would compute them all."""
-    return Realisation((part(layer.axis, *layer.span(node.input_type)),))
+    return Realisation((part(node, layer.axis, *layer.span(node.input_type)),))
 
 
-def part(axis: int, begin: int, end: int) -> Compute:
+def part(node: Node, axis: int, begin: int, end: int) -> Compute:
     """What lies between two places of one axis."""
-    return Compute(f"{{x}}[{':, ' * axis}{begin or ''}:{end}]", ("get_item",))
+    last = end == node.input_type.shape[axis - 1]
+    return Compute(f"{{x}}[{':, ' * axis}{begin or ''}:{'' if last else end}]", ("get_item",))
 
 
 @rules(Upsample)

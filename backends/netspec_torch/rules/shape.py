@@ -23,7 +23,6 @@ from netspec.tensors import Order, channels_first, first_axis
 from netspec_torch.line import Line, call, cut, either, pad_amounts, rules
 
 OTHER: Mapping[Order, Order] = {"first": "last", "last": "first"}
-AXES = {2: "length, channels", 3: "height, width, channels", 4: "depth, height, width, channels"}
 
 
 @rules(Identity)
@@ -42,7 +41,7 @@ def flatten(layer: Flatten, node: Node) -> Line:
         return either("{x}.flatten(1)")
     if layer.order == "chw":
         return Line({"first": "{x}.flatten(1)"})
-    return Line({"last": "{x}.flatten(1)"}, comment=AXES.get(given.rank, ""))
+    return Line({"last": "{x}.flatten(1)"}, comment=", ".join(given.axes))
 
 
 @rules(Reshape)
@@ -50,7 +49,7 @@ def reshape(layer: Reshape, node: Node) -> Line:
     """Values are read and laid out with the channels last."""
     if node.output.rank == 1:
         return Line({"last": "{x}.flatten(1)" if node.input_type.rank > 1 else "{x}"})
-    return Line({"last": call("{x}.reshape", -1, *layer.shape)}, comment=AXES.get(node.output.rank, ""))
+    return Line({"last": call("{x}.reshape", -1, *layer.shape)}, comment=", ".join(node.output.axes))
 
 
 @rules(Permute)

@@ -104,6 +104,8 @@ class Use:
     inputs: tuple[str, ...]
     names: tuple[str, ...]
     result: str
+    about: str = ""
+    """What the block is, in words; they change nothing."""
 
 
 @dataclass(frozen=True)

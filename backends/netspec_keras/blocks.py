@@ -53,7 +53,7 @@ class Blocks:
         read = _read_sizes(bodies[0].arguments[0], list(sizes[0]), template.parameters)
         lines = "".join(f"    {line}\n" for line in [*read, *template.text.splitlines()])
         self.functions.append(
-            f'def {name}({", ".join(arguments)}) -> keras.KerasTensor:\n    """{variant.about}"""\n{lines}'
+            f"def {name}({', '.join(arguments)}) -> keras.KerasTensor:\n    {variant.docstring}\n{lines}"
         )
         for scope, given in zip(scopes, template.arguments, strict=True):
             assert scope.use is not None

@@ -98,12 +98,12 @@ class Blocks:
         constants = "".join(f"    {constant}: Tensor\n" for constant in self.plan.constants(variant.scopes[0]))
         init = "".join(f"        {line}\n" for line in made)
         forward = "".join(f"        {line}\n" for line in flow)
-        return f'''class {variant.name}(nn.Module):
-    """{variant.about}"""
+        return f"""class {variant.name}(nn.Module):
+    {variant.docstring}
 
 {constants}
     def __init__(self{declared}) -> None:
         super().__init__()
 {init}
     def forward(self, {given}) -> Tensor:
-{forward}'''
+{forward}"""

@@ -26,7 +26,7 @@ def content_key(exported: Network, weights_digest: str, settings: ExportSettings
     """What artefacts hold, whichever libraries wrote them: a file that Keras wrote on JAX runs on TensorFlow too."""
     return key_of(
         spec=exported.digest,
-        about=exported.about,
+        about=[exported.about, *(use.about for use in exported.uses if use.about)],
         weights=weights_digest,
         settings=settings.model_dump(mode="json"),
         netspec=__version__,

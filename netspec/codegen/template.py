@@ -7,11 +7,12 @@ seen to be alike.
 
 from __future__ import annotations
 
+import operator
 import re
 from ast import literal_eval
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain, count, permutations
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,13 @@ TUPLE_SIGNS = frozenset("0123456789,.()- ")
 CALLABLE = re.compile(r"[\w)\]]")
 SIZE = 8
 FACTORS = (2, 3, 4, 6, 8)
+COMMUTATIVE = (operator.add, operator.mul)
+OPERATIONS: Mapping[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+}
 NAME = re.compile(r"[\w.]+")
 OPEN_BEFORE = frozenset("(,=[:")
 CLOSE_AFTER = frozenset("),]:")
@@ -281,7 +289,7 @@ class _Known:
 
 
 def _computed(meant: Sequence[Any], columns: Columns) -> Iterator[Explanation]:
-    """Products, quotients and sums of the named values."""
+    """Products, quotients, sums and differences of the named values."""
     if not all(type(value) is int and value > 0 for value in meant) or max(meant) < SIZE:
         return  # small numbers, such as strides, are products by accident
     whole = {name: column for name, column in columns.items() if all(type(one) is int and one > 0 for one in column)}
@@ -294,10 +302,15 @@ def _computed(meant: Sequence[Any], columns: Columns) -> Iterator[Explanation]:
         divisor, rest = divmod(column[0], meant[0])
         if not rest and divisor in FACTORS and [one // divisor for one in column] == list(meant):
             yield f"{name} // {divisor}", {name: texts[name]}
-    for at, (first, left) in enumerate(whole.items()):
-        for second, right in list(whole.items())[at + 1 :]:
-            if [one + other for one, other in zip(left, right, strict=True)] == list(meant):
-                yield f"{first} + {second}", {first: texts[first], second: texts[second]}
+    # A value that is the same everywhere stands as its number, as it does elsewhere in the text.
+    fixed = {name: len(set(column)) == 1 for name, column in whole.items()}
+    for sign, operation in OPERATIONS.items():
+        for left, right in permutations(whole, 2):
+            if operation in COMMUTATIVE and list(whole).index(left) > list(whole).index(right):
+                continue
+            if list(map(operation, whole[left], whole[right])) == list(meant):
+                terms = [texts[name][0] if fixed[name] else name for name in (left, right)]
+                yield f" {sign} ".join(terms), {name: texts[name] for name in (left, right) if not fixed[name]}
 
 
 def _one(value: Any) -> Any:

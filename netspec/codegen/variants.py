@@ -7,7 +7,7 @@ import keyword
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
+from textwrap import wrap
 from typing import Any
 
 from netspec.codegen.outline import Scope
@@ -51,12 +51,20 @@ class Variant:
     """The parameters that tell these uses of the block from the others."""
 
     @property
-    def about(self) -> str:
-        """What it is, as a sentence."""
-        [block] = {scope.use.block for scope in self.scopes if scope.use}
-        told = ", ".join(f"{name}={write_value(value)}" for name, value in self.told.items())
-        said = f"The block {plain_text(block)} of the layer table{', with ' * bool(told)}{plain_text(told)}."
-        return shorten(said, LINE_LENGTH - 10, placeholder=" ...")
+    def docstring(self) -> str:
+        """What it is, in the words of the block if it has any, as a docstring that is indented by 4."""
+        use = self.scopes[0].use
+        assert use is not None
+        about = plain_text(use.about).rstrip(".")
+        told = plain_text(", ".join(f"{name}={write_value(value)}" for name, value in self.told.items()))
+        if about:
+            said = f"{about}.{f' With {told}.' * bool(told)}"
+        else:
+            said = f"The block {plain_text(use.block)} of the layer table{f', with {told}' * bool(told)}."
+        if len(said) <= LINE_LENGTH - 10:
+            return f'"""{said}"""'
+        first, *others = wrap(f'"""{said}', LINE_LENGTH - 4)
+        return "\n    ".join([first, *others, '"""'])
 
 
 def camel(words: str) -> str:
@@ -73,13 +81,16 @@ class Variants:
 
     def __init__(self, taken: set[str], style: Callable[[str], str]) -> None:
         self.taken, self.style = set(taken), style
+        self.uses: dict[str, list[Scope]] = {}
+        """All uses of each block."""
 
-    @staticmethod
-    def levels(whole: Scope) -> Iterator[list[Scope]]:
+    def levels(self, whole: Scope) -> Iterator[list[Scope]]:
         """The blocks at work, inner ones before those that hold them."""
         heights: dict[int, int] = {}
         levels: dict[int, list[Scope]] = {}
         for scope in whole.every():
+            assert scope.use is not None
+            self.uses.setdefault(scope.use.block, []).append(scope)
             height = 1 + max((heights[id(inner)] for inner in scope.scopes), default=-1)
             heights[id(scope)] = height
             levels.setdefault(height, []).append(scope)
@@ -93,8 +104,8 @@ class Variants:
             found.setdefault((scope.use.block, shapes[scope.use.name]), []).append(scope)
         told = {}
         for key, scopes in found.items():
-            beside = [each for other in found if other[0] == key[0] and other != key for each in found[other]]
-            told[key] = _telling(scopes, beside)
+            inside = {id(scope) for scope in scopes}
+            told[key] = _telling(scopes, [each for each in self.uses[key[0]] if id(each) not in inside])
         names = {key: self._name(key[0], told[key]) for key in sorted(found, key=lambda key: -len(found[key]))}
         yield from (Variant(names[key], scopes, told[key]) for key, scopes in found.items())
 

@@ -258,7 +258,8 @@ class _Unroller:
             outside=self.spec.rows,
         )
         at, outer = len(self.rows), self.frozen
-        self.uses[full] = Grouped(block.name, values, sources, block.inputs, "")  # outer ones stand before those inside
+        # Outer ones stand before those inside.
+        self.uses[full] = Grouped(block.name, values, sources, block.inputs, "", block.about)
         self.frozen = outer or frozen
         result = self._body(block.rows, inner)
         self.frozen = outer

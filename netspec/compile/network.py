@@ -130,6 +130,7 @@ def compile_spec(spec: Spec) -> Network:
                 inputs=tuple(walk.values[row] for row in group.inputs),
                 names=group.names,
                 result=walk.values[group.result],
+                about=group.about,
             )
             for name, group in unrolled.uses.items()
         ),

@@ -69,6 +69,7 @@ def _use(group: Grouped) -> dict[str, Any]:
         "inputs": list(group.inputs),
         "names": list(group.names),
         "result": group.result,
+        **({"about": group.about} if group.about else {}),
     }
 
 

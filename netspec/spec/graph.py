@@ -151,7 +151,15 @@ def _block(key: Scalar, node: Node, variables: dict[str, Value]) -> Block:
     parameters = _parameters(inside.get("parameters"), f"{path}.parameters", variables)
     inputs = _block_inputs(inside.get("inputs"), f"{path}.inputs")
     rows = read_rows(inside.get("layers"), key.position, f"{path}.layers")
-    return Block(name, parameters, inputs, rows, key.position)
+    return Block(name, parameters, inputs, rows, key.position, _about(inside.get("about"), f"{path}.about"))
+
+
+def _about(node: Node | None, path: str) -> str:
+    if node is None:
+        return ""
+    if not isinstance(node, Scalar):
+        _refuse("about is a text", None, path, node.position)
+    return node.text.strip()
 
 
 def _block_inputs(node: Node | None, path: str) -> tuple[str, ...]:
@@ -243,6 +251,7 @@ def read_uses(node: Node) -> dict[str, Grouped]:
             inputs=tuple(each.text for each in inputs),
             names=tuple(_name(each, "an input", path) for each in names),
             result=result.text,
+            about=_about(use.get("about"), f"{path}.about"),
         )
     return found
 

@@ -182,6 +182,7 @@ class Block:
     inputs: tuple[str, ...]
     rows: tuple[Row, ...]
     position: Position | None = field(default=None, compare=False)
+    about: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,8 @@ class Grouped:
     names: tuple[str, ...]
     """What its rows called the inputs."""
     result: str
+    about: str = ""
+    """What the block is, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)

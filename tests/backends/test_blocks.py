@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from safetensors import safe_open
 from netspec.backend import ExportSettings
 from netspec.codegen.source import head
 from netspec.compile import compile_spec
+from netspec.compile.resolved import resolved_spec
 from netspec.errors import SpecError
 from netspec.network import Network
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.model import VerifySettings
+from netspec.spec.write import write_yaml
 from netspec.verify import verify
 from netspec.weights import draw
 
@@ -92,6 +95,53 @@ layers:
   - Flatten
   - end: ends
 """
+
+
+SAID = """\
+input: 9x7x24
+blocks:
+  gate:
+    about: 'Squeeze "and" excitation'
+    parameters: {reduction: 4}
+    layers:
+      - GlobalAvgPool | keepdims=true
+      - less: CNN | input.channels//reduction, 1 | ReLU
+      - more: CNN | input.channels, 1 | Sigmoid
+      - Multiply | from=[input, more]
+  unit:
+    about: A convolution in groups whose channels are mixed afterwards, and one that doubles how many there are
+    parameters: {stride: 1}
+    layers:
+      - CNN | input.channels, 3 | ReLU | groups=3, stride=stride, padding=same
+      - ChannelShuffle | 3
+      - last: CNN | 2*input.channels, 1
+      - gate | 8, when=stride>1
+layers:
+  - a: unit
+  - b: unit
+  - c: unit | 2
+  - gate
+  - GlobalAvgPool
+  - FNN | 3 | Softmax
+"""
+
+
+def test_blocks_are_written_as_people_write_them():
+    """In their own words, with the names and defaults of the library, and sizes taken from what goes in."""
+    network = compiled(SAID)
+    torch, keras = render_torch(network).source, render_keras(network)
+    assert '"""Squeeze \'and\' excitation."""' in torch
+    assert 'one that doubles\n    how many there are. With stride=1.\n    """' in torch
+    assert "class Unit(nn.Module):" in torch
+    assert "class UnitStride2(nn.Module):" in torch
+    assert "def __init__(self, in_channels: int) -> None:" in torch
+    assert "nn.Conv2d(in_channels, 2 * in_channels, 1)" in torch
+    assert "nn.Conv2d(192, 192 // reduction, 1)" in torch
+    assert "def unit(x: keras.KerasTensor, name: str)" in keras
+    assert "in_channels = x.shape[-1]" in keras
+    assert "value" not in re.sub(r'"""[^"]*"""', "", torch + keras)
+    resolved = parse_spec(write_yaml(resolved_spec(parse_spec(SAID, "x.yaml"))), "x.yaml")
+    assert render_torch(compile_spec(resolved)).source == torch
 
 
 def test_a_final_softmax_inside_of_a_block_stays_there():

@@ -182,3 +182,13 @@ def test_a_group_for_each_channel_gives_what_it_takes():
     sizes = [{"in_channels": 16}, {"in_channels": 32}]
     made = generalise(texts, [{"filters": 16}, {"filters": 32}], signatures=signatures, sizes=sizes)
     assert made.text == "nn.Conv2d(in_channels, in_channels, 3, groups=in_channels)"
+
+
+def test_two_named_values_may_be_computed_with():
+    uses = [{"filters": 240, "groups": 3, "reduction": 4}, {"filters": 480, "groups": 2, "reduction": 8}]
+    texts = ["f(216, 120, 72)", "f(240, 60, 480)"]
+    wide = [{**use, "width": 480} for use in uses]
+    made = generalise(texts, wide, sizes=[{"in_channels": 24}, {"in_channels": 240}])
+    # A value that is the same everywhere is a number, as it is where it stands alone.
+    assert made.text == "f(filters - in_channels, 480 // reduction, groups * in_channels)"
+    assert list(made.parameters) == ["in_channels", "filters", "groups", "reduction"]

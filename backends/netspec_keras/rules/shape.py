@@ -121,11 +121,10 @@ def upsample(layer: Upsample, node: Node) -> Realisation:
 @rules(ChannelShuffle)
 def channel_shuffle(layer: ChannelShuffle, node: Node) -> Realisation:
     """The channels as a table of groups, turned."""
-    *spatial, channels = node.output.shape
     rank = node.output.rank
     return Realisation(
         (
-            Apply("Reshape", written((*spatial, layer.groups, channels // layer.groups)), "_groups"),
+            Apply("Reshape", written((*node.output.spatial, layer.groups, -1)), "_groups"),
             Apply("Permute", written((*range(1, rank), rank + 1, rank)), "_permute"),
             Apply("Reshape", written(node.output.shape)),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from netspec.codegen.outline import Scope, reads
 from netspec.codegen.source import row_comment
@@ -16,6 +17,8 @@ from netspec_torch.plan import Plan
 
 VARIABLES = frozenset({"x", "self", "tap", "F", "nn", "torch", "Tensor", "inside", "padded", "rows", "columns"})
 """Names that mean something else in the emitted methods."""
+PART = re.compile(r"(?P<target>\w+) = (?P<split>(?P<source>\w+)\.chunk\((?P<parts>\d+), \d+\))\[(?P<index>\d+)\]")
+"""A line that takes one part of a split."""
 
 
 class Body:
@@ -50,6 +53,7 @@ class Body:
         results = [self._read(value, "first") for value in self.outputs]
         self.gives = "Tensor" if len(results) == 1 else f"tuple[{', '.join(['Tensor'] * len(results))}]"
         self._return(", ".join(results))
+        self.written = unpacked(self.written)
 
     @property
     def declared(self) -> str:
@@ -161,6 +165,31 @@ class Body:
             return code
         self.written.append(f"x = {code}")
         return "x"
+
+
+def unpacked(lines: Sequence[str]) -> list[str]:
+    """The lines, with those that take all parts of one split in their order as one.
+
+    >>> unpacked(["a = x.chunk(2, 1)[0]", "x = x.chunk(2, 1)[1]", "return a + x"])
+    ['a, x = x.chunk(2, 1)', 'return a + x']
+    """
+    found: list[str] = []
+    at = 0
+    while at < len(lines):
+        first = PART.fullmatch(lines[at])
+        several = lines[at : at + int(first["parts"])] if first else []
+        parts = [match for line in several if (match := PART.fullmatch(line))]
+        targets = [part["target"] for part in parts]
+        whole = first is not None and [(part["split"], int(part["index"])) for part in parts] == [
+            (first["split"], index) for index in range(int(first["parts"]))
+        ]
+        if first is not None and whole and len(parts) > 1 and first["source"] not in targets[:-1]:
+            found.append(f"{', '.join(targets)} = {first['split']}")
+            at += len(parts)
+        else:
+            found.append(lines[at])
+            at += 1
+    return found
 
 
 def _is_operand(code: str) -> bool:

@@ -106,6 +106,21 @@ def test_golden(network):
     assert source == path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (["a: Split | 2, 0", "b: Split | 2, 1, from=input"], ["a, x = input.chunk(2, 1)"]),
+        (["a: Split | 2, 1", "b: Split | 2, 0, from=input"], ["a = input.chunk(2, 1)[1]", "x = input.chunk(2, 1)[0]"]),
+        (["a: Split | 3, 0", "b: Split | 3, 1, from=input"], ["a = input.chunk(3, 1)[0]", "x = input.chunk(3, 1)[1]"]),
+    ],
+)
+def test_all_parts_of_a_split_are_taken_at_once(rows, lines):
+    text = "\n".join(f"  - {row}" for row in [*rows, "Add | from=[a, b]"])
+    source = render(compile_spec(parse_spec(f"name: x\ninput: 3x4x6\nlayers:\n{text}\n", "x.yaml"))).source
+    body = source.partition("def forward")[2].splitlines()[1:-1]
+    assert [line.strip() for line in body] == lines
+
+
 def test_golden_adds_up():
     source = (GOLDEN / "torch_cifar10-cnn.py.txt").read_text(encoding="utf-8")
     weights = 0

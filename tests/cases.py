@@ -50,6 +50,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     Rescale,
     Reshape,
@@ -376,6 +377,9 @@ def _pixel_shuffle() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:
     yield "2", PixelShuffle(size=2), (7, 5, 12)
     yield "3", PixelShuffle(size=3), (3, 5, 18)
     yield "one", PixelShuffle(size=1), IMAGE
+    yield "2", PixelUnshuffle(size=2), (6, 4, 3)
+    yield "3", PixelUnshuffle(size=3), (3, 9, 2)
+    yield "one", PixelUnshuffle(size=1), IMAGE
 
 
 def _upsample() -> Iterator[tuple[str, Layer, tuple[int, ...]]]:

@@ -76,6 +76,8 @@ def stock(layer: Layer, rank: int, x, w):  # noqa: C901 - a table of kinds
             return torch.nn.ChannelShuffle(layer.groups)(x)
         case "PixelShuffle":
             return f.pixel_shuffle(x, layer.size)
+        case "PixelUnshuffle":
+            return f.pixel_unshuffle(x, layer.size)
         case "Upsample":
             return f.interpolate(x, scale_factor=tuple(map(float, layer.size)), mode=layer.mode)
         case "Resize":

@@ -26,6 +26,7 @@ SIGNATURES: Signatures = {
     "local_response_norm": ("input", "size"),
     "pad": ("input", "pad"),
     "pixel_shuffle": ("input", "upscale_factor"),
+    "pixel_unshuffle": ("input", "downscale_factor"),
     "reshape": ("shape",) * 5,
     "unflatten": ("dim", "sizes"),
 }

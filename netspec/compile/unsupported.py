@@ -37,7 +37,7 @@ INSTEAD: Mapping[str, str] = {
     **dict.fromkeys(("meanpool", "meanpooling"), "AvgPool"),
     **dict.fromkeys(("adaptivemeanpool", "adaptivemeanpooling"), "AdaptiveAvgPool"),
     **dict.fromkeys(("pool", "pooling", "subsampling", "downsample", "lppool"), "MaxPool or AvgPool"),
-    **dict.fromkeys(("pixelunshuffle", "spacetodepth"), "Reshape, Permute and Reshape again"),
+    "spacetodepth": "PixelUnshuffle, with the channels of one input side by side as in torch, not as in TensorFlow",
     "depthtospace": "PixelShuffle, where the channels of one result lie side by side as in torch, not as in TensorFlow",
     "circularpad": "Pad | ... | - | mode=constant, reflect, edge or symmetric",
     "scale": "LayerScale, or Rescale for one number that is not learnt",

@@ -318,3 +318,28 @@ class PixelShuffle(Layer, kind="PixelShuffle", size=("size",), ranks=(2,)):
     def output(self, inputs: Inputs) -> TensorType:
         height, width, channels = inputs[0].shape
         return TensorType((height * self.size, width * self.size, channels // self.size**2))
+
+
+class PixelUnshuffle(Layer, kind="PixelUnshuffle", size=("size",), ranks=(2,)):
+    """Pixels to channels, the way back of PixelShuffle: the pixels of a square become `size` * `size` channels.
+
+    [batch, h * size, w * size, c] -> [batch, h, w, c * size * size]
+    y[h, w, c * size * size + i * size + j] = x[h * size + i, w * size + j, c], the order of channels in torch
+    """
+
+    size: Size
+    """How many pixels each square has along either axis."""
+
+    def resolve(self, inputs: Inputs) -> Self:
+        given = spatial_input(self, inputs)
+        if any(pixels % self.size for pixels in given.spatial):
+            raise ShapeError(
+                f"squares of {self.size}x{self.size} pixels do not divide the input {given}",
+                hint="Pad or Crop brings it to a multiple",
+                field="size",
+            )
+        return self
+
+    def output(self, inputs: Inputs) -> TensorType:
+        height, width, channels = inputs[0].shape
+        return TensorType((height // self.size, width // self.size, channels * self.size**2))

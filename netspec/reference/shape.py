@@ -15,6 +15,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     Slice,
     Split,
@@ -128,6 +129,20 @@ def pixel_shuffle(layer: PixelShuffle, node: Node) -> Function:
         for row, column in product(range(layer.size), repeat=2):
             place = row * layer.size + column
             result[:, row :: layer.size, column :: layer.size] = x[..., place :: layer.size**2]
+        return result
+
+    return value
+
+
+@rules(PixelUnshuffle)
+def pixel_unshuffle(layer: PixelUnshuffle, node: Node) -> Function:
+    """Each place of the squares as a channel beside those of the same channel of the input."""
+
+    def value(x: Values) -> Values:
+        result = np.empty((len(x), *node.output.shape))
+        for row, column in product(range(layer.size), repeat=2):
+            place = row * layer.size + column
+            result[..., place :: layer.size**2] = x[:, row :: layer.size, column :: layer.size]
         return result
 
     return value

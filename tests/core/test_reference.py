@@ -32,6 +32,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Rescale,
     Reshape,
     Resize,
@@ -191,6 +192,7 @@ def test_pixel_shuffle_takes_the_channels_of_a_result_side_by_side():
     found = value(PixelShuffle(size=2), [[[0.0, 1, 2, 3, 10, 11, 12, 13]]])
     assert found[..., 0].tolist() == [[0, 1], [2, 3]]
     assert found[..., 1].tolist() == [[10, 11], [12, 13]]
+    assert value(PixelUnshuffle(size=2), found.tolist()).tolist() == [[[0, 1, 2, 3, 10, 11, 12, 13]]]
 
 
 def test_scales():

@@ -81,6 +81,8 @@ def test_every_kind_survives() -> None:
   - Split | 2, 1
   - ChannelShuffle | 4
   - PixelShuffle | 2
+  - PixelUnshuffle | 2
+  - PixelShuffle | 2
   - AdaptiveAvgPool | (9,7)
   - AdaptiveMaxPool | 7
   - CNN | 8, 1

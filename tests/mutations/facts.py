@@ -45,6 +45,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     PReLU,
     Rescale,
     Reshape,
@@ -370,6 +371,23 @@ RULEWISE: dict[str, Rulewise] = {
                 "torch": [("{x}", "{x}.unflatten(1, (4, 3)).transpose(1, 2).flatten(1, 2)")],
                 "keras": [("(25, 19, 3, 2, 2)", "(25, 19, 2, 2, 3)"), ("(1, 4, 2, 5, 3)", "(1, 3, 2, 4, 5)")],
                 "onnx": {"mode": "DCR"},
+            },
+        ),
+    ),
+    "channels from pixels in TensorFlow's order": Rulewise(
+        "2.5 PixelUnshuffle",
+        "shapes",
+        "placed",
+        Written(
+            PixelUnshuffle,
+            {
+                "torch": [
+                    (
+                        "F.pixel_unshuffle({x}, 2)",
+                        "F.pixel_unshuffle({x}, 2).unflatten(1, (4, 4)).transpose(1, 2).flatten(1, 2)",
+                    )
+                ],
+                "keras": [("(1, 3, 5, 2, 4)", "(1, 3, 2, 4, 5)")],
             },
         ),
     ),

@@ -126,6 +126,8 @@ layers:
 name: shapes
 input: 6x6x4
 layers:
+  - placed:  PixelUnshuffle | 2
+  - back:    PixelShuffle | 2
   - conv:    CNN | 4, 1
   - turned:  Permute | (2,1,3)
   - shaped:  Reshape | (4,9,4)

@@ -11,6 +11,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     Slice,
     Split,
@@ -140,6 +141,20 @@ def pixel_shuffle(layer: PixelShuffle, node: Node) -> Realisation:
         (
             Apply("Reshape", written(apart), "_squares"),
             Apply("Permute", written((1, 4, 2, 5, 3)), "_permute"),
+            Apply("Reshape", written(node.output.shape)),
+        )
+    )
+
+
+@rules(PixelUnshuffle)
+def pixel_unshuffle(layer: PixelUnshuffle, node: Node) -> Realisation:
+    """The places in a square as two axes of their own, which then join the channels."""
+    height, width, _ = node.output.shape
+    apart = (height, layer.size, width, layer.size, node.input_type.channels)
+    return Realisation(
+        (
+            Apply("Reshape", written(apart), "_squares"),
+            Apply("Permute", written((1, 3, 5, 2, 4)), "_permute"),
             Apply("Reshape", written(node.output.shape)),
         )
     )

@@ -14,6 +14,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     Slice,
     Split,
@@ -21,7 +22,7 @@ from netspec.layers import (
 )
 from netspec.network import Node
 from netspec.tensors import TensorType
-from netspec_onnx.graph import Emission, Scope, Value, rules
+from netspec_onnx.graph import Emission, Scope, Value, ordered, rules
 
 
 @rules(Identity)
@@ -195,5 +196,22 @@ def pixel_shuffle(layer: PixelShuffle, node: Node) -> Emission:
 
     def build(scope: Scope, given: Value) -> Value:
         return scope.op("DepthToSpace", given, blocksize=layer.size, mode="CRD")
+
+    return Emission(build, "first")
+
+
+@rules(PixelUnshuffle)
+def pixel_unshuffle(layer: PixelUnshuffle, node: Node) -> Emission:
+    """The places in a square as two axes that join the channels: SpaceToDepth has them in the other order."""
+
+    def build(scope: Scope, given: Value) -> Value:
+        size, channels = layer.size, given.type.channels
+        height, width, _ = node.output.shape
+        apart, turned = (height, size, width, size, channels), (size, size, height, width, channels)
+        shape = scope.integers("squares_shape", (0, channels, *apart[:-1]))
+        squares = scope.op("Reshape", given, shape, part="squares", type=TensorType(apart))
+        perm = (0, 1, 3, 5, 2, 4)
+        places = scope.op("Transpose", squares, part="places", type=TensorType(turned), perm=perm)
+        return scope.op("Reshape", places, scope.integers("shape", (0, *ordered(node.output, "first"))))
 
     return Emission(build, "first")

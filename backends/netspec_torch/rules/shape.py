@@ -13,6 +13,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     Slice,
     Split,
@@ -171,3 +172,9 @@ def channel_shuffle(layer: ChannelShuffle, node: Node) -> Line:
 def pixel_shuffle(layer: PixelShuffle, node: Node) -> Line:
     """Torch's order of the channels is the meaning."""
     return Line({"first": call("F.pixel_shuffle", "{x}", layer.size)})
+
+
+@rules(PixelUnshuffle)
+def pixel_unshuffle(layer: PixelUnshuffle, node: Node) -> Line:
+    """Torch's order of the channels is the meaning."""
+    return Line({"first": call("F.pixel_unshuffle", "{x}", layer.size)})

@@ -16,6 +16,7 @@ from netspec.layers import (
     Pad,
     Permute,
     PixelShuffle,
+    PixelUnshuffle,
     Reshape,
     Slice,
     SpatialDropout,
@@ -142,6 +143,14 @@ def _shuffled(call: Call, *, first: bool, turned: bool) -> Values:
     return parts.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * factor, width * factor, channels)
 
 
+def _unshuffled(call: Call, axes: tuple[int, ...]) -> Values:
+    """The places in the squares and the channels in the order of these axes of [batch, h, i, w, j, channels]."""
+    height, width, channels = call.node.output.shape
+    size = call.layer.size
+    parts = call.x.reshape(len(call.x), height, size, width, size, channels // size**2)
+    return parts.transpose(axes).reshape(len(call.x), height, width, channels)
+
+
 def _scaled(times: Callable[[float], float]) -> Callable[[Call], Values]:
     return lambda call: call.x * times(call.layer.rate)
 
@@ -212,6 +221,20 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         _tiled,
     ),
     fields(ChannelShuffle, "channels mixed in other groups", _groups),
+    instead(
+        PixelUnshuffle,
+        "blocks before channels",
+        "the place in the block is the leading part of the channel's number, as in tf.space_to_depth",
+        "channel place * channels + c, not c * {size}^2 + place",
+        lambda call: _unshuffled(call, (0, 1, 3, 2, 4, 5)),
+    ),
+    instead(
+        PixelUnshuffle,
+        "blocks column by column",
+        "the pixels of each block are taken column by column, not row by row",
+        "{value}, rows and columns of each block exchanged",
+        lambda call: _unshuffled(call, (0, 1, 3, 5, 4, 2)),
+    ),
     instead(
         PixelShuffle,
         "blocks before channels",

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from netspec.backend import ExportSettings
-from netspec.backend.worker import Worker, WorkerDied
+from netspec.backend.worker import Worker, WorkerDied, within
+from netspec.building.run import ON_CPU
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.errors import BackendError, SpecError, UnsupportedError
@@ -27,6 +29,10 @@ from netspec.weights import draw
 from tests.fuzz.document import FILE, Document
 from tests.fuzz.walk import Meaning, meanings
 
+ENVIRONMENT = {**ON_CPU, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Of the processes: networks as small as these are not worth a second thread."""
+LIMIT_S = 300
+"""How long a backend may take for one answer."""
 STYLES: tuple[Style, ...] = ("pipes", "mapping", "table")
 
 
@@ -50,6 +56,22 @@ class Failure:
         return f"{place}: {self.message}"
 
 
+class Asked:
+    """A backend's process that is asked about one spec; it is ended where an answer takes too long."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker, self.died = worker, False
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """What the backend's method returns; raises WorkerDied where it does not."""
+        try:
+            with within(self._worker, LIMIT_S):
+                return self._worker.call(method, **arguments)
+        except WorkerDied:
+            self.died = True
+            raise
+
+
 class Workers:
     """A process a backend, kept between specs; one that died, or has done `renew` specs, is replaced."""
 
@@ -58,16 +80,25 @@ class Workers:
         self._started: dict[str, Worker] = {}
         self._done = 0
 
+    def worker(self, backend: str) -> Worker:
+        """The process of a backend."""
+        if backend not in self._started:
+            self._started[backend] = Worker(backend, ENVIRONMENT)
+        return self._started[backend]
+
     @contextmanager
-    def lent(self, only: str = "") -> Iterator[Mapping[str, Worker]]:
+    def lent(self, only: str = "") -> Iterator[Mapping[str, Asked]]:
         """The workers for one spec, or one of them."""
         if self._done >= self.renew:
             self.close()
-        for name in self.backends:
-            if name not in self._started:
-                self._started[name] = Worker(name, {"CUDA_VISIBLE_DEVICES": ""})
         self._done += 1
-        yield {name: worker for name, worker in self._started.items() if only in ("", name)}
+        lent = {name: Asked(self.worker(name)) for name in self.backends if only in ("", name)}
+        try:
+            yield lent
+        finally:
+            for name, asked in lent.items():
+                if asked.died:
+                    self.drop(name)
 
     def drop(self, backend: str) -> None:
         """Let go of a worker that died."""
@@ -113,11 +144,11 @@ def check(case: Case, workers: Workers | None, only: str = "") -> list[Failure]:
             return _check(case, Path(folder), workers, only)
     except Exception as error:  # noqa: BLE001 - that is what is looked for
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return [Failure("crash", traceback.format_exc()[-1500:], symptom=type(error).__name__, kind=place.name)]
+        return [Failure("crash", traceback.format_exc(), symptom=type(error).__name__, kind=place.name)]
 
 
 def _check(case: Case, folder: Path, workers: Workers | None, only: str) -> list[Failure]:
-    path = _written(case.files, folder / "spec")
+    path = write_files(case.files, folder / "spec")
     failures: list[Failure] = []
     found: dict[str | None, tuple[Spec, Network]] = {}
     try:
@@ -141,8 +172,8 @@ def _check(case: Case, folder: Path, workers: Workers | None, only: str) -> list
     return [failure for variant in asked for failure in _backends(*found[variant], workers, only)]
 
 
-def _written(files: Mapping[str, str], folder: Path) -> Path:
-    """The files in a folder; the path of the first."""
+def write_files(files: Mapping[str, str], folder: Path) -> Path:
+    """Write files into a folder; the path of the first."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,7 +215,7 @@ def _same_again(case: Case, folder: Path, networks: Mapping[str | None, Network]
                     yield Failure("format", f"formatting {style} twice gives another text", symptom=style)
         except SpecError as error:
             yield Failure("format", str(error), symptom=style)
-        path = _written(files, folder / style)
+        path = write_files(files, folder / style)
         for variant, network in networks.items():
             yield from _same("format", style, network, path, files[FILE], variant=variant)
 
@@ -218,20 +249,13 @@ def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iter
                 yield from _exported(name, worker, spec, network, weights, Path(folder))
                 able[name] = worker
             except (BackendError, UnsupportedError) as error:
-                if isinstance(error, WorkerDied):
-                    workers.drop(name)
-                details = getattr(error, "details", "")
-                yield Failure("export", f"{error}\n{details[-1500:]}", name, type(error).__name__)
+                yield Failure("export", f"{error}\n{getattr(error, 'details', '')}", name, type(error).__name__)
         verdict = verify(network, weights, Path(folder), settings, able)
-        for found in verdict.backends:
-            if any("worker" in failure.message and failure.symptom == "crash" for failure in found.failures):
-                workers.drop(found.backend)
-            if not found.passed:
-                yield _failure(found)
+        yield from (_failure(found) for found in verdict.backends if not found.passed)
 
 
 def _exported(
-    name: str, worker: Worker, spec: Spec, network: Network, weights: Mapping[str, object], folder: Path
+    name: str, worker: Asked, spec: Spec, network: Network, weights: Mapping[str, object], folder: Path
 ) -> Iterator[Failure]:
     """Export twice: sources and ONNX files come out the same, in another process and in this one."""
     settings = spec.export or ExportSettings()

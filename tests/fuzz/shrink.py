@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from typing import TypeVar
 
 from tests.fuzz.document import Block, Document, Row, Value, compute, computed
@@ -13,14 +15,14 @@ Fails = Callable[[Document], bool]
 T = TypeVar("T")
 
 
-def shrink(document: Document, fails: Fails, limit: int = 1500) -> Document:
-    """The smallest document found for which `fails` still holds, after at most `limit` tries."""
-    tries = 0
+def shrink(document: Document, fails: Fails, limit: int = 1500, seconds: float = inf) -> Document:
+    """The smallest document found for which `fails` still holds, after at most `limit` tries, or so many seconds."""
+    tries, end = 0, time.monotonic() + seconds
     progress = True
     while progress:
         progress = False
         for smaller in candidates(document):
-            if tries >= limit:
+            if tries >= limit or time.monotonic() >= end:
                 return document
             tries += 1
             if fails(smaller):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,9 +41,8 @@ class Shared(Workers):
         super().__init__([backend])
         self.shared = workers
 
-    @contextmanager
-    def lent(self, only: str = "") -> Iterator[Mapping[str, Worker]]:
-        yield {name: self.shared[name] for name in self.backends}
+    def worker(self, backend: str) -> Worker:
+        return self.shared[backend]
 
     def drop(self, backend: str) -> None:
         self.shared.started.pop(backend).close()

@@ -203,12 +203,12 @@ def _reads_as_text(text: str) -> bool:
 
 
 def yaml_value(text: str, *, inside: bool = False) -> str:
-    """The notation of a value as YAML that means the same: `(3,3)` is written 3x3, `((1,1),(0,2))` as lists.
+    """The notation of a value as YAML that means the same: `(3,3)` or `[3,3]` is written 3x3, `((1,1),(0,2))` as lists.
 
     `inside` of a list, sizes are lists too.
     """
     meant = parse_value(text)
-    if isinstance(meant, tuple) and len(meant) > 1 and all(type(size) is int and size > 0 for size in meant):
+    if isinstance(meant, (tuple, list)) and len(meant) > 1 and all(type(size) is int and size > 0 for size in meant):
         return f"[{', '.join(map(str, meant))}]" if inside else "x".join(map(str, meant))
     if isinstance(meant, Quoted):
         return json.dumps(text, ensure_ascii=False)  # a word in quotes is no name, which YAML's own do not say

@@ -384,6 +384,7 @@ def test_words_keep_their_quotes_in_a_mapping_for_such_words_are_no_names():
         ("[1x1, (0,2)]", "[[1, 1], [0, 2]]"),
         ("(3,3)", "3x3"),
         ("3x3", "3x3"),
+        ("[3, 3]", "3x3"),
     ],
 )
 def test_pads_are_pairs_in_a_mapping(notation, yaml):

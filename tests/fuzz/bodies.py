@@ -7,14 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 
-from pydantic import ValidationError
-
-from netspec.errors import LayerError
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.document import Act, Base, Block, Row, Value, compute
-from tests.fuzz.rows import activation, condition, expression, other_value, row_of
-from tests.fuzz.walk import BASE, Given, Namer, Scope, Walk
+from tests.fuzz.rows import activation, condition, expression, form, other_value, row_of
+from tests.fuzz.walk import BASE, INVALID, Given, Namer, Scope, Walk
 
 MOST_VALUES = 3000
 MOST_MACS = 60_000
@@ -37,7 +34,6 @@ TEXTS = (
     'three \\"\\"\\" of them', "line one\\nline two", "trailing blank ", "<b>&amp;</b>", "# comment",
     "\\u2028 separator",
 )  # fmt: skip
-INVALID = (LayerError, ValidationError, ValueError, KeyError)
 
 
 @dataclass
@@ -238,9 +234,7 @@ def _residual(body: Body) -> None:
         return
     kind = r.choice(["Add", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concat"])
     fields = {"axis": r.randint(1, given.rank)} if kind == "Concat" and r.random() < 0.5 else {}
-    sources = r.sample([trunk, branch], 2) + (
-        [trunk] if kind not in ("Subtract", "Multiply") and r.random() < 0.2 else []
-    )
+    sources = r.sample([trunk, branch], 2) + ([trunk] if kind != "Subtract" and r.random() < 0.2 else [])
     row = row_of(r, kind, fields, given, body.names, sources=tuple(sources))
     if r.random() < 0.3:
         row = replace(row, activation=activation(r, given, body.names))
@@ -396,8 +390,10 @@ def use(body: Body, block: Block) -> bool:
         if len(block.inputs) > 1:
             others = [name for name, value in body.scope.values.items() if value.type == body.above.type]
             sources = (body.named(), r.choice(others) if others and r.random() < 0.5 else body.named())
+        elif r.random() < 0.15:
+            sources = (body.named(),)
         name = body.name() if r.random() < 0.7 else None
-        repeat = expression(r, r.choice([2, 3]), body.names) if r.random() < 0.15 and not sources else None
+        repeat = expression(r, r.choice([2, 3]), body.names) if r.random() < 0.15 and len(sources) < 2 else None
         row = Row(
             block.name,
             # conv_1, conv_2, ... are what rows are called that have no name.
@@ -406,9 +402,10 @@ def use(body: Body, block: Block) -> bool:
             options={name: expression(r, value, body.names) for name, value in options.items()},
             sources=sources,
             repeat=repeat,
-            when=condition(r, body.names) if r.random() < 0.08 and not sources else None,
+            when=condition(r, body.names) if r.random() < 0.08 and len(sources) < 2 else None,
             frozen=r.random() < 0.05,
-            form=r.choice(["pipes", "pipes", "flow", "mapping"]),
+            form=form(r),
+            note=r.random() < 0.1,
             positional=tuple(positional),
         )
         if body.add(row):

@@ -15,6 +15,7 @@ from netspec.backend import ExportSettings
 from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.building.run import ON_CPU
 from netspec.compile import compile_spec
+from netspec.compile.pixels import exported_network
 from netspec.compile.resolved import resolved_spec
 from netspec.errors import BackendError, SpecError, UnsupportedError
 from netspec.network import Network
@@ -26,7 +27,7 @@ from netspec.spec.write import write_yaml
 from netspec.verify import verify
 from netspec.verify.result import BackendVerdict
 from netspec.weights import draw
-from tests.fuzz.document import FILE, Document
+from tests.fuzz.document import FILE, NOTE, Document
 from tests.fuzz.walk import Meaning, meanings
 
 ENVIRONMENT = {**ON_CPU, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -211,6 +212,8 @@ def _same_again(case: Case, folder: Path, networks: Mapping[str | None, Network]
                 if "-parts/" in name or not re.search("^ *layers:( [|])?$", text, re.MULTILINE):
                     continue  # a part of a spec, or one that has all rows elsewhere
                 files[name] = format_spec(text, str(folder / "spec" / name), style)
+                if files[name].count(NOTE) != text.count(NOTE):
+                    yield Failure("format", f"formatting {style} loses a comment:\n{files[name]}", symptom="comment")
                 if format_spec(files[name], str(folder / "spec" / name), style) != files[name]:
                     yield Failure("format", f"formatting {style} twice gives another text", symptom=style)
         except SpecError as error:
@@ -240,7 +243,7 @@ def _same(
 
 
 def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iterator[Failure]:
-    settings = spec.verify or VerifySettings()
+    network, settings = exported_network(spec, network), spec.verify or VerifySettings()
     weights = draw(network, settings.seed)
     with tempfile.TemporaryDirectory() as folder, workers.lent(only) as lent:
         able = {}

@@ -16,11 +16,17 @@ SIGNS: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
+    "/": operator.truediv,
     "//": operator.floordiv,
     ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
     "<=": operator.le,
     "==": operator.eq,
+    "!=": operator.ne,
 }
+BINDING = {"*": 2, "/": 2, "//": 2, "+": 1, "-": 1}
+"""How close signs bind; comparisons less than all of them."""
 Value = Union[int, float, bool, str, tuple["Value", ...], "Name", "Formula"]
 
 
@@ -45,7 +51,8 @@ def compute(value: Value, names: Mapping[str, Value]) -> Any:
     if isinstance(value, Name):
         return names[value.text]
     if isinstance(value, Formula):
-        return SIGNS[value.sign](compute(value.left, names), compute(value.right, names))
+        found = SIGNS[value.sign](compute(value.left, names), compute(value.right, names))
+        return int(found) if isinstance(found, float) and found.is_integer() else found
     if isinstance(value, tuple):
         return tuple(compute(item, names) for item in value)
     return value
@@ -59,18 +66,29 @@ def computed(variables: Mapping[str, Value]) -> dict[str, Value]:
     return found
 
 
-def write(value: Value) -> str:
-    """The value as a cell has it."""
+def write(value: Value, form: str = "pipes") -> str:
+    """The value as a cell has it; the form of a row says how tuples are written."""
     if isinstance(value, Name):
         return value.text
     if isinstance(value, Formula):
-        return f"{write(value.left)}{value.sign}{write(value.right)}"
+        binds = BINDING.get(value.sign, 0)
+        return f"{_operand(value.left, binds)}{value.sign}{_operand(value.right, binds + 1)}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        inside = ",".join(map(write, value))
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
+        items = [write(item, form) for item in value]
+        if form == "crosses" and len(value) > 1 and all(type(item) is int and item > 0 for item in value):
+            return "x".join(items)
+        if form in ("lists", "nested"):
+            return f"[{', '.join(items)}]"
+        return f"({','.join(items)},)" if len(value) == 1 else f"({','.join(items)})"
     return value if isinstance(value, str) else repr(value)
+
+
+def _operand(value: Value, binds: int) -> str:
+    """One side of a formula, in brackets where it would be torn apart otherwise."""
+    text = write(value)
+    return f"({text})" if isinstance(value, Formula) and BINDING.get(value.sign, 0) < binds else text
 
 
 @dataclass(frozen=True)
@@ -91,9 +109,15 @@ class Act:
         return f"{self.name}({key}={write(value)})" if self.named else f"{self.name}({write(value)})"
 
 
+FORMS = ("pipes", "crosses", "lists", "early", "flow", "nested", "mapping")
+"""The notations of a row: cells, in which tuples may be 3x3 or [3, 3], or the options stand in the cell of the size; a
+mapping on one line, in which tuples may be YAML's lists; a mapping on lines of its own.
+"""
+
+
 @dataclass(frozen=True)
 class Row:
-    """A row as a person writes it; `form` is its notation, `pipes` or `mapping`."""
+    """A row as a person writes it; `form` is its notation, one of FORMS."""
 
     type: str
     name: str | None = None
@@ -108,10 +132,12 @@ class Row:
     form: str = "pipes"
     positional: tuple[str, ...] = ()
     """The fields that the size cell gives, for the notation without one."""
+    note: bool = False
+    """Whether a comment stands behind it."""
 
     def settings(self) -> dict[str, str]:
         """The options as they are written, those that every row has among them."""
-        written = {name: write(value) for name, value in self.options.items()}
+        written = {name: write(value, self.form) for name, value in self.options.items()}
         if self.sources:
             written["from"] = self.sources[0] if len(self.sources) == 1 else f"[{', '.join(self.sources)}]"
         if self.repeat is not None:
@@ -130,27 +156,31 @@ class Row:
 
     def cells(self) -> list[str]:
         """The four cells, without the empty ones at the end."""
-        options = ", ".join(f"{name}={value}" for name, value in self.settings().items())
-        cells = [self.type, ", ".join(map(write, self.size)) or "-", self.act(), options or "-"]
+        sizes = [write(value, self.form) for value in self.size]
+        options = [f"{name}={value}" for name, value in self.settings().items()]
+        if self.form == "early":
+            sizes, options = [*sizes, *options], []
+        cells = [self.type, ", ".join(sizes) or "-", self.act(), ", ".join(options) or "-"]
         while cells[-1] == "-":
             cells.pop()
         return cells
 
     def lines(self) -> Iterator[str]:
         """The item of a list, without its dash."""
-        if self.form == "pipes":
+        if self.form not in ("flow", "nested", "mapping"):
             text = " | ".join(self.cells())
             yield f"{self.name}: {text}" if self.name else text
             return
         entries = {"type": self.type, **({"name": self.name} if self.name else {})}
-        entries |= dict(zip(self.positional, map(write, self.size), strict=False))
+        sizes = (write(value, self.form) for value in self.size)
+        entries |= dict(zip(self.positional, sizes, strict=False))
         entries |= self.settings()
         if self.activation is not None:
             entries["activation"] = self.act()
-        if self.form == "flow":
-            yield flow(entries)
-        else:
+        if self.form == "mapping":
             yield from (f"{key}: {quoted(text)}" for key, text in entries.items())
+        else:
+            yield flow(entries)
 
 
 def flow(entries: Mapping[str, str]) -> str:
@@ -159,8 +189,8 @@ def flow(entries: Mapping[str, str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text as the value of a mapping; a list of names stays one."""
-    if PLAIN.fullmatch(text) or re.fullmatch(r"\[\w+(, \w+)*\]", text):
+    """Text as the value of a mapping; a list of names and numbers stays one."""
+    if PLAIN.fullmatch(text) or re.fullmatch(r"\[[\w, \[\]]+\]", text):
         return text
     return json.dumps(text)
 
@@ -197,17 +227,18 @@ def _type(value: Value) -> str:
 
 
 def _table(rows: tuple[Row, ...]) -> Iterator[str]:
-    lines = [["layer", "type", "size", "activation", "options"]]
+    yield "| layer | type | size | activation | options |"
     for row in rows:
         cells = row.cells()
-        lines.append([row.name or "", *cells, *[""] * (4 - len(cells))])
-    yield from (f"| {' | '.join(cells)} |" for cells in lines)
+        if row.note:
+            yield NOTE
+        yield f"| {' | '.join([row.name or '', *cells, *[''] * (4 - len(cells))])} |"
 
 
 def _list(rows: tuple[Row, ...]) -> Iterator[str]:
     for row in rows:
         first, *others = row.lines()
-        yield f"- {first}"
+        yield f"- {first}  {NOTE}" if row.note else f"- {first}"
         yield from (f"  {line}" for line in others)
 
 
@@ -251,13 +282,14 @@ def _changed(path: str, change: Change) -> str:
     return quoted(write(change))
 
 
+NOTE = "# a note"
 RAW = ("name", "base", "expect", "verify", "export", "about", "outputs", "input", "inputs")
 """The sections whose values are no notation of rows."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A whole spec. `sections` are lines of their own for the sections that say nothing about rows."""
+    """A whole spec. `sections` are those that say nothing about rows, as YAML."""
 
     name: str
     inputs: Mapping[str, tuple[int, ...]]
@@ -269,8 +301,10 @@ class Document:
     defaults: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
     """The row of each output; nothing where the last row is the only one."""
-    sections: tuple[str, ...] = ()
+    sections: Mapping[str, str] = field(default_factory=dict)
     table: bool = False
+    lists: bool = False
+    """Whether shapes are written as lists, and outputs that have the names of their rows."""
     base: Base | None = None
     variants: tuple[Variant, ...] = ()
     chosen: str | None = None
@@ -293,6 +327,11 @@ class Document:
         """What each variant says, as `--set` takes it."""
         return {each.name: [f"{path}={text}" for path, text in each.written().items()] for each in self.variants}
 
+    @property
+    def listed_outputs(self) -> bool:
+        """Whether the outputs are a list of rows."""
+        return self.lists and all(name == row for name, row in self.outputs.items())
+
     def files(self, file: str = FILE) -> dict[str, str]:
         """The texts of all files that the spec is written in, by their paths; its own is the first."""
         found = {file: ""}
@@ -303,7 +342,9 @@ class Document:
 
     def _lines(self, file: str, files: dict[str, str]) -> Iterator[str]:
         yield f"name: {self.name}"
-        shapes = {name: "x".join(map(str, shape)) for name, shape in self.inputs.items()}
+        shapes = {
+            name: _list_of(shape) if self.lists else "x".join(map(str, shape)) for name, shape in self.inputs.items()
+        }
         if list(shapes) == ["input"]:
             yield f"input: {shapes['input']}"
         elif shapes:
@@ -311,7 +352,7 @@ class Document:
         if self.base is not None:
             yield f"base: {{{', '.join(_base(self.base, file))}}}"
         if self.outputs:
-            yield f"outputs: {flow(self.outputs)}"
+            yield f"outputs: {_list_of(self.outputs) if self.listed_outputs else flow(self.outputs)}"
         if self.variables:
             variables = [f"{name}: {quoted(write(value))}" for name, value in self.variables.items()]
             yield from self._section("variables", file, variables, files)
@@ -321,7 +362,8 @@ class Document:
                 for kind, fields in self.defaults.items()
             }
             yield from self._section("defaults", file, [f"{kind}: {text}" for kind, text in options.items()], files)
-        yield from self.sections
+        for name, text in self.sections.items():
+            yield from self._section(name, file, [text], files)
         if self.variants:
             variants = [f"{each.name}: {_flow_of(each.written())}" for each in self.variants]
             yield from self._section("variants", file, variants, files)
@@ -384,6 +426,11 @@ def _part(file: str, name: str) -> str:
 def _from(file: str, other: str) -> str:
     """A path as it is written in a file."""
     return posixpath.relpath(other, posixpath.dirname(file) or ".")
+
+
+def _list_of(items: Iterable[object]) -> str:
+    """A list on one line."""
+    return f"[{', '.join(map(str, items))}]"
 
 
 def _flow_of(entries: Mapping[str, str]) -> str:

@@ -7,12 +7,10 @@ from dataclasses import replace
 from random import Random
 
 from netspec.tensors import TensorType
-from tests.fuzz.bodies import INVALID, MOST_MACS, MOST_WEIGHTS, TEXTS, Body, block_of, join, steps, use
+from tests.fuzz.bodies import MOST_MACS, MOST_WEIGHTS, TEXTS, Body, block_of, join, steps, use
 from tests.fuzz.document import Base, Block, Document, Formula, Name, Row, Value, computed
 from tests.fuzz.variants import variants_of
-from tests.fuzz.walk import BASE, Given, Meaning, Scope, meaning, names_of, shapes, varied
-
-__all__ = ["INVALID", "document"]
+from tests.fuzz.walk import BASE, INVALID, Given, Meaning, Scope, meaning, names_of, shapes, varied
 
 MOST_ROWS = 60
 FILES = (("trunk.yaml", "bases/trunk.yaml", "bases/deep/trunk.yaml"), ("other.yaml", "bases/other.yaml"))
@@ -56,6 +54,8 @@ def _document(r: Random, depth: int = 0) -> Document | None:
         return None
     if outputs:
         outputs["end"] = body.named()
+        if r.random() < 0.4:
+            outputs = {row: row for row in outputs.values()}
     rows = tuple(body.rows)
     if rows[0] == Row(BASE) or (rows[0].type == BASE and rows[0] == Row(BASE, sources=tuple(shapes(begun)))):
         # The section alone says that its rows come first.
@@ -69,6 +69,7 @@ def _document(r: Random, depth: int = 0) -> Document | None:
         defaults=defaults,
         outputs=outputs,
         table=bool(rows) and r.random() < 0.15,
+        lists=r.random() < 0.25,
         base=base,
     )
     return _finished(r, _unnamed(r, found))
@@ -115,7 +116,7 @@ def _pattern(r: Random, name: str) -> str:
 
 
 def _inputs(r: Random) -> dict[str, tuple[int, ...]]:
-    rank = r.choice([0, 1, 1, 2, 2, 2, 2, 2, 3])
+    rank = r.choice([0, 1, 1, 1, 2, 2, 2, 2, 3, 3])
     if r.random() < 0.8:
         return {"input": _shape(r, rank)}
     names = r.sample(["image", "mask", "left", "right", "Left", "state"], r.choice([1, 2, 2, 3]))
@@ -126,7 +127,7 @@ def _inputs(r: Random) -> dict[str, tuple[int, ...]]:
 def _shape(r: Random, rank: int) -> tuple[int, ...]:
     most = {0: 20, 1: 17, 2: 13, 3: 6}[rank]
     spatial = (r.choice([1, 2, 3, 5, 7, 11, r.randint(1, most), r.randint(4, most)]) for _ in range(rank))
-    return (*(min(size, most) for size in spatial), r.choice([1, 2, 3, 3, 4, 5, 6, 8]))
+    return (*(min(size, most) for size in spatial), r.choice([1, 2, 3, 3, 4, 5, 6, 8]) if r.random() < 0.97 else 32)
 
 
 def _inputs_of(r: Random, base: Base) -> dict[str, tuple[int, ...]]:
@@ -185,8 +186,8 @@ def _unnamed(r: Random, found: Document) -> Document:
         other = found.with_rows(body, tuple(nameless))
         try:
             names = names_of(other, body)
-        except KeyError:
-            continue  # they depend on what the block is told
+        except INVALID:
+            continue  # they depend on what the block is told, or one that would be needed is taken
         renamed = {str(rows[at].name): names[at][-1] for at in chosen}
         reading = (
             replace(row, sources=tuple(renamed.get(name, name) for name in row.sources)) for row in other.bodies()[body]
@@ -211,21 +212,22 @@ def _finished(r: Random, found: Document) -> Document | None:
         return None
     if not _small(means):
         return None
-    sections: list[str] = []
+    sections: dict[str, str] = {}
     first = next(iter(means.outputs.values())).type
     expected = r.random() < 0.4
     if expected:
-        sections.append(f"expect: {_expected(r, means)}")
+        sections["expect"] = _expected(r, means)
     if r.random() < 0.2:
-        sections.append(f'about: "{r.choice(TEXTS)}"')
+        sections["about"] = f'"{r.choice(TEXTS)}"'
     labelled = r.random() < 0.1 and first.channels > 1
     if labelled:
         labels = [f'"{r.choice(TEXTS)} {number}"' for number in range(first.channels)]
-        sections.append(f"classes: [{', '.join(labels)}]")
-    if r.random() < 0.15:
-        sections.append("export: {onnx: {layout: nhwc}}")
-    sections.append(f"verify: {{inputs: {r.choice([1, 2, 3])}, seed: {r.randrange(1000)}}}")
-    found = replace(found, sections=tuple(sections))
+        sections["classes"] = f"[{', '.join(labels)}]"
+    sections |= _pictures(r, found) if r.random() < 0.15 else {}
+    if r.random() < 0.15 and "export" not in sections:
+        sections["export"] = "{onnx: {layout: nhwc}}"
+    sections["verify"] = f"{{inputs: {r.choice([1, 2, 3])}, seed: {r.randrange(1000)}}}"
+    found = replace(found, sections=sections)
 
     def suits(means: Meaning) -> bool:
         return _small(means) and (not labelled or next(iter(means.outputs.values())).type.channels == first.channels)
@@ -239,6 +241,25 @@ def _finished(r: Random, found: Document) -> Document | None:
     return _in_files(r, found)
 
 
+def _pictures(r: Random, found: Document) -> dict[str, str]:
+    """How a picture becomes the input, which the artefacts then read as bytes, if it may be one."""
+    [shape, *others] = shapes(found).values()
+    if others or len(shape) != 3 or shape[-1] not in (1, 3):
+        return {}
+    said = {
+        "scale": r.choice(["1/255", "1/127.5", "1"]),
+        "mean": r.choice(["0.5", "[0.485, 0.456, 0.406]" if shape[-1] == 3 else "[0.1]"]),
+        "std": r.choice(["2", "0.25"]),
+        **({"channels": "bgr"} if shape[-1] == 3 else {}),
+    }
+    chosen = {name: text for name, text in said.items() if r.random() < 0.6}
+    layout = r.choice(["nchw", "nhwc"])
+    return {
+        "preprocess": f"{{{', '.join(f'{name}: {text}' for name, text in chosen.items())}}}",
+        "export": f"{{onnx: {{layout: {layout}}}, preprocessing: true}}",
+    }
+
+
 def _small(means: Meaning) -> bool:
     weights = max(kept.size for kept in means.rows.values())
     return len(means.rows) <= MOST_ROWS and means.macs <= 3 * MOST_MACS and weights <= MOST_WEIGHTS
@@ -249,9 +270,10 @@ def _expected(r: Random, means: Meaning) -> str:
     facts: dict[str, object] = {
         "parameters": means.parameters,
         "trainable": means.trainable,
+        "non_trainable": means.parameters - means.trainable,
         "macs": means.macs,
         "output": next(iter(means.outputs.values())).type,
-        "layers": sum(kept.nodes for kept in means.rows.values()) + means.inputs + len(means.outputs),
+        "layers": sum(len(kept.layers) for kept in means.rows.values()) + means.inputs + len(means.outputs),
     }
     written = [f"{name}: {value}" for name, value in facts.items() if r.random() < 0.8]
     rows = {name: (kept.given.type, kept.size) for name, kept in means.rows.items()}
@@ -273,6 +295,7 @@ def _in_files(r: Random, found: Document) -> Document:
 
 def _parts(found: Document) -> Iterator[str]:
     yield from (part for part in ("variables", "defaults", "variants", "blocks") if getattr(found, part))
+    yield from found.sections
     if found.rows and not found.table:
         yield "layers"
     yield from (f"blocks.{block.name}" for block in found.blocks)

@@ -16,7 +16,7 @@ Proposal = Callable[[Random, TensorType], Fields | None]
 INITS = (
     "zeros", "ones", "constant(0.1)", "constant(value=-0.5)", "normal(0.02)", "truncated_normal(std=0.1)", "uniform",
     "uniform(0.3)", "glorot_normal", "he_uniform", "he_normal", "lecun_normal", "orthogonal", "orthogonal(gain=0.5)",
-    "torch_default", "kaiming_normal",
+    "lecun_uniform", "torch_default", "kaiming_normal", 0.1, "glorot_uniform",
 )  # fmt: skip
 EPSILONS = (1e-3, 1e-5, 1e-6, 0.01, 1.001e-5)
 
@@ -29,9 +29,14 @@ def sizes(r: Random, rank: int, most: int, least: int = 1) -> Any:
 
 
 def pads(r: Random, rank: int, most: int) -> Any:
-    """A number of pixels, or (begin, end) an axis."""
-    if r.random() < 0.3:
-        return r.randint(0, most)
+    """A number of pixels for all axes or one an axis, (begin, end) for all or one an axis."""
+    choice = r.random()
+    if choice < 0.3:
+        return r.randint(0, r.randint(0, most))
+    if choice < 0.4:
+        return tuple(r.randint(0, most) for _ in range(rank))
+    if choice < 0.5:
+        return ((r.randint(0, most), r.randint(0, most)),)
     return tuple((r.randint(0, most), r.randint(0, most)) for _ in range(rank))
 
 
@@ -57,9 +62,9 @@ def _window(r: Random, rank: int, *, causal: bool = True) -> Fields:
         fields["padding"] = "same"
     elif choice < 0.65:
         fields["padding"] = pads(r, rank, 3)
-    elif choice < 0.75 and causal and rank == 1:
+    elif choice < 0.8 and causal and rank == 1:
         fields["padding"] = "causal"
-    elif choice < 0.8:
+    elif choice < 0.85:
         fields["padding"] = "valid"
     return fields | some(r, {"bias": False}, 0.2) | inits(r, "bias_init")
 
@@ -93,6 +98,8 @@ def conv_transpose(r: Random, given: TensorType) -> Fields | None:
         return None
     fields: Fields = {"filters": r.randint(1, 5), "kernel": sizes(r, rank, 4)} | _window(r, rank, causal=False)
     if r.random() < 0.3:
+        # It is smaller than the stride.
+        fields["stride"] = sizes(r, rank, 3, 2)
         fields["output_padding"] = sizes(r, rank, 2, 0)
     return fields | inits(r, "init")
 
@@ -116,6 +123,8 @@ def _pool(r: Random, given: TensorType) -> Fields | None:
         fields["padding"] = "same"
     elif choice < 0.6:
         fields["padding"] = pads(r, rank, least - 1)
+    elif choice < 0.7:
+        fields["padding"] = "causal" if rank == 1 else "valid"
     return fields
 
 
@@ -137,7 +146,7 @@ def global_pool(r: Random, given: TensorType) -> Fields | None:
 
 
 def flatten(r: Random, given: TensorType) -> Fields | None:
-    return some(r, {"order": r.choice(["hwc", "chw"])}, 0.3)
+    return some(r, {"order": r.choice(["hwc", "chw", "chw"])}, 0.4)
 
 
 def reshape(r: Random, given: TensorType) -> Fields | None:
@@ -167,7 +176,7 @@ def pad(r: Random, given: TensorType) -> Fields | None:
     if mode != "constant" or r.random() < 0.5:
         fields["mode"] = mode
     if mode == "constant" and r.random() < 0.4:
-        fields["value"] = r.choice([0.5, -1.25, 3, 0.1])
+        fields["value"] = r.choice([0.5, -1.25, 3, 0.1, 0])
     return fields
 
 
@@ -214,7 +223,9 @@ def pixel_shuffle(r: Random, given: TensorType) -> Fields | None:
 def upsample(r: Random, given: TensorType) -> Fields | None:
     if given.rank == 1:
         return None
-    return {"size": sizes(r, given.rank - 1, 3)} | (some(r, {"mode": "bilinear"}, 0.5) if given.rank == 3 else {})
+    return {"size": sizes(r, given.rank - 1, 3)} | some(
+        r, {"mode": r.choice(["nearest", "bilinear", "bilinear"]) if given.rank == 3 else "nearest"}, 0.6
+    )
 
 
 def _norm(r: Random) -> Fields:
@@ -223,7 +234,7 @@ def _norm(r: Random) -> Fields:
 
 
 def batch_norm(r: Random, given: TensorType) -> Fields | None:
-    return _norm(r) | some(r, {"momentum": r.choice([0.9, 0.999, 0.5, 1])}, 0.2)
+    return _norm(r) | some(r, {"momentum": r.choice([0.9, 0.999, 0.5, 1, 0])}, 0.2)
 
 
 def layer_norm(r: Random, given: TensorType) -> Fields | None:
@@ -234,7 +245,7 @@ def layer_norm(r: Random, given: TensorType) -> Fields | None:
 
 
 def group_norm(r: Random, given: TensorType) -> Fields | None:
-    return {"groups": divisor(r, given.channels)} | _norm(r)
+    return ({} if given.channels % 32 == 0 else {"groups": divisor(r, given.channels)}) | _norm(r)
 
 
 def instance_norm(r: Random, given: TensorType) -> Fields | None:
@@ -335,7 +346,7 @@ ROWS: Mapping[str, Proposal] = {
 """The kinds of one input. Those of several are put together in `generate.py`."""
 WEIGHTS: Mapping[str, float] = {
     "Conv": 6, "DepthwiseConv": 2, "SeparableConv": 2, "ConvTranspose": 2, "Dense": 2, "MaxPool": 2, "AvgPool": 2,
-    "BatchNorm": 2, "Activation": 2, "Flatten": 0.3, "GlobalAvgPool": 0.2, "GlobalMaxPool": 0.2, "Reshape": 0.5,
+    "BatchNorm": 2, "Activation": 2, "Flatten": 0.3, "GlobalAvgPool": 0.3, "GlobalMaxPool": 0.5, "Reshape": 0.5,
     "Grayscale": 3,
 }  # fmt: skip
 """How often a kind is drawn, where that is not once: what changes the rank ends most of what could follow."""

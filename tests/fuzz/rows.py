@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 
 from netspec.layers import ALIASES, NAMES
 from netspec.layers.base import SYNONYMS, field_named
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
-from tests.fuzz.document import Act, Formula, Name, Row, Value
+from tests.fuzz.document import FORMS, Act, Formula, Name, Row, Value
 
 PADDINGS = ("same", "valid")
 """Words that are no activations."""
@@ -20,9 +20,10 @@ def condition(r: Random, names: Mapping[str, Value]) -> Value:
     numbers = [name for name, value in names.items() if isinstance(value, int) and not isinstance(value, bool)]
     flags = [name for name, value in names.items() if isinstance(value, bool)]
     if flags and r.random() < 0.7:
-        return Name(r.choice(flags))
+        return Name(r.choice(flags)) if r.random() < 0.7 else Formula("==", Name(r.choice(flags)), r.random() < 0.5)
     if numbers:
-        return Formula(r.choice([">", "<=", "=="]), Name(r.choice(numbers)), r.randint(1, 4))
+        left, right = Name(r.choice(numbers)), expression(r, r.randint(1, 4), names)
+        return Formula(r.choice([">", ">=", "<", "<=", "==", "!="]), left, right)
     return r.random() < 0.7
 
 
@@ -46,13 +47,33 @@ def expression(r: Random, value: Value, names: Mapping[str, Value]) -> Value:
     alike = [name for name, other in names.items() if type(other) is type(value) and other == value]
     if alike:
         return Name(r.choice(alike))
-    numbers = [(name, other) for name, other in names.items() if isinstance(other, int) and not isinstance(other, bool)]
+    numbers = [
+        (name, other)
+        for name, other in names.items()
+        if isinstance(other, (int, float)) and not isinstance(other, bool)
+    ]
     if isinstance(value, int) and value > 0 and numbers:
-        name, other = r.choice(numbers)
-        if value % other == 0:
-            return Formula("*", value // other, Name(name))
-        return Formula("+", Name(name), value - other) if value > other else Formula("-", Name(name), other - value)
+        return r.choice(list(_formulas(r, value, *r.choice(numbers))))
     return value
+
+
+def _formulas(r: Random, value: int, name: str, other: float) -> Iterator[Value]:
+    """Arithmetic on a number of this name that gives a value."""
+    if (value / other).is_integer():
+        yield Formula("*", int(value / other), Name(name))
+    if not isinstance(other, int):
+        yield value
+        return
+    yield Formula("+", Name(name), value - other) if value > other else Formula("-", Name(name), other - value)
+    yield Formula("/", value * other, Name(name))
+    yield (
+        Formula("//", Formula("*", Name(name), value), other)
+        if r.random() < 0.5
+        else Formula("//", value * other + r.randrange(other), Name(name))
+    )
+    more = r.randint(1, 3)
+    yield Formula("-", Formula("*", more, Formula("+", Name(name), value)), more * other + (more - 1) * value)
+    yield Formula("-", value + other + more, Formula("+", Name(name), more))
 
 
 def activation(r: Random, given: TensorType, names: Mapping[str, Value]) -> Act | Name:
@@ -60,12 +81,16 @@ def activation(r: Random, given: TensorType, names: Mapping[str, Value]) -> Act 
     words = [name for name, value in names.items() if isinstance(value, str) and value not in PADDINGS]
     if words and r.random() < 0.6:
         return Name(r.choice(words))
-    if r.random() < 0.08:
-        return Act("prelu", "prelu")
+    if r.random() < 0.12:
+        word = r.choice(["prelu", "prelu", "none"])
+        return Act(word, word)
     function = r.choice([*kinds.FUNCTIONS, "relu", "relu", "tanh", "sigmoid", "softmax"])
     own = kinds.argument(r, function, TensorType(given.shape))
     if own is not None and own[0] == "axis":
         own = ("axis", r.choice([-1, 1]))  # the result may have another rank than the input, but has these
+    floats = [name for name, value in names.items() if isinstance(value, float)]
+    if own is not None and own[0] in ("slope", "alpha") and floats and r.random() < 0.5:
+        own = (own[0], Name(r.choice(floats)))
     return Act(_cased(r, function), function, own, named=own is not None and (own[0] == "axis" or r.random() < 0.5))
 
 
@@ -109,8 +134,13 @@ def row_of(
             break
         size.append(_replaced(r, key, left.pop(key), names))
     options = {_synonym(r, layer, key): _replaced(r, key, value, names) for key, value in left.items()}
-    form = r.choice(["pipes", "pipes", "pipes", "flow", "mapping"])
-    return Row(word, name, tuple(size), None, options, sources, form=form, positional=tuple(positions[: len(size)]))
+    given = tuple(positions[: len(size)])
+    return Row(word, name, tuple(size), None, options, sources, form=form(r), positional=given, note=r.random() < 0.05)
+
+
+def form(r: Random) -> str:
+    """The notation of a row."""
+    return r.choice(["pipes", "pipes", *FORMS])
 
 
 def _synonym(r: Random, layer: type, key: str) -> str:

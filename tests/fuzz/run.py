@@ -8,6 +8,7 @@ import re
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -17,8 +18,12 @@ from pathlib import Path
 from netspec.backend.worker import _end_with_parent
 from tests.fuzz.check import ENVIRONMENT, Case, Failure, Workers, check, write_files
 from tests.fuzz.document import FILE, Document
-from tests.fuzz.generate import INVALID, document
+from tests.fuzz.generate import document
 from tests.fuzz.shrink import shrink
+from tests.fuzz.walk import INVALID
+
+SEARCH = "search"
+"""The stage of failures that are not netspec's."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,10 @@ def run(search: Search, first: int, most: int, jobs: int) -> Iterator[Checked | 
                 break
             for task in wait(running, return_when=FIRST_COMPLETED).done:
                 number = running.pop(task)
-                found = task.result()
+                found = _found(number, task)
                 yield found
                 for failure in found.failures if isinstance(found, Checked) else ():
-                    if failure.key not in known:
+                    if failure.key not in known and failure.stage != SEARCH:
                         known.add(failure.key)
                         running[pool.submit(_make_small, number, failure)] = number
     except BrokenExecutor as error:
@@ -88,6 +93,17 @@ def run(search: Search, first: int, most: int, jobs: int) -> Iterator[Checked | 
         pool.shutdown(wait=False, cancel_futures=True)  # who is interrupted does not want to wait
         raise
     pool.shutdown()
+
+
+def _found(number: int, task: Future[Checked | Saved]) -> Checked | Saved:
+    """What came of a spec; a fault of the search itself is one of this spec, and the others go on."""
+    try:
+        return task.result()
+    except BrokenExecutor:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        told = "".join(traceback.format_exception(error))
+        return Checked(number, (Failure(SEARCH, told, symptom=type(error).__name__),))
 
 
 _search: Search

@@ -9,7 +9,7 @@ from math import inf
 from typing import TypeVar
 
 from tests.fuzz.document import Block, Document, Row, Value, compute, computed
-from tests.fuzz.walk import shapes
+from tests.fuzz.walk import INVALID, names_of, shapes
 
 Fails = Callable[[Document], bool]
 T = TypeVar("T")
@@ -35,8 +35,9 @@ def candidates(document: Document) -> Iterator[Document]:
     """Smaller documents, those that lose most first; not all of them are valid."""
     # What is expected of the whole goes first, for nothing else could.
     for section in document.sections:
-        yield replace(document, sections=tuple(each for each in document.sections if each is not section))
+        yield replace(document, sections=_others(document.sections, section))
     yield from _fewer_files(document)
+    yield from _named(document)
     for body, rows in document.bodies().items():
         for length in (len(rows) // 2, len(rows) // 4, 1):
             for begin in range(len(rows) - length, -1, -1) if length else ():
@@ -51,6 +52,8 @@ def candidates(document: Document) -> Iterator[Document]:
     yield from _smaller_inputs(document)
     if document.table:
         yield replace(document, table=False)
+    if document.lists:
+        yield replace(document, lists=False)
     if document.name != "net":
         yield replace(document, name="net")
 
@@ -79,6 +82,19 @@ def _fewer_files(document: Document) -> Iterator[Document]:
             yield replace(document, base=smaller)
     for inner in candidates(base.document):
         yield replace(document, base=replace(base, document=inner))
+
+
+def _named(document: Document) -> Iterator[Document]:
+    """With the name written that is given to a row and read: it would be another one if rows above it went."""
+    for body, rows in document.bodies().items():
+        read = {name for row in rows for name in row.sources} | (set() if body else set(document.outputs.values()))
+        try:
+            names = names_of(document, body)
+        except INVALID:
+            continue  # they depend on what the block is told
+        for at, row in enumerate(rows):
+            if row.name is None and row.repeat is None and names[at][0] in read:
+                yield document.with_rows(body, (*rows[:at], replace(row, name=names[at][0]), *rows[at + 1 :]))
 
 
 def _fewer_names(document: Document) -> Iterator[Document]:
@@ -166,7 +182,7 @@ def _inlined(use: Row, block: Block, document: Document) -> Iterator[Row]:
 
 
 def _smaller_rows(row: Row, document: Document) -> Iterator[Row]:
-    plain = {"activation": None, "repeat": None, "when": None, "frozen": False, "form": "pipes"}
+    plain = {"activation": None, "repeat": None, "when": None, "frozen": False, "form": "pipes", "note": False}
     for name, value in plain.items():
         if getattr(row, name) != value:
             yield replace(row, **{name: value})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +12,15 @@ import pytest
 import netspec.compile.resolved
 from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
-from netspec.layers import KINDS
+from netspec.layers import Layer
 from netspec.spec.load import parse_spec
-from tests.fuzz import kinds
 from tests.fuzz.check import Case, Workers, check
+from tests.fuzz.coverage import coverage
 from tests.fuzz.document import Document, Row
-from tests.fuzz.generate import INVALID, document
+from tests.fuzz.generate import document
 from tests.fuzz.shrink import shrink
-from tests.fuzz.walk import meaning, meanings
+from tests.fuzz.walk import INVALID, meaning, meanings
+from tests.test_architecture import forget
 
 ROOT = Path(__file__).parents[2]
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").iterdir())
@@ -28,10 +28,9 @@ CORE = 200
 """How many specs the core is asked about."""
 EACH = 16
 """How many specs each backend is asked about: with all three about a minute on two cores."""
+DRAWN = 1500
+"""How many specs have all of the language between them."""
 SEED = "suite"
-MERGES = (
-    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concat", "Dot", "MaxUnpool",
-)  # fmt: skip
 
 
 class Shared(Workers):
@@ -68,46 +67,24 @@ def test_a_seed_gives_the_same_spec_in_every_process(documents):
         assert done.stdout.strip() == f"{documents[3].shown()} {documents[4].shown()}".strip()
 
 
-def test_every_kind_is_drawn(documents):
-    assert set(kinds.ROWS) | set(MERGES) == set(KINDS), "a kind that tests/fuzz/kinds.py does not know is not tested"
-    alone = [each for each in documents if len(each.files()) == 1]
-    found = Counter(node.layer.kind for each in alone for node in compile_spec(parse_spec(each.text(), "f")).nodes)
-    rare = set(KINDS) - set(found)
-    assert len(rare) <= 2, f"of {CORE} specs none has {rare}"
+def test_all_of_the_language_is_drawn():
+    found = coverage(document(f"{SEED}:{number}") for number in range(DRAWN))
+    missing = [thing for thing, count in found.items() if not count]
+    assert not missing, f"of {DRAWN} specs none has {missing}; tests/fuzz/kinds.py draws the fields of layers"
 
 
-def test_the_whole_language_is_drawn(documents):
-    rows = [row for each in documents for body in each.bodies().values() for row in body]
-    told = Counter(
-        name for row in rows for name in ("repeat", "when", "frozen", "activation", "name") if getattr(row, name)
-    )
-    told.update(row.form for row in rows)
-    told.update(f"{len(each.inputs)} inputs" for each in documents)
-    told.update(f"rank {len(shape)}" for each in documents for shape in each.inputs.values())
-    told.update(
-        part
-        for each in documents
-        for part in ("outputs", "variables", "defaults", "blocks", "table", "base", "variants", "chosen", "beside")
-        if getattr(each, part)
-    )
-    told.update(f"included {part.partition('.')[0]}" for each in documents for part in each.included)
-    bases = [each.base for each in documents if each.base]
-    told.update(f"base {part}" for base in bases for part in ("output", "freeze", "variant") if getattr(base, part))
-    told.update("base of a base" for base in bases if base.document.base)
-    told.update("base among rows" for each in documents for row in each.rows[1:] if row.type == "base")
-    told.update(f"change of {path.partition('.')[0]}" for each in documents for path in changes_of(each))
-    nested = [row for each in documents for block in each.blocks for row in block.rows if row.type in each.bodies()]
-    wanted = {
-        "repeat", "when", "frozen", "activation", "name", "pipes", "flow", "mapping", "1 inputs", "2 inputs",
-        "3 inputs",
-        "rank 1", "rank 2", "rank 3", "rank 4", "outputs", "variables", "defaults", "blocks", "table", "base",
-        "variants", "chosen", "beside", "base output", "base freeze", "base variant", "base of a base",
-        "base among rows", "included layers", "included blocks", "included variables", "included variants",
-        "change of layers", "change of variables", "change of blocks", "change of base", "change of input",
-        "change of defaults",
-    }  # fmt: skip
-    assert wanted <= set(told), wanted - set(told)
-    assert nested
+def test_a_kind_or_a_field_that_is_not_drawn_would_be_noticed(documents):
+    class Novelty(Layer, kind="Novelty"):
+        sharp: bool = False
+
+    try:
+        found = coverage(documents[:5])
+    finally:
+        forget(Novelty)
+    assert [thing for thing in found if thing.startswith("Novelty")] == [
+        "Novelty", "Novelty.sharp True", "Novelty.sharp False",
+    ]  # fmt: skip
+    assert not found["Novelty"]
 
 
 def test_networks_are_small_enough_to_be_many(documents):

@@ -10,10 +10,9 @@ from random import Random
 from netspec.layers import ALIASES, fold
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
-from tests.fuzz.bodies import INVALID
 from tests.fuzz.document import Change, Document, Formula, Name, Value, Variant, computed, frozen
 from tests.fuzz.rows import PADDINGS, activation, other_value, row_of
-from tests.fuzz.walk import BASE, Meaning, meaning, names_of
+from tests.fuzz.walk import BASE, INVALID, Meaning, meaning, names_of
 
 NAMES = ("wide", "small-1", "v2.0", "Wide", "x_y", "a")
 TRIES = 12
@@ -149,7 +148,7 @@ def _cut(r: Random, found: Document) -> tuple[str, Change]:
     if found.base is None:
         raise ValueError("there is no base")
     means = meaning(found.base.document, found.base.variant)
-    key = r.choice(["output", "freeze", "variant"])
+    key = r.choice(["output", "freeze", *(["variant"] * 2 if found.base.document.variants else [])])
     if key == "output":
         return "base.output", r.choice([*means.rows, *means.uses])
     if key == "freeze":
@@ -158,6 +157,8 @@ def _cut(r: Random, found: Document) -> tuple[str, Change]:
 
 
 def _output(r: Random, found: Document) -> tuple[str, Change]:
+    if found.listed_outputs:
+        raise ValueError("items of a list have no names")
     return f"outputs.{r.choice(list(found.outputs))}", r.choice([row.name for row in found.rows if row.name])
 
 
@@ -174,5 +175,5 @@ def _section(r: Random, found: Document) -> tuple[str, Change]:
 
 CHANGES: tuple[Callable[[Random, Document], tuple[str, Change]], ...] = (
     _variable, _variable, _input, _field, _field, _field, _said, _said, _whole, _parameter, _default, _cut,
-    _output, _section,
+    _cut, _output, _output, _section,
 )  # fmt: skip

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pydantic import ValidationError
+
+from netspec.errors import LayerError
 from netspec.layers import ALIASES, Activation, Layer, PReLU, fold, snake
 from netspec.layers.activation import ARGUMENTS, function_named
 from netspec.layers.base import field_named
@@ -20,6 +23,8 @@ from tests.fuzz.document import Act, Base, Block, Change, Document, Name, Row, V
 
 POWERS = ("Multiply", "Dot")
 BASE = "base"
+INVALID = (LayerError, ValidationError, ValueError, KeyError)
+"""What is raised where a document is walked that is not valid."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,10 @@ class Kept:
 
     given: Given
     sources: tuple[str, ...]
-    nodes: int
+    read: tuple[TensorType, ...]
+    """The types of what it reads."""
+    layers: tuple[Layer, ...]
+    """Its layer as it is written, and its activation."""
     trained: int
     """How many numbers it would train if it were not frozen."""
     others: int
@@ -77,6 +85,8 @@ class Namer:
     def names(self, row: Row, names: Mapping[str, Value], blocks: Collection[str]) -> list[str]:
         """The name of a row, or of each of its repetitions."""
         times = None if row.repeat is None else compute(row.repeat, names)
+        if times is not None and not isinstance(times, int):
+            raise ValueError(f"a row cannot stand there {times} times")
         if times is not None and times < 1:
             if row.when is None or compute(row.when, names):
                 raise ValueError(f"a row cannot stand there {times} times")
@@ -189,20 +199,21 @@ class Walk:
         power = max(value.power for value in given)
         if layer.kind in POWERS:
             power = sum(value.power for value in given)
-        types = [value.type for value in given]
+        types = read = [value.type for value in given]
         least, most = layer.arity
         if len(types) < least or (most is not None and len(types) > most):
             raise ValueError(f"{layer.kind} cannot read {len(types)} values")
         if ALIASES[fold(row.type)].rank not in (None, types[0].rank - 1):
             raise ValueError(f"{row.type} says another rank")
         numbers: Counter[str] = Counter()
-        for each in filter(None, (layer, act)):
+        layers = (layer,) if act is None else (layer, act)
+        for each in layers:
             types = [_add(each, types, numbers)]
         if full in self.rows:
             raise ValueError(f"two rows are called {full}")
         found = Given(full, types[0], power)
         self.rows[full] = Kept(
-            found, tuple(value.name for value in given), 1 if act is None else 2, numbers["trained"], numbers["others"],
+            found, tuple(value.name for value in given), tuple(read), layers, numbers["trained"], numbers["others"],
             numbers["macs"], numbers["largest"], frozen, self.own,
         )  # fmt: skip
         return found

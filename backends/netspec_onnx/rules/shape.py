@@ -93,10 +93,14 @@ def padded(
     """The value with (begin, end) pads along its spatial axes, as a step of this name or as the node's result.
 
     The axes are said, though they could be left out: ONNX Runtime makes a pad that says none one of the pool that
-    reads it, whose pads mean something else (docs/framework-findings.md).
+    reads it, whose pads mean something else. All of them are said, for where it moves a Transpose behind the pad it
+    takes pads for those of all axes (docs/framework-findings.md).
     """
-    pads = [begin for begin, _ in padding] + [end for _, end in padding]
-    axes = scope.integers("axes", [given.axis(axis) for axis in range(1, len(padding) + 1)])
+    count = given.type.rank + 1
+    begins, ends = [0] * count, [0] * count
+    for axis, (begin, end) in enumerate(padding, start=1):
+        begins[given.axis(axis)], ends[given.axis(axis)] = begin, end
+    pads, axes = [*begins, *ends], scope.integers("axes", list(range(count)))
     fill = (scope.constant("zero" if value == 0 else "value", value),) if mode == "constant" else ()
     spatial = (size + sum(pad) for size, pad in zip(given.type.spatial, padding, strict=True))
     type_ = TensorType((*spatial, given.type.channels))

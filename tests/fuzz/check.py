@@ -1,24 +1,28 @@
-"""One spec through everything: compile, resolve, format, override, render twice, verify. What fails is named."""
+"""One spec through all that a user does with it, and what fails there.
+
+It is compiled, resolved, formatted, overridden, compared and shown; exported twice, read back, verified and reported.
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from netspec.backend import ExportSettings
-from netspec.backend.worker import Worker, WorkerDied, within
-from netspec.building.run import ON_CPU
 from netspec.compile import compile_spec
 from netspec.compile.pixels import exported_network
 from netspec.compile.resolved import resolved_spec
+from netspec.diff.specs import diff_specs
 from netspec.errors import BackendError, SpecError, UnsupportedError
+from netspec.importing import import_weights
 from netspec.network import Network
+from netspec.report.diff import specs_text
 from netspec.spec.format import Style, format_spec
 from netspec.spec.load import load_spec, parse_spec
 from netspec.spec.model import Spec, VerifySettings
@@ -28,12 +32,14 @@ from netspec.verify import verify
 from netspec.verify.result import BackendVerdict
 from netspec.weights import draw
 from tests.fuzz.document import FILE, NOTE, Document
+from tests.fuzz.shown import drawn, reported
 from tests.fuzz.walk import Meaning, meanings
+from tests.fuzz.workers import Asked, Workers
 
-ENVIRONMENT = {**ON_CPU, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""Of the processes: networks as small as these are not worth a second thread."""
-LIMIT_S = 300
-"""How long a backend may take for one answer."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 STYLES: tuple[Style, ...] = ("pipes", "mapping", "table")
 
 
@@ -55,61 +61,6 @@ class Failure:
     def __str__(self) -> str:
         place = " ".join(part for part in self.key if part)
         return f"{place}: {self.message}"
-
-
-class Asked:
-    """A backend's process that is asked about one spec; it is ended where an answer takes too long."""
-
-    def __init__(self, worker: Worker) -> None:
-        self._worker, self.died = worker, False
-
-    def call(self, method: str, **arguments: Any) -> Any:
-        """What the backend's method returns; raises WorkerDied where it does not."""
-        try:
-            with within(self._worker, LIMIT_S):
-                return self._worker.call(method, **arguments)
-        except WorkerDied:
-            self.died = True
-            raise
-
-
-class Workers:
-    """A process a backend, kept between specs; one that died, or has done `renew` specs, is replaced."""
-
-    def __init__(self, backends: Sequence[str], renew: int = 200) -> None:
-        self.backends, self.renew = tuple(backends), renew
-        self._started: dict[str, Worker] = {}
-        self._done = 0
-
-    def worker(self, backend: str) -> Worker:
-        """The process of a backend."""
-        if backend not in self._started:
-            self._started[backend] = Worker(backend, ENVIRONMENT)
-        return self._started[backend]
-
-    @contextmanager
-    def lent(self, only: str = "") -> Iterator[Mapping[str, Asked]]:
-        """The workers for one spec, or one of them."""
-        if self._done >= self.renew:
-            self.close()
-        self._done += 1
-        lent = {name: Asked(self.worker(name)) for name in self.backends if only in ("", name)}
-        try:
-            yield lent
-        finally:
-            for name, asked in lent.items():
-                if asked.died:
-                    self.drop(name)
-
-    def drop(self, backend: str) -> None:
-        """Let go of a worker that died."""
-        self._started.pop(backend).close()
-
-    def close(self) -> None:
-        """End all of them."""
-        for worker in self._started.values():
-            worker.close()
-        self._started, self._done = {}, 0
 
 
 @dataclass(frozen=True)
@@ -164,6 +115,9 @@ def _check(case: Case, folder: Path, workers: Workers | None, only: str) -> list
     failures += _same_again(case, folder, {variant: network for variant, (_, network) in found.items()})
     for variant, (spec, network) in found.items():
         failures += _same("resolve", "resolved", network, folder / "resolved.yaml", write_yaml(resolved_spec(spec)))
+        failures += [Failure("show", message) for message in drawn(network)]
+        if variant is not None:
+            failures += _compared(found[None], found[variant])
         said = [f"name={network.name}", *case.overrides.get(variant or "", ())]
         if variant is not None and len(said) > 1:
             failures += _same("override", "set", network, path, case.files[FILE], said)
@@ -242,6 +196,15 @@ def _same(
         yield Failure(stage, message, symptom=symptom)
 
 
+def _compared(own: tuple[Spec, Network], varied: tuple[Spec, Network]) -> Iterator[Failure]:
+    """`netspec diff` finds that a variant is another network where it is one."""
+    found = diff_specs(own[0], varied[0])
+    # Parameters that no row uses are parts of a network's uses, and change nothing.
+    same = replace(own[1], uses=()).digest == replace(varied[1], name=own[1].name, uses=()).digest
+    if same != (not found.totals and not found.rows):
+        yield Failure("diff", f"the networks are {'' if same else 'not '}the same: {specs_text(found)}")
+
+
 def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iterator[Failure]:
     network, settings = exported_network(spec, network), spec.verify or VerifySettings()
     weights = draw(network, settings.seed)
@@ -251,10 +214,13 @@ def _backends(spec: Spec, network: Network, workers: Workers, only: str) -> Iter
             try:
                 yield from _exported(name, worker, spec, network, weights, Path(folder))
                 able[name] = worker
+                if weights and name == sorted(lent)[settings.seed % len(lent)]:  # each costs a process that reads it
+                    yield from _read_back(name, network, weights, Path(folder) / name)
             except (BackendError, UnsupportedError) as error:
                 yield Failure("export", f"{error}\n{getattr(error, 'details', '')}", name, type(error).__name__)
         verdict = verify(network, weights, Path(folder), settings, able)
         yield from (_failure(found) for found in verdict.backends if not found.passed)
+        yield from (Failure("report", message) for message in reported(network, verdict))
 
 
 def _exported(
@@ -271,8 +237,39 @@ def _exported(
         worker.call("export", network=network, weights=weights, folder=again, settings=settings)
         sources = {path.name: path.read_bytes() for path in again.iterdir()}
     for file, content in sources.items():
+        if file.endswith(".py"):
+            yield from _foreign(name, content)
         if (folder / name / file).read_bytes() != content:
             yield Failure("render", f"{file} comes out another way the second time", name, "changed")
+
+
+def _read_back(
+    name: str, network: Network, weights: Mapping[str, NDArray[np.float32]], folder: Path
+) -> Iterator[Failure]:
+    """The weights in an exported file, read as those of any other file, are what they were, bit for bit."""
+    for path in sorted(folder.glob("*.*")):
+        if path.suffix == ".py":
+            continue
+        try:
+            found = import_weights(path, network)
+        except (SpecError, BackendError) as error:
+            yield Failure("import", str(error), name, "refused")
+            continue
+        wrong = [weight for weight, array in weights.items() if found.weights[weight].tobytes() != array.tobytes()]
+        if wrong or len(found.weights) != len(weights):
+            yield Failure(
+                "import", f"{path.name}: read {found.how}, {wrong or 'others'} are not the same", name, "value"
+            )
+
+
+def _foreign(name: str, source: bytes) -> Iterator[Failure]:
+    """The emitted source needs nothing of ours."""
+    for node in ast.walk(ast.parse(source)):
+        modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        modules += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        for module in modules:
+            if module.split(".")[0] not in ("__future__", "collections", "math", name):
+                yield Failure("render", f"the source imports {module}", name, "import")
 
 
 def _rendered(name: str, network: Network) -> dict[str, bytes]:

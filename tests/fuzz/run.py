@@ -16,11 +16,12 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from netspec.backend.worker import _end_with_parent
-from tests.fuzz.check import ENVIRONMENT, Case, Failure, Workers, check, write_files
+from tests.fuzz.check import Case, Failure, check, write_files
 from tests.fuzz.document import FILE, Document
 from tests.fuzz.generate import document
 from tests.fuzz.shrink import shrink
 from tests.fuzz.walk import INVALID
+from tests.fuzz.workers import ENVIRONMENT, Workers
 
 SEARCH = "search"
 """The stage of failures that are not netspec's."""

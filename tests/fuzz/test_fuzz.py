@@ -10,16 +10,25 @@ from pathlib import Path
 import pytest
 
 import netspec.compile.resolved
+import tests.fuzz.check
+import tests.fuzz.shown
 from netspec.backend.worker import Worker
 from netspec.compile import compile_spec
+from netspec.diff.specs import diff_specs
+from netspec.importing import Imported
 from netspec.layers import Layer
+from netspec.network import Network
+from netspec.report.mermaid import show_mermaid
+from netspec.report.table import show_text
+from netspec.spec.format import format_spec
 from netspec.spec.load import parse_spec
-from tests.fuzz.check import Case, Workers, check
+from tests.fuzz.check import Case, check
 from tests.fuzz.coverage import coverage
-from tests.fuzz.document import Document, Row
+from tests.fuzz.document import NOTE, Document, Row
 from tests.fuzz.generate import document
 from tests.fuzz.shrink import shrink
 from tests.fuzz.walk import INVALID, meaning, meanings
+from tests.fuzz.workers import Workers
 from tests.test_architecture import forget
 
 ROOT = Path(__file__).parents[2]
@@ -121,6 +130,43 @@ def test_a_difference_would_be_found(documents, monkeypatch):
     )  # fmt: skip
     found = {failure.key for each in documents[:60] for failure in check(Case.of(each), None)}
     assert found == {("resolve", "", "resolved", "")}
+
+
+def test_a_comment_that_is_lost_would_be_found(documents, monkeypatch):
+    monkeypatch.setattr(tests.fuzz.check, "format_spec", lambda *given: format_spec(*given).replace(NOTE, ""))
+    [each, *_] = [each for each in documents if NOTE in each.text()]
+    assert ("format", "comment") in {(found.stage, found.symptom) for found in check(Case.of(each), None)}
+
+
+def test_a_row_that_is_not_shown_would_be_found(documents, monkeypatch):
+    monkeypatch.setattr(tests.fuzz.shown, "show_text", lambda network: show_text(network).replace("conv_1", ""))
+    monkeypatch.setattr(
+        tests.fuzz.shown, "show_mermaid", lambda network: show_mermaid(network).replace("row_1[", "row[")
+    )
+    [each, *_] = [each for each in documents if "conv_1" in meaning(each).rows]
+    messages = [found.message for found in check(Case.of(each), None) if found.stage == "show"]
+    assert any(message.startswith("the table lacks [") and "'conv_1'" in message for message in messages)
+    assert any("the graph has no nodes for the edge" in message for message in messages)
+
+
+def test_a_difference_that_is_not_told_would_be_found(documents, monkeypatch):
+    monkeypatch.setattr(tests.fuzz.check, "diff_specs", lambda left, right: diff_specs(left, left))
+    [each, *_] = [each for each in documents if any(path.startswith("variables.") for path in changes_of(each))]
+    assert {found.stage for found in check(Case.of(each), None)} == {"diff"}
+
+
+def test_weights_that_are_read_back_as_others_would_be_found(workers, backend, documents, monkeypatch):
+    honest = tests.fuzz.check.import_weights
+
+    def spoilt(path: Path, network: Network) -> Imported:
+        found = honest(path, network)
+        name, array = next(iter(found.weights.items()))
+        return replace(found, weights={**found.weights, name: array + 1})
+
+    monkeypatch.setattr(tests.fuzz.check, "import_weights", spoilt)
+    [each, *_] = [each for each in documents if meaning(each, each.chosen).parameters]
+    [failure] = check(Case.of(each), Shared(workers, backend))
+    assert failure.key == ("import", backend, "value", "")
 
 
 def test_a_crash_is_a_failure(documents, monkeypatch):

@@ -9,9 +9,10 @@ from typing import Any
 
 from netspec.errors import UnsupportedError
 from netspec.network import Network
-from tests.fuzz.check import Case, Workers, check
+from tests.fuzz.check import Case, check
 from tests.fuzz.generate import document
 from tests.fuzz.test_fuzz import ROOT
+from tests.fuzz.workers import Workers
 
 LOADED = """
 import sys

@@ -519,7 +519,9 @@ def _index(document: Document, body: str, wanted: str) -> int:
     written = [row.name for row in document.bodies()[body]]
     if wanted in written:
         return written.index(wanted)
-    return int(wanted) if wanted.isdecimal() else [names[0] for names in names_of(document, body)].index(wanted)
+    if wanted.isdecimal():
+        return range(len(written)).index(int(wanted))
+    return [names[0] for names in names_of(document, body)].index(wanted)
 
 
 def _other_row(row: Row, change: Change) -> Row:

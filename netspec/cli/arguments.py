@@ -318,6 +318,15 @@ def chosen_backends(written: str, option: str = "--targets", most: int | None = 
     return names
 
 
+def check_safetensors(path: Path) -> None:
+    """Raise SpecError, before there is anything to write, for a file that would not be read by its ending again."""
+    if path.suffix != ".safetensors":
+        hint = f"--output {path.with_suffix('.safetensors')}"
+        raise SpecError([Problem(f"{path}: what is written is a .safetensors file", hint, "--output")])
+    if not path.parent.is_dir():
+        raise SpecError([Problem(f"{path}: there is no folder {path.parent}", None, "--output")])
+
+
 def load_chosen(path: Path, sets: list[str] | None, variant: str | None) -> Spec:
     """The spec in a file, with what the command line says in the place of what it says."""
     from netspec.spec.load import load_spec

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from netspec.errors import NetspecError
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -36,3 +39,17 @@ def complain(text: str) -> None:
 def hush(stream: TextIO) -> None:
     """Let a stream that failed lead nowhere, so that what is left in it does not fail again at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def show_error(error: NetspecError, format_: str = "text") -> None:
+    """Show what is wrong: as text, as a JSON document, or as text and annotations for `github`."""
+    from netspec.report.problems import error_json, error_text, wants_colour
+
+    if format_ == "json":
+        say_json(error_json(error))
+    else:
+        if format_ == "github":
+            from netspec.report.github import error_github
+
+            say(error_github(error))
+        complain(error_text(error, colour=wants_colour(sys.stderr)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from netspec.cli.app import command
 from netspec.cli.arguments import (
     FlattenedOption,
     Format,
@@ -17,13 +18,17 @@ from netspec.cli.arguments import (
     MappingFile,
     Output,
     Report,
+    Seed,
     Sets,
     SpecPath,
     Timeout,
     Variant,
+    WeightsFile,
+    check_safetensors,
     load_chosen,
 )
 from netspec.cli.console import complain, say, say_json
+from netspec.cli.pages import EXCHANGE
 from netspec.errors import BackendError
 
 if TYPE_CHECKING:
@@ -33,6 +38,13 @@ SPECS = (".yaml", ".yml")
 """The endings of specs, for a command that takes files as well."""
 
 
+@command(
+    EXCHANGE,
+    "# Two specs, row by row",
+    "netspec diff specs/squeezenet-1.0.yaml specs/squeezenet-1.1.yaml",
+    "# Two models, by their tensors and by what they compute",
+    "netspec diff old.onnx new.keras",
+)
 def diff(
     left: Annotated[Path, typer.Argument(metavar="A", help="A spec, a file of weights, or an exported model.")],
     right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
@@ -66,6 +78,40 @@ def diff(
     raise typer.Exit(0 if found.equal else 1)
 
 
+@command(
+    EXCHANGE, "# Values for the tests of another program", "netspec golden specs/digits-cnn.yaml -o digits.safetensors"
+)
+def golden(
+    spec: SpecPath,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
+    weights: WeightsFile = None,
+    seed: Seed = None,
+    set_: Sets = None,
+    variant: Variant = None,
+) -> None:
+    """Write inputs, weights and expected outputs to one file, which `expect: {golden: FILE}` pins.
+
+    Any tool that reads safetensors can test with it: inputs.NAME, weights.ROW.NAME,
+    outputs.NAME, channels last, and granted.NAME, how far float32 may be off.
+    """
+    from netspec.storage.stages import sha256
+    from netspec.verify.golden import drawn, write
+
+    check_safetensors(output)
+    bundle, network = drawn(load_chosen(spec, set_, variant), weights, seed)
+    write(output, bundle, network)
+    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
+
+
+@command(
+    EXCHANGE,
+    "# A state dict of PyTorch",
+    "netspec import-weights specs/resnet18.yaml resnet18.pth -o weights.safetensors",
+    "# A network with a part that the spec does not have",
+    "netspec import-weights specs/inception-v3.yaml v3.pth -o v3.safetensors \\",
+    "    --ignore 'AuxLogits.*'",
+    name="import-weights",
+)
 def import_weights(
     spec: SpecPath,
     file: Annotated[
@@ -91,6 +137,7 @@ def import_weights(
     from netspec.report.imported import imported_json, imported_text
     from netspec.weights import save
 
+    check_safetensors(output)
     network = compile_spec(load_chosen(spec, set_, variant))
     found = run_import(
         file, network, mapping=mapping, ignore=ignore or (), flattened=flattened.value if flattened else None

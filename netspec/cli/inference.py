@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from netspec.cli.app import command
 from netspec.cli.arguments import (
     ArtefactFile,
     Built,
@@ -26,6 +27,7 @@ from netspec.cli.arguments import (
     load_chosen,
 )
 from netspec.cli.console import say, say_json
+from netspec.cli.pages import ASK
 from netspec.errors import Problem, SpecError
 
 if TYPE_CHECKING:
@@ -34,6 +36,15 @@ if TYPE_CHECKING:
     from netspec.spec.model import Spec
 
 
+@command(
+    ASK,
+    "# The likeliest class of every test image",
+    "netspec predict specs/digits-cnn.yaml --split test --top 1",
+    "# All pictures of a folder, with what was exported as ONNX",
+    "netspec predict specs/squeezenet-transfer.yaml --input photos/ --backend onnx",
+    "# Numbers in, numbers out",
+    "netspec predict specs/digits-cnn.yaml --input x.npy --output y.npy",
+)
 def predict(
     spec: SpecPath,
     input_: Annotated[
@@ -99,6 +110,13 @@ def predict(
             say(written_text(output, predicted.outputs))
 
 
+@command(
+    ASK,
+    "# On the test images, with a picture of what is taken for what",
+    "netspec evaluate specs/digits-cnn.yaml -o confusion.png",
+    "# On other data, the file that was deployed",
+    "netspec evaluate specs/digits-cnn.yaml --data new.npz --artefact digits.onnx",
+)
 def evaluate(
     spec: SpecPath,
     data: DataSource = None,
@@ -157,6 +175,11 @@ def evaluate(
             say(f"{output}: written")
 
 
+@command(
+    ASK,
+    "# What the first convolution makes of a picture",
+    "netspec activations specs/digits-cnn.yaml --image three.png --row conv_1",
+)
 def activations(
     spec: SpecPath,
     image: Annotated[

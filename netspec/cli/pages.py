@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -19,7 +21,16 @@ LOOK, MAKE, ASK, EXCHANGE, TOOL = (
     "Exchange weights and values",
     "netspec itself",
 )
-"""Groups of commands."""
+COMMANDS = (LOOK, MAKE, ASK, EXCHANGE, TOOL)
+"""Groups of commands, in the order in which they stand."""
+WORDING = {
+    r"^Value error, ": "",
+    r"^Input should be a valid integer\b.*$": "it must be a whole number",
+    r"^Input should be a valid number\b.*$": "it must be a number",
+    r"^Input should be greater than or equal to (\S+)$": r"it must be at least \1",
+    r"^Input should be less than or equal to (\S+)$": r"it must be at most \1",
+}
+"""What typer says with pydantic's words, as one that asks for a value says it."""
 
 
 class CommandPage(TyperCommand):
@@ -53,11 +64,32 @@ class Contents(TyperGroup):
             command: Any = self.get_command(ctx, name)
             sentence = " ".join(command.help.split("\n\n")[0].split())
             groups.setdefault(command.rich_help_panel, []).append((name, sentence))
+        groups = {title: groups[title] for title in COMMANDS}
         widest = max(len(name) for rows in groups.values() for name, _ in rows)
         for title, rows in groups.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(widest), sentence) for name, sentence in rows])
         _write_options(self.get_params(ctx), formatter)
+
+
+def usage_text(message: str, param: Any, words: Sequence[str]) -> str:
+    """What is wrong with a command line of these words, in other words than pydantic's, and with what was given.
+
+    >>> usage_text("Input should be greater than or equal to 1", None, [])
+    'it must be at least 1'
+    """
+    for pattern, worded in WORDING.items():
+        found, count = re.subn(pattern, worded, message)
+        if count:
+            names = getattr(param, "opts", ())
+            given = [
+                value
+                for word, following in pairwise([*words, ""])
+                for value in ((following,) if word in names else (word.partition("=")[2],))
+                if word.partition("=")[0] in names
+            ]
+            return f"{found}, got {given[-1]!r}" if given else found
+    return message
 
 
 def _is_option(param: Any) -> bool:

@@ -32,8 +32,9 @@ def origin_text(origin: Mapping[str, Any]) -> str:
     where = next(data[name] for name in get_args(Origin) if data.get(name))
     narrow = train.get("precision", "float32")
     computed = f", computed in {narrow}" if narrow != "float32" else ""
+    epochs = f"{train['epochs']} epoch{'s' * (train['epochs'] > 1)}"
     return (
-        f"Trained with {origin['trainer']} on {where}: {train['epochs']} epochs, batches of {train['batch_size']}, "
+        f"Trained with {origin['trainer']} on {where}: {epochs}, batches of {train['batch_size']}, "
         f"{how} ({train['schedule']['name']}){computed}, seed {origin['seed']}; "
         f"the best epoch by {train['monitor']} was kept{begun}."
     )

@@ -22,6 +22,10 @@ def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC") 
         earlier = None if "verify" in outcome.ran else made_text(outcome.proven_at)
         parts.append(verify_text(outcome.verdict, spec, earlier))
     if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
+        if "weights" not in outcome.ran:
+            parts.append(
+                f"{outcome.folder.name} was trained before, and nothing has changed since; --force trains it again"
+            )
         parts.append(best_text(outcome.best, outcome.folder))
     if outcome.evaluation is not None:
         from netspec.report.evaluated import evaluation_line, evaluation_text
@@ -61,8 +65,9 @@ def best_text(best: Best, folder: Path) -> str:
     """
     said = ", ".join(f"{name} {best.epoch[name]:.4f}" for name in SHOWN if name in best.epoch)
     number = int(best.epoch["epoch"])
+    epochs = f"The best of {best.epochs} epoch{'s' * (best.epochs > 1)}"
     return (
-        f"The best of {best.epochs} epochs by {best.monitor} is epoch {number}: {said}\n"
+        f"{epochs} by {best.monitor} is epoch {number}: {said}\n"
         f"  its weights    {folder / WEIGHTS}\n"
         f"  every epoch    {folder / HISTORY}, drawn in {folder / PLOT}"
     )

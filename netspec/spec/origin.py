@@ -29,7 +29,7 @@ def read_origin(text: str, own: DataSettings | None) -> DataSettings:
     try:
         written = plain(read(text, OPTION)) if text.lstrip().startswith("{") else _named(text.strip(), own)
     except SpecError as error:
-        raise SpecError(problem.at(position) for problem in error.problems) from None
+        raise SpecError(each if each.path == OPTION else each.at(position) for each in error.problems) from None
     try:
         settings = DataSettings.model_validate(written)
     except ValidationError as error:

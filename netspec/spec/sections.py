@@ -23,7 +23,7 @@ from netspec.spec.graph import (
 from netspec.spec.model import Spec
 from netspec.spec.reader import MAX_PROBLEMS, Mapping, Node, Scalar, Sequence, find, plain
 from netspec.spec.rows import RowError, read_rows, read_value, row_problems
-from netspec.spec.wording import fields_at, reworded
+from netspec.spec.wording import belongs, fields_at, reworded
 from netspec.tensors import TensorType
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -69,7 +69,9 @@ def read_sections(root: Node, file: str, text: str) -> Spec:
     problems: list[Problem] = []
     for name, (key, _) in root.entries.items():
         if name not in SECTIONS:
-            hint = did_you_mean(name, SECTIONS) or one_of([each for each in SECTIONS if each not in WRITTEN_BY_BUILDS])
+            known = [each for each in SECTIONS if each not in WRITTEN_BY_BUILDS]
+            homes = [section for section in MODELS if name in model_of(section).model_fields]
+            hint = belongs(homes) or did_you_mean(name, SECTIONS) or one_of(known)
             problems.append(Problem(f"unknown key {_shown(name)}", hint, name, key.position))
     read: dict[str, Any] = {}
     for section in (*OWN, *MODELS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from netspec.errors import Problem, did_you_mean, one_of
@@ -75,6 +75,15 @@ def fields_at(model: type[BaseModel], path: Path) -> list[str]:
     return list(found.model_fields) if found is not None else []
 
 
+def belongs(homes: Sequence[str]) -> str | None:
+    """Where a key belongs that is written one level too high, as a hint; None where nothing has a key of its name.
+
+    >>> belongs(["optimizer", "phases"])
+    'it belongs into `optimizer` or `phases`'
+    """
+    return f"it belongs into {' or '.join(f'`{home}`' for home in homes)}" if homes else None
+
+
 def _document_path(details: ErrorDetails) -> Path:
     """`loc` without the names that pydantic adds for the members of unions and for functions, and without indices
     into tuples, which a cell writes as one value.
@@ -97,7 +106,8 @@ def _problem(path: Path, several: list[ErrorDetails], model: type[BaseModel], la
     if kind == "extra_forbidden":
         known = fields_at(model, path[:-1])
         owner = f"{layer.kind} has no option {field!r}" if layer else f"unknown key {field!r}"
-        return Problem(owner, did_you_mean(field, known) or (one_of(known) if known else None))
+        homes = [each for each in known if field in fields_at(model, (*path[:-1], each))]
+        return Problem(owner, belongs(homes) or did_you_mean(field, known) or (one_of(known) if known else None))
     if kind == "missing":
         described: type[object] = model if layer is None else layer
         message = f"{layer.kind} needs {field}" if layer else f"{field} is missing"

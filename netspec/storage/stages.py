@@ -105,7 +105,10 @@ class BuildFolder:
                 f"another netspec is at work in {path}\n  hint: wait for it, or build elsewhere with --output"
             ) from error
         except OSError as error:
-            raise FolderError(f"the build folder {path} cannot be written: {error.strerror or error}") from error
+            reason = error.strerror or error
+            raise FolderError(
+                f"the build folder {path} cannot be written: {reason}\n  hint: --output FOLDER builds elsewhere"
+            ) from error
         self.stages = read_stages(path)
 
     def close(self) -> None:

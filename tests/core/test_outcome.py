@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from netspec.outcome import Outcome
+from netspec.outcome import Best, Outcome
 from netspec.report.outcome import outcome_json, outcome_text
 from tests.core.test_report import network, verdict_of
 
@@ -27,6 +27,17 @@ def test_a_verdict_of_now_says_nothing_of_it() -> None:
     text = outcome_text(Outcome(Path("build/x"), verdict, AT, ["verify"]))
     assert text.startswith("fashion-mnist-cnn: EQUAL. torch, keras and onnx compute the spec\n")
     assert "--force" not in text
+
+
+def test_a_training_that_is_repeated_says_so_first() -> None:
+    best = Best({"epoch": 3, "loss": 0.25, "val_loss": 0.5}, 10, "val_loss")
+    first, second, *_ = outcome_text(Outcome(Path("build/x"), ran=["spec"], best=best), "train").splitlines()
+    assert first == "x was trained before, and nothing has changed since; --force trains it again"
+    assert second == ""
+    now = outcome_text(Outcome(Path("build/x"), ran=["weights"], best=best), "train")
+    assert now.startswith("The best of 10 epochs by val_loss is epoch 3")
+    only = outcome_text(Outcome(Path("build/x"), ran=["weights"], best=Best({"epoch": 1}, 1, "loss")), "train")
+    assert only.startswith("The best of 1 epoch by loss is epoch 1")
 
 
 def test_programs_are_told_when_it_was_proven() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+import netspec
 from netspec import cli
 from netspec.cli import pages
 from tests.core.test_cli import Run, run
@@ -77,6 +78,35 @@ def test_groups_stand_in_one_order(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert titles == [
         pages.ARGUMENTS, pages.OPTIONS, pages.WEIGHTS, pages.OTHERS, pages.CHANGES, pages.PRINTING, "Examples",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--batch", "x"), "it must be a whole number, got 'x'"),
+        (("--batch=0",), "it must be at least 1, got '0'"),
+        (("--batch", "2", "--batch", "-1"), "it must be at least 1, got '-1'"),
+        (("--format", "jsn"), "'jsn' is not one of 'text', 'json', 'mermaid'"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_needed(run: Run, words: tuple[str, ...], said: str) -> None:
+    status, out, err = run("show", SPECS / "digits-cnn.yaml", *words)
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_the_version_is_said(run: Run) -> None:
+    assert run("--version") == (0, f"netspec {netspec.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["golden", "import-weights"])
+def test_a_file_that_could_not_be_read_again_is_not_written(run: Run, tmp_path: Path, command: str) -> None:
+    more = ["weights.pt"] if command == "import-weights" else []
+    for name, hint in (("w.txt", "w.safetensors"), ("none/w.safetensors", "no folder")):
+        status, out, err = run(command, SPECS / "digits-cnn.yaml", *more, "-o", tmp_path / name)
+        assert (status, out) == (2, "")
+        assert hint in err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)

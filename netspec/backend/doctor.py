@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 from netspec import __version__
@@ -15,8 +16,10 @@ from netspec.errors import BackendError
 def examine() -> dict[str, Any]:
     """`{"netspec", "python", "platform", "backends": {name: {"installed", "versions", "devices", "problem"}}}`."""
     names = installed_backends()
-    with ThreadPoolExecutor(max(1, len(names))) as threads:
-        backends = dict(zip(names, threads.map(_examine_backend, names), strict=True))
+    # Whoever ends this before it is done waits for the threads, and these for the workers: they end first.
+    with ThreadPoolExecutor(max(1, len(names))) as threads, ExitStack() as closing:
+        begun = [_begin(name, closing) for name in names]
+        backends = dict(zip(names, threads.map(_devices, begun), strict=True))
     return {
         "netspec": __version__,
         "python": platform.python_version(),
@@ -25,13 +28,21 @@ def examine() -> dict[str, Any]:
     }
 
 
-def _examine_backend(name: str) -> dict[str, Any]:
+def _begin(name: str, closing: ExitStack) -> tuple[dict[str, Any], Worker | None]:
+    """What is known of a backend without asking it, and its process, which loads the framework; None without one."""
     found: dict[str, Any] = {"installed": False, "versions": {}, "devices": [], "problem": None}
     try:
         found["versions"] = dict(find_backend(name).versions())
-        with Worker(name) as worker:
-            found["devices"] = list(worker.call("devices"))
-        found["installed"] = True
     except BackendError as error:
-        found["problem"] = str(error)
-    return found
+        return {**found, "problem": str(error)}, None
+    return found, closing.enter_context(Worker(name))
+
+
+def _devices(begun: tuple[dict[str, Any], Worker | None]) -> dict[str, Any]:
+    found, worker = begun
+    if worker is None:
+        return found
+    try:
+        return {**found, "devices": list(worker.call("devices")), "installed": True}
+    except BackendError as error:
+        return {**found, "problem": str(error)}

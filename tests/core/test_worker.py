@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from netspec.backend import find_backend
+from netspec.backend import doctor, find_backend
 from netspec.backend.worker import Worker, WorkerDied, WorkerFailed
 from netspec.errors import BackendError, Problem, SpecError
 from netspec.training.history import StoppedError
@@ -57,6 +57,26 @@ example = Example()
 def worker() -> Iterator[Worker]:
     with Worker("tests.core.test_worker:example") as started:
         yield started
+
+
+def test_who_ends_the_doctor_does_not_wait_for_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Worker] = []
+
+    class Slow(Worker):
+        def __init__(self, _: str) -> None:
+            super().__init__("tests.core.test_worker:example")
+            begun.append(self)
+
+        def call(self, *_: Any, **__: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)  # whose exception is the main thread's
+            return super().call("sleep")
+
+    monkeypatch.setattr(doctor, "installed_backends", lambda: ("one", "other"))
+    monkeypatch.setattr(doctor, "find_backend", lambda _: find_backend("onnx"))
+    monkeypatch.setattr(doctor, "Worker", Slow)
+    with pytest.raises(KeyboardInterrupt):
+        doctor.examine()
+    assert [worker._process.poll() is not None for worker in begun] == [True, True]
 
 
 @pytest.mark.parametrize("sent", SIGNALS)

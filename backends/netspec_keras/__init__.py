@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from netspec.training.stepping import Batch, Gradients, State, Update
 
 
+RUNTIMES = ("tensorflow", "jax", "torch")
+"""What Keras runs on."""
+
+
 class KerasBackend:
     """Keras, on TensorFlow unless KERAS_BACKEND in the environment says otherwise."""
 
@@ -46,6 +50,15 @@ class KerasBackend:
     def requires(self) -> tuple[str, ...]:
         """Keras, and what it runs on."""
         return ("keras", os.environ.get("KERAS_BACKEND") or "tensorflow")
+
+    def elsewhere(self) -> Sequence[str]:
+        """`--keras-backend` with each of the others that Keras could run on here."""
+        from importlib.util import find_spec
+
+        if find_spec("keras") is None:
+            return ()
+        others = [name for name in RUNTIMES if name not in self.requires and find_spec(name) is not None]
+        return [f"--keras-backend {name}" for name in others]
 
     def read_stored(self, path: Path, limit_bytes: int) -> StoredWeights:
         """What a file of weights holds, read without Keras."""

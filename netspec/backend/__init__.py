@@ -3,10 +3,20 @@
 What it gives and takes is in `netspec.tensors`, `stored`, `foreign` and `netspec.training.stepping`.
 """
 
-from netspec.backend.protocol import Backend, Differentiable, Distributed, Importable, Optimising, Runnable, Trainable
+from netspec.backend.protocol import (
+    Backend,
+    Differentiable,
+    Distributed,
+    Importable,
+    Movable,
+    Optimising,
+    Runnable,
+    Trainable,
+)
 from netspec.backend.registry import (
     differentiable_backends,
     find_backend,
+    find_backends,
     importers,
     installed_backends,
     openers,
@@ -22,6 +32,7 @@ __all__ = [
     "Distributed",
     "ExportSettings",
     "Importable",
+    "Movable",
     "OnnxExport",
     "Optimising",
     "Rules",
@@ -29,6 +40,7 @@ __all__ = [
     "Trainable",
     "differentiable_backends",
     "find_backend",
+    "find_backends",
     "importers",
     "installed_backends",
     "openers",

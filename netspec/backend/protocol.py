@@ -173,6 +173,15 @@ class Differentiable(Protocol):
 
 
 @runtime_checkable
+class Movable(Protocol):
+    """A backend that runs on one of several libraries, as it is told to."""
+
+    def elsewhere(self) -> Sequence[str]:
+        """The options of the command line that let it run on another one, which is installed."""
+        ...
+
+
+@runtime_checkable
 class Optimising(Protocol):
     """A backend whose runtime rewrites an exported file before it runs it, more or less of it by levels."""
 

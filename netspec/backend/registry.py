@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points, requires
 
-from netspec.backend.protocol import Backend, Differentiable, Importable, Optimising, Runnable
+from netspec.backend.protocol import Backend, Differentiable, Importable, Movable, Optimising, Runnable
 from netspec.errors import BackendError, did_you_mean
 
 
@@ -43,6 +43,18 @@ def installed_backends() -> list[str]:
     return sorted(entry.name for entry in entry_points(group="netspec.backends"))
 
 
+class MissingError(BackendError):
+    """Libraries of backends are not installed: what `pip install` needs, and options by which it goes without."""
+
+    def __init__(self, message: str, install: Sequence[str], ways: Sequence[str] = ()) -> None:
+        super().__init__(message, install, ways)  # what pickle gives back to __init__
+        self.message, self.install, self.ways = message, tuple(install), tuple(ways)
+
+    def __str__(self) -> str:
+        without = f"; or what is here: {', or '.join(self.ways)}" if self.ways else ""
+        return f"{self.message}\n  hint: pip install {' '.join(self.install)}{without}"
+
+
 OTHER_NAMES: Mapping[str, str] = {
     **dict.fromkeys(("tensorflow", "tf", "jax"), "keras"),
     **dict.fromkeys(("pytorch",), "torch"),
@@ -70,11 +82,32 @@ def find_backend(name: str) -> Backend:
     missing = [module for module in backend.requires if find_spec(module) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
-        install = " ".join([f"'netspec[{name}]'", *_not_in_extras(missing)])
-        raise BackendError(
-            f"the {name} backend needs {', '.join(missing)}, which {verb} not installed\n  hint: pip install {install}"
-        )
+        message = f"the {name} backend needs {', '.join(missing)}, which {verb} not installed"
+        elsewhere = backend.elsewhere() if isinstance(backend, Movable) else ()
+        raise MissingError(message, [f"'netspec[{name}]'", *_not_in_extras(missing)], elsewhere)
     return backend
+
+
+def find_backends(targets: Sequence[str], *needed: str) -> dict[str, Backend]:
+    """The backends of these names, and those that are `needed` whatever the targets are.
+
+    Raises BackendError as `find_backend` does, of all that are missing, with the targets that are here.
+    """
+    found: dict[str, Backend] = {}
+    missing: list[MissingError] = []
+    for name in dict.fromkeys((*targets, *needed)):
+        try:
+            found[name] = find_backend(name)
+        except MissingError as error:
+            missing.append(error)
+    if missing:
+        here = [name for name in targets if name in found]
+        ways = [way for each in missing for way in each.ways]
+        if here and all(name in found for name in needed):
+            ways.append(f"--targets {','.join(here)}")
+        install = [word for each in missing for word in each.install]
+        raise MissingError("; ".join(each.message for each in missing), install, ways)
+    return found
 
 
 def _not_in_extras(modules: Sequence[str]) -> list[str]:

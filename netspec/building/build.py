@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from netspec import __version__
-from netspec.backend import find_backend
+from netspec.backend import find_backends
 from netspec.building.export import drop_outdated, export
 from netspec.building.options import Options
 from netspec.building.ranks import check_trainer, join
@@ -63,7 +63,7 @@ def _build(spec: Spec, options: Options, progress: Progress) -> Outcome:
     if options.until == "report":
         check_golden(spec, network)
     trains = options.train and spec.train is not None
-    backends = {name: find_backend(name) for name in (*options.targets, *([options.trainer] if trains else []))}
+    backends = find_backends(options.targets, *([options.trainer] if trains else []))
     if options.weights is not None and options.seed is not None and not trains:
         message = f"--seed {options.seed} draws weights, but --weights {options.weights} gives all of them"
         raise SpecError([Problem(message, "leave one of the two out")])

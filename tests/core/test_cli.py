@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -497,17 +499,54 @@ def test_a_build_folder_that_cannot_be_made_is_named(run: Run, spec: Path, tmp_p
     assert "cannot be written" in err
 
 
-def test_a_missing_backend_says_what_to_install(spec: Path, tmp_path: Path) -> None:
-    hide = (
-        "import importlib.util as u; find = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name == 'keras' else find(name, *a)\n"
-        "from netspec.cli import main; main()"
-    )
-    command = [sys.executable, "-c", hide, "build", str(spec), "-o", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 3
-    assert "pip install 'netspec[keras]'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (
+            "keras",
+            (
+                "the keras backend needs keras, which is not installed\n"
+                "  hint: pip install 'netspec[keras]'; or what is here: --targets torch,onnx"
+            ),
+        ),
+        (
+            "tensorflow",
+            (
+                "the keras backend needs tensorflow, which is not installed\n"
+                "  hint: pip install 'netspec[keras]'; or what is here: --keras-backend torch, or --targets torch,onnx"
+            ),
+        ),
+        (
+            "keras onnx",
+            (
+                "the keras backend needs keras, which is not installed; "
+                "the onnx backend needs onnx, which is not installed\n"
+                "  hint: pip install 'netspec[keras]' 'netspec[onnx]'; or what is here: --targets torch"
+            ),
+        ),
+        (
+            "keras torch onnx",
+            (
+                "the torch backend needs torch, which is not installed; the keras backend needs keras, which is not "
+                "installed; the onnx backend needs onnx, which is not installed\n"
+                "  hint: pip install 'netspec[torch]' 'netspec[keras]' 'netspec[onnx]'"
+            ),
+        ),
+    ],
+)
+def test_missing_backends_say_what_to_install_and_what_is_here(
+    run: Run, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+) -> None:
+    find = importlib.util.find_spec
+
+    def hidden(name: str, *more: Any) -> Any:
+        if name in ("keras", "tensorflow", "jax", "torch", "safetensors", "onnx", "onnx_ir", "onnxruntime"):
+            return None if name in (*missing.split(), "jax") else object()
+        return find(name, *more)
+
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
+    assert run("build", spec, "-o", tmp_path / "out") == (3, "", f"netspec: {said}\n")
     assert not (tmp_path / "out").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from netspec.backend.artefact import existing
 from netspec.backend.foreign import Described, Made, Port, Traced
-from netspec.errors import UnsupportedError, VerificationError
+from netspec.errors import BackendError, UnsupportedError, VerificationError
+from netspec_onnx.stored import RENAMES
 
 if TYPE_CHECKING:
     from netspec.tensors import Array, Arrays
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 FIRST = frozenset({"Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization"})
 """Operators whose values have their channels first, whatever the model reads."""
 CPU = "CPUExecutionProvider"
+PLACE = re.compile(r"(Load model from .*? failed:)?/onnxruntime_src/\S+:\d+ .*?\((?:[^()]|\([^()]*\))*\) ")
+"""Where in its source ONNX Runtime found something: a file, a line, and the signature of a function."""
 UNKNOWN = (
     "not a registered function/op",
     "no op registered",
@@ -44,7 +48,7 @@ def run(path: Path, inputs: Arrays, trace: bool) -> Traced:
     _check_parts(path)
     session = _session(path)
     names = [output.name for output in session.get_outputs()]
-    outputs = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    outputs = _computed(session, names, inputs)
     if not trace:
         return Traced(outputs)
     model = onnx.load(str(path))
@@ -59,11 +63,25 @@ def _session(model: Path | bytes, level: Any = ort.GraphOptimizationLevel.ORT_EN
     try:
         return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=[CPU])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's own have no base class that is exported
-        said = " ".join(str(error).split())
-        text = said.rpartition(" : ")[2] if said.startswith("[ONNXRuntimeError]") else said
-        if type(error).__name__ == "NotImplemented" or any(word in said.casefold() for word in UNKNOWN):
-            raise UnsupportedError(f"ONNX Runtime {ort.__version__} cannot run it: {text}") from None
-        raise VerificationError(f"ONNX Runtime {ort.__version__} cannot load it: {text}") from None
+        said = _said(error)
+        if type(error).__name__ == "NotImplemented" or any(word in str(error).casefold() for word in UNKNOWN):
+            raise UnsupportedError(f"ONNX Runtime {ort.__version__} cannot run it: {said}") from None
+        raise VerificationError(f"ONNX Runtime {ort.__version__} cannot load it: {said}") from None
+
+
+def _computed(session: ort.InferenceSession, names: list[str], inputs: Arrays) -> dict[str, Any]:
+    """The values of these names; raises BackendError where it cannot compute them."""
+    try:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    except Exception as error:  # noqa: BLE001 - see above
+        raise BackendError(f"ONNX Runtime {ort.__version__} cannot compute it: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """What ONNX Runtime says, without codes, and without where in its own source it says so."""
+    said = " ".join(str(error).split())
+    text = said.rpartition(" : ")[2] if said.startswith("[ONNXRuntimeError]") else said
+    return PLACE.sub("", text)
 
 
 def _check_parts(path: Path) -> None:
@@ -105,7 +123,7 @@ def _values(model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
         if name not in known:
             model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
     session = _session(model.SerializeToString(), ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-    found = dict(zip(names, session.run(names, dict(inputs)), strict=True))
+    found = _computed(session, names, inputs)
     return {
         name: value
         for name, value in found.items()
@@ -114,14 +132,14 @@ def _values(model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
 
 
 def _made(graph: onnx.GraphProto) -> Iterator[tuple[str, Made]]:
-    """The result of the operator that reads each weight, looked at through Identity and Constant."""
+    """The result of the operator that reads each weight, looked at through Constant, Identity and Cast."""
     constants = {tensor.name: tensor.name for tensor in graph.initializer}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].name == "value":
             constants[node.output[0]] = name = node.attribute[0].t.name or node.output[0]
             shapes[name] = tuple(node.attribute[0].t.dims)
-        elif node.op_type == "Identity" and node.input[0] in constants:
+        elif node.op_type in RENAMES and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
         else:
             for name in node.input:

@@ -38,6 +38,8 @@ MERGES = frozenset(
     {"Add", "Sub", "Mul", "Div", "Max", "Min", "Mean", "Sum", "Concat", "MatMul", "Gemm", "Where", "Pow"}
 )
 """Operators whose other inputs may be values too; of all others only the first is."""
+RENAMES = frozenset({"Identity", "Cast"})
+"""What an initializer goes through that several names share, or that is stored in a narrower type."""
 FLOATS = {"FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16"}
 
 
@@ -59,9 +61,8 @@ class _Graph:
         self.path, self.limit_bytes = path, limit_bytes
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.constants |= {node.output[0]: node.attribute[0].t for node in graph.node if _is_constant(node)}
-        # An initializer that several names share goes through Identity.
         for node in graph.node:
-            if node.op_type == "Identity" and node.input[0] in self.constants:
+            if node.op_type in RENAMES and node.input[0] in self.constants:
                 self.constants[node.output[0]] = self.constants[node.input[0]]
         self.nodes = [node for node in graph.node if node.output and node.output[0] not in self.constants]
         self.makers = {name: node for node in self.nodes for name in node.output}

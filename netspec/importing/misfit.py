@@ -167,8 +167,12 @@ def _unlike(source: str, rows: Sequence[Wanted], layers: Sequence[Found]) -> Ite
             if problem := _misfit(source, part, tensor):
                 yield problem
         if len(row.parts) != len(layer.parts) or len(partners) != len(row.parts):
-            needed, held = (", ".join(role_of(part) for part in unit.parts) for unit in (row, layer))
-            yield Problem(f"{source}: row {_row(row)!r} needs {needed}, but {layer.owner} has {held or 'none'}")
+            needed = ", ".join(role_of(part) for part in row.parts)
+            # Tensors that no operator is known to read have no roles, and stand together in no layer.
+            held = ", ".join(tensor.role or f"{tensor.name} {_shape(tensor.shape)}" for tensor in layer.parts[:FIRST])
+            held += f" and {len(layer.parts) - FIRST} more" if len(layer.parts) > FIRST else ""
+            whose = f"{layer.owner} has" if layer.owner else "what no known operator of the file reads is"
+            yield Problem(f"{source}: row {_row(row)!r} needs {needed}, but {whose} {held or 'none'}")
     for row in rows[len(layers) :]:
         needed = " and ".join(f"{_short(part)} {_shape(part.weight.shape)}" for part in row.parts)
         yield Problem(f"{source}: row {_row(row)!r}: nothing in the file is its {needed}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -28,12 +28,23 @@ class Disturbance(Protocol):
 
 
 def interpret(
-    network: Network, weights: Mapping[str, Array], inputs: Mapping[str, Array], disturb: Disturbance | None = None
-) -> Generator[tuple[Node, Values], Values | None, None]:
+    network: Network,
+    weights: Mapping[str, Array],
+    inputs: Mapping[str, Array],
+    disturb: Disturbance | None = None,
+    taken: Mapping[str, Array] | None = None,
+) -> Iterator[tuple[Node, Values]]:
     """Every node with its value, in order; values that no later node reads are let go.
 
-    What is sent back takes the value's place: the nodes behind read it.
+    What is in `taken` by the time that a node reads it is read in the place of that value, as an input is.
     """
+
+    def read(name: str) -> Values:
+        if taken is None or name not in taken:
+            return alive[name]
+        value = np.asarray(taken[name], np.float64)
+        return value if disturb is None else disturb.input(value)
+
     alive = {name: np.asarray(inputs[name], np.float64) for name in network.inputs}
     if disturb is not None:
         alive = {name: disturb.input(given) for name, given in alive.items()}
@@ -43,17 +54,17 @@ def interpret(
             own = node_weights(node, weights)
             if disturb is not None:
                 own = disturb.weights(node, own)
-            read = tuple(alive[name] for name in node.inputs)
-            value = evaluate_parts(node, read, own)
+            given = tuple(read(name) for name in node.inputs)
+            value = evaluate_parts(node, given, own)
             if disturb is not None:
-                value = disturb.result(node, value, read, own)
+                value = disturb.result(node, value, given, own)
             for name in node.inputs:
                 waiting[name] -= 1
                 if not waiting[name]:
                     alive.pop(name, None)  # a node may read a value twice
-            sent = yield node, value
             if waiting[node.name]:
-                alive[node.name] = value if sent is None else sent
+                alive[node.name] = value
+            yield node, value
 
 
 def node_weights(node: Node, weights: Mapping[str, Array]) -> Mapping[str, Values]:

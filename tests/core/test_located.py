@@ -172,8 +172,87 @@ def test_rows_side_by_side_are_both_blamed():
 
 
 def test_one_mistake_that_shows_at_two_rows_is_blamed_once():
-    found = located(branches(), changed(branches(), {"conv_1_activation": NOTHING}), shown="weights")
-    assert said(found) == [("conv_1", "activation missing")]
+    """The second row is right once the reference has the mistake too, whether the file shows where it is or not."""
+    asked = search(branches(), changed(branches(), {"conv_1_activation": NOTHING}), "weights")
+    fewer = {name: value for name, value in asked.traced.values.items() if name != "conv_1"}
+    for values, wrong in ((asked.traced.values, "conv_1_activation"), (fewer, "left")):
+        found = replace(asked, traced=replace(asked.traced, values=values)).locate()
+        assert said(found) == [("conv_1", "activation missing")]
+        assert [name for name, each in found.found.items() if not each.right] == [wrong]
+
+
+def test_a_row_without_weights_is_blamed_where_the_row_behind_it_is_right_for_what_the_file_has():
+    """No known mistake gives that value, so that nothing else would tell it from a mistake of the row behind."""
+    net = network()
+    own = search(net, net)
+    values = dict(own.traced.values)
+    place = [node.name for node in net.nodes].index("max_pool_1")
+    wrong = np.moveaxis(values["max_pool_1"], 1, -1) ** 2 + 0.7
+    behind = list(interpret(net, own.weights, own.inputs, taken={"max_pool_1": wrong}))[place + 1 :]
+    values |= {node.name: _first(value) for node, value in behind}
+    values["max_pool_1"] = _first(wrong)
+    outputs = {name: np.moveaxis(values[value], 1, -1) for name, value in net.outputs.items()}
+    found = replace(own, traced=replace(own.traced, values=values), outputs=outputs).locate()
+    assert [each.row for each in found.culprits] == ["max_pool_1"]
+    assert [name for name, each in found.found.items() if not each.right] == ["max_pool_1"]
+
+
+@pytest.mark.parametrize("shown", ["all", "weights"])
+@pytest.mark.parametrize("which", ["by name", "by place"])
+def test_weights_that_were_exchanged_are_told(which, shown):
+    """Tensors that go into each other's rows in the file; or that the given weights have the other way round."""
+    net = chain("net", (6, 5, 4), *[(Conv(filters=4, kernel=3, padding="same"), RELU)] * 4)
+    own = biting_weights(net, 0)
+    parts = ("kernel", "bias")
+    swapped = own | {f"conv_2.{part}": own[f"conv_3.{part}"] for part in parts}
+    swapped |= {f"conv_3.{part}": own[f"conv_2.{part}"] for part in parts}
+    asked = search(net, net, shown, swapped)
+    if which == "by name":
+        places = {"conv_2": "conv_3", "conv_3": "conv_2"}
+        made = {name: Made(places.get(each.value, each.value)) for name, each in asked.traced.made.items()}
+        asked = replace(asked, traced=replace(asked.traced, made=made))
+    found = asked.locate()
+    assert said(found) == [("conv_2", "weights of another row"), ("conv_3", "weights of another row")]
+    assert [cause.says for each in found.culprits for cause in each.causes] == [
+        "it has the weights of row 'conv_3'",
+        "it has the weights of row 'conv_2'",
+    ]
+    assert [name for name, each in found.found.items() if not each.right] == ["conv_2", "conv_3"]
+
+
+def test_behind_a_mistake_that_is_not_shown_another_is_found():
+    made = changed(
+        branches(), {"conv_1_activation": NOTHING, "right": Conv(filters=4, kernel=3, padding=((1, 1), (2, 0)))}
+    )
+    found = located(branches(), made, shown="weights")
+    assert said(found) == [("conv_1", "activation missing"), ("right", "shifted padding")]
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "formula"),
+    [
+        ((1 / 255,) * 3, (0.0,) * 3, "x / 255"),
+        ((1 / 127.5,) * 3, (-1.0,) * 3, "x / 127.5 - 1"),
+        ((2.0,) * 3, (0.0,) * 3, "x * 2"),
+        ((5.0, 4.0, 2.0), (-2.0, -2.0, -0.5), "(x - (0.4, 0.5, 0.25)) / (0.2, 0.25, 0.5)"),
+    ],
+)
+def test_an_input_that_the_file_prepares_is_told_with_what_is_done_to_it(factor, shift, formula):
+    net = branches()
+    own = search(net, net, "weights")
+    ready = {name: batch * np.array(factor) + np.array(shift) for name, batch in own.inputs.items()}
+    values = {node.name: value for node, value in interpret(net, own.weights, ready)}
+    traced = Traced(
+        {},
+        {"cast": own.inputs["input"], "scaled": _first(ready["input"])}
+        | {name: _first(values[name]) for name in own.traced.values},
+        own.traced.made,
+    )
+    found = replace(own, traced=traced, outputs={"output": values["add"].astype(np.float32)}).locate()
+    [culprit] = found.culprits
+    [cause] = culprit.causes
+    assert (cause.row, cause.name, cause.found) == ("conv_1", "input prepared", f"reads {formula}")
+    assert [name for name, each in found.found.items() if not each.right] == ["conv_1"]
 
 
 def test_behind_a_value_that_nobody_can_explain_only_a_known_mistake_is_blamed():
@@ -263,7 +342,7 @@ def test_the_reference_goes_through_the_network_once_whatever_the_number_of_faul
         counts.append(len(evaluated))
     assert counts[0] == (1 + DRAWS) * 24
     costs = [more - less for less, more in pairwise(counts)]
-    assert len(set(costs)) == 1
+    assert max(costs) < 1.2 * min(costs)
 
 
 def test_of_many_faults_the_first_are_blamed_and_the_others_are_said():

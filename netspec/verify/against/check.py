@@ -15,7 +15,7 @@ from netspec.importing import check_file
 from netspec.network import Network
 from netspec.reference.table import Array
 from netspec.verify.against.located import Culprit, Located, Search
-from netspec.verify.against.ports import FLOATS, INTEGERS, WORDS, Plug, PortError, pair
+from netspec.verify.against.ports import FLOATS, INTEGERS, WORDS, Plug, PortError, paired_note, pairings
 from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.against.session import Run, Session
 from netspec.verify.against.trials import HALF, Answer, Trial, trials
@@ -138,19 +138,18 @@ class _Check:
 
     def _compare_model(self, session: Session, described: Described, known: Known) -> None:
         self.runtime = described.runtime
+        types = {name: self.network.types[value] for name, value in self.network.outputs.items()}
         try:
-            inputs, said = pair(self.network.inputs, described.inputs, "input")
-            types = {name: self.network.types[value] for name, value in self.network.outputs.items()}
-            outputs, also = pair(types, described.outputs, "output")
+            inputs = pairings(self.network.inputs, described.inputs, "input")
+            outputs = pairings(types, described.outputs, "output")
         except PortError as error:
             raise Stopped("build", "shape", str(error)) from None
-        self.notes += [note for note in (said, also) if note]
-        for port in (*(each.port for each in inputs), *(each.port for each in outputs)):
+        for port in (each.port for pairing in (*inputs, *outputs) for each in pairing):
             if port.dtype not in (*FLOATS, *INTEGERS):
                 raise Stopped("build", "unsupported", f"its {port} is of a type that numpy does not have")
 
         def best(weights: Mapping[str, Array]) -> Run:
-            return session.best(trials(self.network, weights, self.request, inputs, described), inputs, outputs)
+            return session.best(trials(self.network, weights, self.request, described), inputs, outputs)
 
         run = best(known.weights)
         if not run.agrees and (turned := known.other()) is not None and (again := best(turned)).agrees:
@@ -162,13 +161,17 @@ class _Check:
                 run = again
                 kept = [note for note in self.notes if note not in known.notes]
                 self.notes = [*known.turned_notes(whose), *kept]
-        self._note(run, inputs, outputs)
+        given = tuple(answer.plug for answer in run.answers)
+        said = paired_note(run.inputs, inputs, described.inputs, "input")
+        also = paired_note(given, outputs, described.outputs, "output")
+        self.notes += [note for note in (said, also) if note]
+        self._note(run, given)
         self._judge(run.trial, run.answers)
-        self._locate(session, run, inputs, known)
+        self._locate(session, run, known)
 
-    def _note(self, run: Run, inputs: Sequence[Plug], outputs: Sequence[Plug]) -> None:
+    def _note(self, run: Run, outputs: Sequence[Plug]) -> None:
         """How the file was read, as far as a person would want to know."""
-        for plug, layout in zip(inputs, run.layouts, strict=True):
+        for plug, layout in zip(run.inputs, run.layouts, strict=True):
             words = [] if plug.type.rank == 1 else [WORDS[layout]]
             words += [plug.port.dtype] if plug.port.dtype != "float32" else []
             if plug.port.shape and plug.port.shape[0]:
@@ -183,7 +186,7 @@ class _Check:
                 self.notes.append(f"output {plug.port.name}: {plug.port.dtype}")
         if run.trial.unit == HALF:
             self.notes.append("it computes in float16: it is granted what rounding to that may cost")
-        elif any(plug.port.dtype == "float64" for plug in (*inputs, *outputs)):
+        elif any(plug.port.dtype == "float64" for plug in (*run.inputs, *outputs)):
             self.notes.append("its weights were rounded to float32, so it is granted what rounding to that may cost")
         if run.trial.pixels:
             self.notes.append("it reads pixels from 0 to 255")
@@ -207,7 +210,7 @@ class _Check:
                 self.failures.append(Failure(stage="compare", symptom=compared.symptom, message=message))
         self.outputs = tuple(verdicts)
 
-    def _locate(self, session: Session, run: Run, inputs: Sequence[Plug], known: Known) -> None:
+    def _locate(self, session: Session, run: Run, known: Known) -> None:
         """Run it once more with its values on the way, and find the rows that are to blame.
 
         Outputs may hide what a row does, as a softmax that is certain does. Where they agree, a row is only blamed for
@@ -217,7 +220,7 @@ class _Check:
         chosen = sorted({run.worst, *[place for place in range(count) if place != run.worst][: SHOWN - 1]})
         given = {name: each[chosen] for name, each in run.given.items()}
         try:
-            traced = session.run(inputs, given, trace=True)
+            traced = session.run(run.inputs, given, trace=True)
         except Stopped as stopped:
             self.notes.append(f"its values on the way could not be read: {stopped.failure.message}")
             return

@@ -21,9 +21,11 @@ from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
 from netspec.verify.against.ports import Layout, canonical, layouts
+from netspec.verify.against.prepared import prepared
 from netspec.verify.budget import Rounding, norms, predict
-from netspec.verify.causes import SpentError, Work, judge_of, pair_of_causes, products, single_cause
+from netspec.verify.causes import Reason, SpentError, Work, judge_of, pair_of_reasons, products, single_reason
 from netspec.verify.causes.explain import part_of, rows_of
+from netspec.verify.causes.written import formula
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.result import Blamed, Cause
 from netspec.verify.samples import WORK_OF_A_VALUE
@@ -63,7 +65,12 @@ class Culprit:
 
     found: Found
     alone: bool
-    causes: tuple[Cause, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """The reasons in words."""
+        return tuple(each.cause for each in self.reasons)
 
     @property
     def row(self) -> str:
@@ -162,20 +169,27 @@ class Search:
             found[node.name], told[node.name] = each, each.array
             if each.right:
                 continue
-            if len(blamed) == MOST or work.spent:
-                unjudged.append(node)
-            else:
+            culprit = None
+            if len(blamed) < MOST and not work.spent:
                 # Behind a value that nobody can explain only a known mistake is blamed: only what is likely is tried.
-                thorough = all(culprit.known for culprit in blamed)
+                thorough = all(before.known for before in blamed)
                 culprit = self._judged(each, told, work, thorough=thorough)
-                judged += [culprit] if culprit is not None else []
-                if work.spent:
-                    unjudged.append(node)
-                if culprit is not None and culprit.alone and _adds(culprit, blamed):
+            if culprit is None or work.spent:
+                unjudged.append(node)
+            if culprit is not None:
+                judged.append(culprit)
+                if culprit.alone and _adds(culprit, blamed):
                     blamed.append(culprit)
             if each.compared.symptom != "value":
                 break  # nothing can be computed from it
             taken[node.name] = each.array
+            if culprit is not None:
+                before = culprit.found
+                if before.node is not node:
+                    found |= {before.node.name: before, node.name: self._behind(each, before)}
+                wrong = {before.node.name: before.array, **dict(self._wrong(culprit))}
+                taken |= wrong
+                told |= wrong
         rows = rows_of(self.network)
         return Located(
             found,
@@ -192,21 +206,15 @@ class Search:
     def _walk(self, taken: Mapping[str, Array]) -> Iterator[tuple[Node, Values, Values]]:
         """Every node with what the reference has there, and how large an error each sample is granted.
 
-        The nodes behind one that is in `taken` by then are computed from that.
+        What is in `taken` by the time that a node reads it takes the place of that value.
         """
-        roundings = [Rounding(draw, self.unit) for draw in range(self.draws)]
-        runs = [interpret(self.network, self.weights, self.inputs, each) for each in (None, *roundings)]
-        sent: list[Values | None] = [None] * len(runs)
-        for node in self.network.nodes:
-            reference, *noisy = (run.send(value)[1] for run, value in zip(runs, sent, strict=True))
+        disturbances = [None, *(Rounding(draw, self.unit) for draw in range(self.draws))]
+        runs = [interpret(self.network, self.weights, self.inputs, each, taken) for each in disturbances]
+        for (node, reference), *noisy in zip(*runs, strict=True):
             with np.errstate(all="ignore"):
-                squares = sum(norms(each - reference) ** 2 for each in noisy)
+                squares = sum(norms(value - reference) ** 2 for _, value in noisy)
                 granted = self.granted(reference, np.sqrt(squares / self.draws))
             yield node, reference, granted
-            sent = [None] * len(runs)
-            if node.name in taken:
-                value = np.asarray(taken[node.name], np.float64)
-                sent = [value, *(each.input(value) for each in roundings)]
 
     def _found(self, node: Node, reference: Values, granted: Values) -> Found | None:
         """The value of the file that is a node's: the one that its weights go into, else one with the same numbers."""
@@ -221,35 +229,150 @@ class Search:
         Without `thorough` only single mistakes are tried that need no number to be searched for. None where the work
         does not suffice to say anything.
         """
-        nodes, given = self._part(first.node, told)
-        alone, cause = None, None
+        alone: bool | None = None
+        reason: Reason | None = None
         try:
-            work.spend(products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE))
-            alone = not self._agrees(nodes, given, first)
+            first = self._narrowed(first, told, work)
+            nodes, given = self._part(first.node, told)
+            work.spend(self._cost(nodes))
+            alone = self._again(nodes, given, first).symptom is not None
             if not alone:
                 return Culprit(first, alone)
+            reason = self._of_inputs(nodes, given, first, work)
+            if reason is None and thorough:
+                reason = self._of_weights(nodes, given, first, work)
+            if reason is not None:
+                return Culprit(first, alone, (reason,))
             asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
             judge = judge_of(*asked, work)
             if judge is None:
                 return Culprit(first, alone)
-            cause = single_cause(judge, self.network, thorough=thorough)
-            if thorough and (cause is None or not cause.known):
-                pair = pair_of_causes(judge, self.network)
+            reason = single_reason(judge, self.network, thorough=thorough)
+            if thorough and (reason is None or not reason.cause.known):
+                pair = pair_of_reasons(judge, self.network)
                 if pair is not None:
                     return Culprit(first, alone, pair)
         except SpentError:
             pass  # what is known of it is said
-        return Culprit(first, alone, (cause,) if cause is not None else ()) if alone else None
+        return Culprit(first, alone, (reason,) if reason is not None else ()) if alone else None
 
-    def _agrees(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found) -> bool:
-        """Whether the last of these nodes, computed from these values of the file, is what it has there."""
-        part = part_of(self.network, nodes)
+    def _narrowed(self, end: Found, told: Mapping[str, Array], work: Work) -> Found:
+        """A wrong node, or the one before it, where the file has a value there for which the first one is right.
+
+        Nodes without weights are no proof: a ReLU gives its own result again.
+        """
+        name, nodes = end.node.inputs[0], {node.name: node for node in self.network.nodes}
+        if len(end.node.inputs) > 1 or not end.node.weights or name in told or name not in nodes:
+            return end
+        for value, array, _ in self._sizes.get(nodes[name].output.size, ()):
+            for layout in self._layouts(nodes[name], array) if value != end.value else ():
+                read = canonical(array, layout, nodes[name].output)
+                work.spend(self._cost((end.node,)))
+                if self._again((end.node,), {name: read}, end).symptom is None:
+                    found = Found(nodes[name], value, read, end.compared)
+                    part = self._part(found.node, told)
+                    work.spend(self._cost(part[0]))
+                    compared = self._again(*part, found)
+                    return end if compared.symptom is None else replace(found, compared=compared)
+        return end
+
+    def _of_inputs(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found, work: Work) -> Reason | None:
+        """That the file has prepared one of the network's inputs before these nodes read it, where that makes the last
+        of them right.
+        """
+        rows = rows_of(self.network)
+        for name in (each for each, array in given.items() if array is self.inputs.get(each)):
+            reader = next(node for node in self.network.nodes if name in node.inputs)
+            for each in prepared(self.network.types[name], self.inputs[name], self.traced.values, self.unit):
+                work.spend(self._cost(nodes))
+                compared = self._again(nodes, {**given, name: each.array}, end)
+                if compared.symptom is None:
+                    cause = Cause(
+                        row=rows[reader.name].name,
+                        name="input prepared",
+                        says=f"the file itself prepares the input first, in its {each.value}; the spec does not",
+                        spec=f"reads x, the input {name}",
+                        found=f"reads {each.formula}",
+                        known=True,
+                        ratio=compared.ratio,
+                        fields={},
+                    )
+                    return Reason(cause, name, each.array)
+        return None
+
+    def _of_weights(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found, work: Work) -> Reason | None:
+        """That the last of these nodes with weights has those of another row, where that makes the last of them right.
+
+        The file's value is then the one that the other's weights go into, or else the one that is named after it.
+        """
+        own = next((node for node in reversed(nodes) if node.weights), None)
+        if own is None:
+            return None
+        rows = rows_of(self.network)
+        shapes = [weight.shape for weight in own.weights]
+        for other in self.network.nodes:
+            if other is own or type(other.layer) is not type(own.layer):
+                continue
+            if [weight.shape for weight in other.weights] != shapes:
+                continue
+            names = zip(own.weights, other.weights, strict=True)
+            weights = {**self.weights, **{mine.name: self.weights[theirs.name] for mine, theirs in names}}
+            work.spend(self._cost(nodes))
+            arrays = [end.array]
+            # What reads the same gives the other's value with the other's weights, wherever these are.
+            if own is end.node and other.name in self._anchors and other.inputs != own.inputs:
+                arrays.append(self._anchors[other.name][1])
+            for array in arrays:
+                compared = self._again(nodes, given, replace(end, array=array), weights)
+                if compared.symptom is None:
+                    cause = Cause(
+                        row=rows[own.name].name,
+                        name="weights of another row",
+                        says=f"it has the weights of row {rows[other.name].name!r}",
+                        spec=formula(own.layer),
+                        found=f"{formula(own.layer)}, with the weights of {rows[other.name].name}",
+                        known=True,
+                        ratio=compared.ratio,
+                        fields={},
+                    )
+                    return Reason(cause, own.name, array if own is end.node else None)
+        return None
+
+    def _behind(self, end: Found, before: Found) -> Found:
+        """A node that is right for what the file has before it."""
+        return replace(end, compared=self._again((end.node,), {before.node.name: before.array}, end))
+
+    def _wrong(self, culprit: Culprit) -> Iterator[tuple[str, Array]]:
+        """What the file has where the mistakes of a culprit are: nodes before it may be read by others too."""
+        nodes = {node.name: node for node in self.network.nodes}
+        for reason in culprit.reasons:
+            if reason.value is not None:
+                value = np.asarray(reason.value, np.float64)
+                granted = self.granted(value, np.zeros(len(value)))
+                shown = self._alike(nodes[reason.node], value, granted) if reason.node in nodes else None
+                yield reason.node, reason.value if shown is None else shown.array
+
+    def _cost(self, nodes: tuple[Node, ...]) -> float:
+        """What it costs to compute nodes, and what rounding may cost there."""
+        return products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE)
+
+    def _again(
+        self,
+        nodes: tuple[Node, ...],
+        given: Mapping[str, Array],
+        end: Found,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Comparison:
+        """What the file has for the last of these nodes, held against what they make of other values of the file.
+
+        With other weights, where they are given.
+        """
+        part, own = part_of(self.network, nodes), self.weights if weights is None else weights
         with np.errstate(all="ignore"):
-            *_, (_, value) = interpret(part, self.weights, given)
-            reference = {end.node.name: value}
-            predicted = predict(part, self.weights, given, reference, draws=self.draws, unit=self.unit)
+            *_, (_, value) = interpret(part, own, given)
+            predicted = predict(part, own, given, {end.node.name: value}, draws=self.draws, unit=self.unit)
             granted = self.granted(value, predicted[end.node.name])
-        return compare(value, end.array, granted).symptom is None
+        return compare(value, end.array, granted)
 
     def _alike(self, node: Node, reference: Values, granted: Values) -> Found | None:
         """The first value of the file with the numbers of a node's."""

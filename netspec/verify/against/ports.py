@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,8 @@ FLOATS = ("float32", "float64", "float16")
 INTEGERS = ("uint8", "int8", "int16", "uint16", "int32", "int64")
 MOST_ORDERS = 6
 """Ports beyond this number are paired by name or order, and not by trying all orders."""
+MOST_WAYS = 24
+"""So many ways to pair ports by their shapes are tried."""
 
 
 class PortError(Exception):
@@ -43,10 +45,15 @@ class Plug:
     layouts: tuple[Layout, ...]
 
 
-def pair(types: Mapping[str, TensorType], ports: Sequence[Port], what: str) -> tuple[list[Plug], str | None]:
-    """The port of each value of the network, by name, else by order, else by shape; and a note where that was a choice.
+Pairing = tuple[Plug, ...]
+"""A port for each of the network's inputs or outputs."""
 
-    `what` is `input` or `output`; a file may have more outputs than the network. Raises PortError.
+
+def pairings(types: Mapping[str, TensorType], ports: Sequence[Port], what: str) -> tuple[Pairing, ...]:
+    """Which port of the file each value of the network may be: as the names say, or else as the shapes allow.
+
+    `what` is `input` or `output`; a file may have more outputs than the network. Of several ways the one in the order
+    of the file comes first. Raises PortError where there is none.
     """
     few = len(ports) < len(types)
     if few or (what == "input" and len(ports) > len(types)):
@@ -55,20 +62,14 @@ def pair(types: Mapping[str, TensorType], ports: Sequence[Port], what: str) -> t
         raise PortError(f"it {verb} {_listed([str(port) for port in ports])}, the spec has {_listed(ours)}")
     folded = {_fold(port.name): port for port in ports}
     if all(_fold(name) in folded for name in types):
-        chosen = [folded[_fold(name)] for name in types]
-        return [plug(name, types[name], port, what) for name, port in zip(types, chosen, strict=True)], None
+        return (tuple(plug(name, type_, folded[_fold(name)], what) for name, type_ in types.items()),)
     ways = [ports] if len(ports) > MOST_ORDERS else permutations(ports, len(types))
-    for way in ways:
-        fitting = [
-            Plug(name, type_, port, layouts(type_, port.shape, what)) for (name, type_), port in _zip(types, way)
-        ]
-        if all(each.layouts for each in fitting):
-            in_order = list(way) == list(ports[: len(types)])
-            note = None
-            if len(ports) > 1:
-                said = ", ".join(f"{each.port.name} is {each.name}" for each in fitting)
-                note = f"{what}s by their {'order' if in_order else 'shapes'}: {said}"
-            return fitting, note
+    made = (
+        tuple(Plug(name, type_, port, layouts(type_, port.shape, what)) for (name, type_), port in _zip(types, way))
+        for way in ways
+    )
+    if found := tuple(islice((each for each in made if all(plug.layouts for plug in each)), MOST_WAYS)):
+        return found
     [first, *_] = [
         plug(name, type_, port, what)  # raises for the first that does not fit
         for (name, type_), port in _zip(types, ports)
@@ -77,11 +78,23 @@ def pair(types: Mapping[str, TensorType], ports: Sequence[Port], what: str) -> t
     raise AssertionError(first)
 
 
+def paired_note(chosen: Pairing, ways: Sequence[Pairing], ports: Sequence[Port], what: str) -> str | None:
+    """How the ports were told apart, where names do not do it and there is a choice."""
+    if len(ports) == 1 or all(_fold(plug.name) == _fold(plug.port.name) for plug in chosen):
+        return None
+    said = ", ".join(f"{plug.port.name} is {plug.name}" for plug in chosen)
+    if len(ways) > 1:
+        return f"{what}s by what agrees best, for their shapes allow more: {said}"
+    in_order = [plug.port for plug in chosen] == list(ports[: len(chosen)])
+    return f"{what}s by their {'order' if in_order else 'shapes'}: {said}"
+
+
 def plug(name: str, type_: TensorType, port: Port, what: str) -> Plug:
     """A value of the network at a port of the file; raises PortError where their shapes cannot be the same."""
     found = layouts(type_, port.shape, what)
     if not found:
-        raise PortError(f"its {what} {port} cannot be the spec's {name}, {type_}, in any order of axes")
+        single = "; the axis of the batch is missing" if layouts(type_, (None, *port.shape), what) else ""
+        raise PortError(f"its {what} {port} cannot be the spec's {name}, {type_}, in any order of axes{single}")
     return Plug(name, type_, port, found)
 
 

@@ -14,7 +14,7 @@ from netspec.backend.foreign import Described, Traced
 from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import NetspecError, UnsupportedError, VerificationError
 from netspec.reference.table import Array
-from netspec.verify.against.ports import Layout, Plug, laid_out
+from netspec.verify.against.ports import Layout, Pairing, Plug, laid_out
 from netspec.verify.against.request import Stopped
 from netspec.verify.against.trials import Answer, Trial
 from netspec.verify.result import Stage
@@ -25,6 +25,7 @@ class Run:
     """A file that was run in one way."""
 
     trial: Trial
+    inputs: Pairing
     layouts: tuple[Layout, ...]
     given: Mapping[str, Array]
     """What it was given, by its own names."""
@@ -74,21 +75,39 @@ class Session:
         found: Described | None = self.ask("build", "describe_file", path=self.path)
         return found
 
-    def best(self, tried: Iterable[Trial], inputs: Sequence[Plug], outputs: Sequence[Plug]) -> Run:
-        """The trial, in the layout, in which the file comes nearest to the reference."""
-        return min((self._nearest(trial, inputs, outputs) for trial in tried), key=lambda each: each.ratio)
+    def best(self, tried: Iterable[Trial], inputs: Sequence[Pairing], outputs: Sequence[Pairing]) -> Run:
+        """The trial, in the pairing and the layout, in which the file comes nearest to the reference.
 
-    def _nearest(self, trial: Trial, inputs: Sequence[Plug], outputs: Sequence[Plug]) -> Run:
-        """The file run in every layout that its shapes allow; the best counts."""
-        runs = []
+        Once one agrees, no other is tried.
+        """
+        runs: list[Run] = []
+        for trial in tried:  # each is made when it is asked for, which takes a run of the reference
+            for pairing in inputs:
+                runs.append(self._nearest(trial, pairing, outputs))
+                if runs[-1].agrees:
+                    return runs[-1]
+        return min(runs, key=lambda each: each.ratio)
+
+    def _nearest(self, trial: Trial, inputs: Pairing, outputs: Sequence[Pairing]) -> Run:
+        """The file run in every layout that its shapes allow; the best counts. Raises Stopped where none can be run."""
+        runs: list[Run] = []
+        stopped: Stopped | None = None
         for chosen in product(*(plug.layouts for plug in inputs)):
             given = {
                 plug.port.name: laid_out(trial.inputs[plug.name], layout).astype(plug.port.dtype, copy=False)
                 for plug, layout in zip(inputs, chosen, strict=True)
             }
-            traced = self.run(inputs, given)
-            found = tuple(trial.closest(plug, traced.outputs[plug.port.name]) for plug in outputs)
-            runs.append(Run(trial, chosen, given, found))
+            try:
+                traced = self.run(inputs, given)
+            except Stopped as error:
+                stopped = stopped or error  # where no shape is stated, most layouts cannot be run
+                continue
+            for pairing in outputs:
+                found = tuple(trial.closest(plug, traced.outputs[plug.port.name]) for plug in pairing)
+                runs.append(Run(trial, inputs, chosen, given, found))
+        if not runs:
+            assert stopped is not None
+            raise stopped
         return min(runs, key=lambda each: each.ratio)
 
     def run(self, inputs: Sequence[Plug], given: Mapping[str, Array], *, trace: bool = False) -> Traced:

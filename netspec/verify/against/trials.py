@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,14 +83,12 @@ class Trial:
         return min(found, key=lambda each: each.compared.ratio)
 
 
-def trials(
-    network: Network, weights: Mapping[str, Array], request: Request, inputs: Sequence[Plug], described: Described
-) -> Iterator[Trial]:
+def trials(network: Network, weights: Mapping[str, Array], request: Request, described: Described) -> Iterator[Trial]:
     """The network with samples that fit the file's types; where a spec says how, with pixels too."""
     samples = choose_samples(network, request.settings)
-    types = {port.dtype for port in (*described.inputs, *described.outputs)}
-    unit = HALF if "float16" in types else UNIT
-    if {plug.port.dtype for plug in inputs} <= set(FLOATS):
+    read, given = ({port.dtype for port in ports} for ports in (described.inputs, described.outputs))
+    unit = HALF if "float16" in read | given else UNIT
+    if read <= set(FLOATS):
         batch, names = samples.inputs, samples.names
         if unit == HALF:
             most = [max(float(np.abs(each[place]).max()) for each in batch.values()) for place in range(len(names))]
@@ -98,7 +96,7 @@ def trials(
             batch = {name: each[kept] for name, each in batch.items()}
             names = tuple(names[place] for place in kept)
         yield Trial(network, weights, batch, unit, samples.draws, names)
-    if request.pixels is not None or {plug.port.dtype for plug in inputs} & set(INTEGERS):
+    if request.pixels is not None or read & set(INTEGERS):
         reading = request.pixels or network
         batch, names = _pixels(reading, request.settings)
         yield Trial(reading, weights, batch, unit, samples.draws, names, pixels=True)

@@ -103,25 +103,27 @@ def explain(
     what can be seen in the numbers, and None where nothing can.
     """
     judge = judge_of(network, nodes, weights, inputs, measured, granted, worst)
-    return None if judge is None else single_cause(judge, network)
+    reason = None if judge is None else single_reason(judge, network)
+    return None if reason is None else reason.cause
 
 
-def single_cause(judge: Judge, network: Network, *, thorough: bool = True) -> Cause | None:
-    """What `explain` says. Numbers are not searched for, and nothing is looked for in them, without `thorough`.
+def single_reason(judge: Judge, network: Network, *, thorough: bool = True) -> Reason | None:
+    """What `explain` says, and what the node to blame gives by it.
 
-    What is tried is taken off the judge's work: raises SpentError where that does not suffice.
+    Numbers are not searched for, and nothing is looked for in them, without `thorough`. What is tried is taken off the
+    judge's work: raises SpentError where that does not suffice.
     """
     last = judge.trial.part.nodes[-1]
     with np.errstate(all="ignore"):
         found = list(explanations(judge, judge.values, judge.trial.part.nodes, fitted=thorough))
         if found:
-            return best(found).cause(rows_of(network))
+            return judge.reason(best(found), network)
         if not thorough:
             return None
         seen = signature(judge.right, judge.trial.measured, judge.fits, judge.predicted, last.output)
     if seen is None:
         return None
-    return Cause(
+    cause = Cause(
         row=rows_of(network)[last.name].name,
         name=seen.name,
         says=seen.says,
@@ -131,6 +133,7 @@ def single_cause(judge: Judge, network: Network, *, thorough: bool = True) -> Ca
         ratio=None,
         fields={},
     )
+    return Reason(cause, last.name)
 
 
 def rows_of(network: Network) -> dict[str, Row]:
@@ -163,6 +166,7 @@ def judge_of(
         return None
     part = part_of(network, nodes)
     chosen = _samples(part, len(measured), worst)
+    whole = len(chosen) == len(measured)
     given = {name: array[chosen] for name, array in inputs.items()}
     trial = Trial(part, weights, given, measured[chosen], granted, work or Work())
     trial.work.spend(products(part.nodes, len(chosen)))
@@ -170,7 +174,7 @@ def judge_of(
     with np.errstate(all="ignore"):
         values = trial.values()
         right = {nodes[-1].name: values[nodes[-1].name]}
-        judge = Judge(trial, values, predict(part, weights, trial.inputs, right)[nodes[-1].name])
+        judge = Judge(trial, values, predict(part, weights, trial.inputs, right)[nodes[-1].name], whole)
         return None if judge.fits(judge.right) else judge
 
 
@@ -190,6 +194,14 @@ class Judge:
     """The right ones of everything in the part."""
     predicted: Values
     """What rounding is predicted to cost at the last one."""
+    whole: bool
+    """Whether all samples are tried."""
+
+    def reason(self, explanation: Explanation, network: Network) -> Reason:
+        """An explanation as it is said, with what it makes of its node, where that is not the last one."""
+        asked = self.whole and explanation.node is not self.trial.part.nodes[-1]
+        value = explanation.alternative.value(*explanation.number) if asked else None
+        return Reason(explanation.cause(rows_of(network)), explanation.node.name, value)
 
     @property
     def right(self) -> Values:
@@ -217,6 +229,16 @@ class Judge:
     def fits(self, values: Array) -> bool:
         """Whether they are alike within rounding."""
         return self.ratio(values) <= 1
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a part of a network gave other values, as it is said, and the node to blame."""
+
+    cause: Cause
+    node: str
+    value: Values | None = None
+    """What the node gives then, for every sample; None where that was measured, or is not known."""
 
 
 @dataclass(frozen=True)

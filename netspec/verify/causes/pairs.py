@@ -12,20 +12,19 @@ from netspec.reference.table import Values
 from netspec.verify.causes.explain import (
     Explanation,
     Judge,
+    Reason,
     alternatives,
     best,
     changed,
     explanations,
-    rows_of,
 )
 from netspec.verify.causes.work import products
-from netspec.verify.result import Cause
 
 WORK = 2e10
 """What trying all pairs may cost, in products; beyond that none is tried."""
 
 
-def pair_of_causes(judge: Judge, network: Network) -> tuple[Cause, Cause] | None:
+def pair_of_reasons(judge: Judge, network: Network) -> tuple[Reason, Reason] | None:
     """What may have been done instead by two of the judge's nodes, so that the last one gave what was measured.
 
     Numbers are not searched for. None where no pair fits, or where there are too many to try. Raises SpentError where
@@ -39,8 +38,8 @@ def pair_of_causes(judge: Judge, network: Network) -> tuple[Cause, Cause] | None
         return None
     chosen = best([second for _, second in found])
     first = next(first for first, second in found if second is chosen)
-    rows = rows_of(network)
-    return first.cause(rows), chosen.cause(rows)
+    with np.errstate(all="ignore"):
+        return judge.reason(first, network), judge.reason(chosen, network)
 
 
 def _work(judge: Judge) -> float:

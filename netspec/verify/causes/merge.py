@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 
@@ -28,6 +28,17 @@ def _lost(call: Call) -> Iterator[Alternative]:
             return rest[0] if len(rest) == 1 else Call(call.node, rest, call.weights).value()
 
         yield Alternative(f"the input {name} is left out", lambda name=name: f"{call.layer.kind} without {name}", value)
+
+
+def _twice(call: Call) -> Iterator[Alternative]:
+    """Each input in the place of another one."""
+    for place, lost in enumerate(call.node.inputs):
+        for name, taken in zip(call.node.inputs, call.inputs, strict=True):
+            if name != lost and taken.shape == call.inputs[place].shape:
+                given = (*call.inputs[:place], taken, *call.inputs[place + 1 :])
+                says = f"the input {name} is read twice, and {lost} never"
+                formula = f"{call.layer.kind} of {name} twice, without {lost}"
+                yield Alternative(says, partial(str, formula), Call(call.node, given, call.weights).value)
 
 
 def _axes(call: Call) -> Iterator[Fields]:
@@ -73,6 +84,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     ),
     instead(Subtract, "sum for difference", "the inputs are added", "a + b", _folded(np.add)),
     Hypothesis(ALIKE, "an input left out", _lost),
+    Hypothesis((*ALIKE, Subtract, Concat, Dot), "an input twice", _twice),
     instead(Average, "sum for mean", "the sum is not divided", "a + b + ...", _folded(np.add)),
     instead(
         Add,

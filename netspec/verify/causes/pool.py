@@ -163,6 +163,13 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         MaxPool, "mean for maximum", "the mean of each window is taken", "the mean of each window", _mean_of_windows
     ),
     instead(
+        MaxPool,
+        "mean for maximum",
+        "the mean of each window is taken, in which the padding counts as zeros",
+        "the mean of each window, with zeros around",
+        lambda call: _sum_of_windows(call) / float(prod(call.layer.size)),
+    ),
+    instead(
         AvgPool,
         "maximum for mean",
         "the largest value of each window is taken",

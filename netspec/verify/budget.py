@@ -1,12 +1,15 @@
 """How large an error float32 rounding causes: the float64 reference is run with noise of that size after every step.
 
-The model, with R a random number of mean 0 and variance 1, drawn anew each time: a sum of products rounds like
-2u * m * R, where m is the mean magnitude of the sample's results, or the random-walk magnitude sqrt(sum of squared
-terms) where few results may all have cancelled; everything else that a node does rounds its values by a factor
-1 + 2u * R. R is uniform, which is drawn five times as fast as a normal number, and what is predicted is a root mean
-square. Libraries evaluate exp(x) - 1, log(1 + exp(x)) and the sigmoid through values near 1, whose rounding stays
-behind when the result is small, and some clamp their sigmoid at 1e-8: 2u * R is added, and 2u * |x| * R where x is
-multiplied by such a share.
+The model, with R a random number of mean 0 and variance 1, drawn anew each time: a sum of products rounds like 2u * m
+* R, where m is the mean magnitude of the sample's results, or the random-walk magnitude sqrt(sum of squared terms)
+where few results may all have cancelled. Each partial sum of n products is rounded too, and those grow as the root of
+their terms: 0.28u * sqrt(n) was measured, up to n = 262144, in each of the libraries, where they add one product after
+the other, as all do for a single vector. So that is 2u * sqrt(n / 64) where there are more products than that. For
+many vectors or places they add in blocks: 5u to 7u were measured whatever n is, so that 256 products count at most.
+Everything else that a node does rounds its values by a factor 1 + 2u * R. R is uniform, which is drawn five times as
+fast as a normal number, and what is predicted is a root mean square. Libraries evaluate exp(x) - 1, log(1 + exp(x))
+and the sigmoid through values near 1, whose rounding stays behind when the result is small, and some clamp their
+sigmoid at 1e-8: 2u * R is added, and 2u * |x| * R where x is multiplied by such a share.
 A mean that is taken off rounds as the numbers do that it is the mean of, and it is one number: its error is the same in
 all of theirs, so that no mean of those makes it smaller. A library may add the n numbers of a mean
 one after the other; where they are alike, as on a constant image, every step rounds to the same side, and the error
@@ -83,6 +86,9 @@ FEW_NUMBERS = 16
 AT_ONCE = 2**15
 """How many values are disturbed at a time."""
 THROUGH_ONE = ("elu", "selu", "celu", "softplus", "sigmoid", "log_sigmoid")
+SUMMED_AS_ONE, BLOCK = 64, 256
+"""Products whose sum may be off by no more than one rounding of 2u; and those that are added one after the other where
+there are many places."""
 ROUNDINGS_OF_A_SUM = 1 / 16
 """How many steps of 2u a mean of one number more may be off by."""
 TIMES_SHARE = ("gelu", "silu", "hard_swish", "mish")
@@ -166,6 +172,8 @@ def intermediate(
         mean: Values = np.abs(values).mean(tuple(range(1, values.ndim)), keepdims=True)
         # Where there are many results, their mean says how large the terms were; few may all have cancelled.
         size = mean if node.output.size >= MANY else np.maximum(mean, _walk(node, inputs, weights))
+        if isinstance(node.layer, PRODUCTS):
+            return size * _summed(node)
         # The products of a vector with itself are all positive, as the numbers of a mean may be.
         return size * growth(_terms(node)) if isinstance(node.layer, (*MEANS, Dot)) else size
     if isinstance(node.layer, (Resize, Upsample)) and node.layer.mode == "bilinear":
@@ -184,6 +192,12 @@ def _coordinates(x: Values, size: Sequence[int]) -> Values:
         step = np.abs(x.take(after, axis) - x.take(before, axis)) * place.reshape(-1, *(1,) * (x.ndim - axis - 1))
         total = np.hypot(total, resample_bilinear(step, size))
     return total
+
+
+def _summed(node: Node) -> float:
+    """How often a single rounding the sum of products is off by that gives a result."""
+    terms = node.macs / node.output.size
+    return max(1.0, sqrt((min(terms, BLOCK) if prod(node.output.spatial) > 1 else terms) / SUMMED_AS_ONE))
 
 
 def growth(terms: int) -> float:

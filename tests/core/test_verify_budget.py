@@ -120,6 +120,23 @@ def test_cancelling_results_are_granted_what_their_terms_round():
     assert predicted[0] > 1e3 * UNIT
 
 
+@pytest.mark.parametrize("terms", [256, 4096, 65536])
+@pytest.mark.parametrize("units", [1, 8])
+def test_many_products_are_granted_the_rounding_of_each_partial_sum(terms, units):
+    network = chain("long", (terms,), Dense(units=units, bias=False))
+    random, ratios = np.random.default_rng(5), []
+    for seed in range(8):
+        weights = {"dense_1.kernel": random.standard_normal((terms, units)).astype(np.float32)}
+        inputs = {"input": random.standard_normal((4, terms)).astype(np.float32)}
+        reference = evaluate(network, weights, inputs)
+        predicted = predict(network, weights, inputs, reference, seed)["dense_1"]
+        products = inputs["input"][..., np.newaxis] * weights["dense_1.kernel"]
+        summed = np.add.accumulate(products, axis=1, dtype=np.float32)[:, -1]
+        ratios += list(norms(summed - reference["dense_1"]) / predicted)
+    assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < 2
+    assert np.max(ratios) < BUDGET_FACTOR
+
+
 def test_products_that_are_added_one_after_the_other_are_granted_their_rounding():
     spec = parse_spec("input: 432\nlayers:\n  - flat: Flatten\n  - Dot | - | - | from=[flat, flat]\n", "dot.yaml")
     network = compile_spec(spec)

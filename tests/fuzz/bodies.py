@@ -10,8 +10,9 @@ from random import Random
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.document import Act, Base, Block, Row, Value, compute
+from tests.fuzz.kept import BASE, INVALID, Given, Namer
 from tests.fuzz.rows import activation, condition, expression, form, other_value, row_of
-from tests.fuzz.walk import BASE, INVALID, Given, Namer, Scope, Walk
+from tests.fuzz.walk import Scope, Walk
 
 MOST_VALUES = 3000
 MOST_MACS = 60_000
@@ -28,12 +29,6 @@ WORDS = (
 )  # fmt: skip
 PARAMETERS = ("filters", "lambda", "x", "n", "class_", "self", "width", "F", "kind", "torch", "k", "units")
 BLOCKS = ("fire", "unit", "Residual", "stem_block", "b", "torch", "Tensor", "pair", "layers", "cell", "Net", "keras")
-TEXTS = (
-    "plain", "with 'single' and \\\"double\\\" quotes", "a back\\\\slash at the end\\\\", "한국어, 日本語, ü",
-    "{x} %s ${y} #z",
-    'three \\"\\"\\" of them', "line one\\nline two", "trailing blank ", "<b>&amp;</b>", "# comment",
-    "\\u2028 separator",
-)  # fmt: skip
 
 
 @dataclass
@@ -110,6 +105,10 @@ class Body:
         self.taken.add(name)
         return name
 
+    def name_of_several(self) -> str:
+        """A name for a row that is repeated: conv_1, conv_2, ... are what rows are called that have no name."""
+        return f"{self.name()}_of"
+
     def free(self, name: str) -> bool:
         """Whether a row may have this name."""
         # The words of netspec itself come with a number.
@@ -122,8 +121,7 @@ class Body:
         elif self.last is None:
             assert self.at is not None
             row = self.rows[self.at]
-            # conv_1, conv_2, ... are what rows are called that have no name.
-            self.last = self.name() if row.repeat is None else f"{self.name()}_of"
+            self.last = self.name() if row.repeat is None else self.name_of_several()
             self.rows[self.at] = replace(row, name=self.last)
             self.scope.values[self.last] = self.above
         assert self.last is not None
@@ -159,7 +157,7 @@ def steps(body: Body, count: int, *, ends: bool = False) -> dict[str, str]:
         elif step is _block_somewhere and body.blocks:
             _block_somewhere(body)
         elif step in (any_row, _side, _block_somewhere) or not body.rows:
-            any_row(body, {})
+            any_row(body)
         else:
             step(body)
     return outputs
@@ -172,7 +170,7 @@ def _block_somewhere(body: Body) -> None:
 def _side(body: Body) -> dict[str, str]:
     """A row that is an output, and another one that reads what it reads; the output by its name."""
     trunk, name = body.named(), body.r.choice(["side", "mask", "aux_out", "Classes"])
-    if name in body.scope.values or not any_row(body, {"name": body.name()}):
+    if name in body.scope.values or not any_row(body, name=body.name()):
         return {}
     found = {name: body.named()}
     body.read(trunk)
@@ -182,39 +180,33 @@ def _side(body: Body) -> dict[str, str]:
 
 def _continue(body: Body, trunk: str) -> None:
     """A row that reads another than the one above."""
-    if not any_row(body, {"sources": (trunk,)}):
+    if not any_row(body, sources=(trunk,)):
         body.add(Row("Rescale", size=(0.5,), sources=(trunk,)))
 
 
-def any_row(body: Body, extra: dict[str, object], names: Sequence[str] | None = None) -> bool:
-    """A row of any kind, or of one of these, that suits the value it reads."""
+def any_row(
+    body: Body, names: Sequence[str] = tuple(kinds.ROWS), *, name: str | None = None, sources: tuple[str, ...] = ()
+) -> bool:
+    """A row of one of these kinds that suits the value it reads; whether there is one."""
     r = body.r
-    sources = extra.get("sources")
-    given = body.scope.values[sources[0]].type if isinstance(sources, tuple) else body.above.type
-    pool = list(names or kinds.ROWS)
-    weights = [kinds.WEIGHTS.get(kind, 1.0) for kind in pool]
+    given = body.scope.values[sources[0]].type if sources else body.above.type
+    weights = [kinds.WEIGHTS.get(kind, 1.0) for kind in names]
     for _ in range(TRIES):
-        [kind] = r.choices(pool, weights)
+        [kind] = r.choices(names, weights)
         fields = kinds.ROWS[kind](r, given)
         if fields is None:
             continue
-        row = row_of(r, kind, fields, given, body.names)
+        row = row_of(r, kind, fields, given, body.names, sources=sources, name=name)
         if row.activation is None and r.random() < 0.3 and kind != "Activation":
             row = replace(row, activation=activation(r, given, body.names))
         keeps = kind in kinds.KEEPING or kind in ("Conv", "DepthwiseConv", "MaxPool", "Pad")
-        changes: dict[str, object] = dict(extra)
-        if "name" not in changes and r.random() < 0.4:
-            changes["name"] = body.name()
-        if keeps and r.random() < 0.07:
-            changes["repeat"] = expression(r, r.choice([1, 2, 3]), body.names)
-            if "name" in changes:
-                # conv_1, conv_2, ... are what rows are called that have no name.
-                changes["name"] = f"{changes['name']}_of"
+        if keeps and name is None and r.random() < 0.07:
+            row = replace(row, repeat=expression(r, r.choice([1, 2, 3]), body.names))
+        if name is None and r.random() < 0.4:
+            row = replace(row, name=body.name() if row.repeat is None else body.name_of_several())
         if r.random() < 0.05:
-            changes["when"] = condition(r, body.names)
-        if r.random() < 0.05:
-            changes["frozen"] = True
-        if body.add(replace(row, **changes)):  # type: ignore[arg-type]
+            row = replace(row, when=condition(r, body.names))
+        if body.add(replace(row, frozen=r.random() < 0.05)):
             return True
     return False
 
@@ -228,7 +220,7 @@ def _residual(body: Body) -> None:
             fields = {"filters": given.channels, "kernel": kinds.sizes(r, given.rank - 1, 3), "padding": "same"}
             body.add(row_of(r, "Conv", fields, given, body.names))
         else:
-            any_row(body, {}, kinds.KEEPING)
+            any_row(body, kinds.KEEPING)
     branch = body.named()
     if branch == trunk and r.random() < 0.5:
         return
@@ -278,7 +270,7 @@ def _branches(body: Body, trunk: str) -> bool:
         if not body.add(row):
             body.add(Row("Activation", name, ("tanh",), sources=(trunk,)))
         if r.random() < 0.4:
-            any_row(body, {}, kinds.KEEPING)
+            any_row(body, kinds.KEEPING)
         ends.append(body.named())
     return body.add(Row("Concat", sources=tuple(ends), name=body.name() if r.random() < 0.3 else None))
 
@@ -303,7 +295,7 @@ def _parts(body: Body, trunk: str) -> bool:
             )
         )
         if r.random() < 0.5:
-            any_row(body, {}, kinds.KEEPING)
+            any_row(body, kinds.KEEPING)
         ends.append(body.named())
     return body.add(Row("Concat", size=(axis,), sources=tuple(ends), positional=("axis",)))
 
@@ -333,7 +325,7 @@ def _dot(body: Body) -> None:
     if body.above.type.rank > 2 or body.above.power > 1:
         return
     trunk = body.named()
-    if any_row(body, {"name": body.name()}, ("BatchNorm", "Activation", "LayerScale", "Rescale")):
+    if any_row(body, ("BatchNorm", "Activation", "LayerScale", "Rescale"), name=body.name()):
         options = {"normalize": True} if body.r.random() < 0.5 else {}
         body.add(Row("Dot", sources=(trunk, body.named()), options=options))
 
@@ -346,7 +338,7 @@ def _unpool(body: Body) -> None:
         return
     size, trunk = tuple(r.choice(fitting) for fitting in sizes), body.named()
     if body.add(Row("MaxPool", body.name(), (size,), positional=("size",))):
-        any_row(body, {}, kinds.KEEPING)
+        any_row(body, kinds.KEEPING)
         body.add(Row("MaxUnpool", None, (size,), sources=(body.named(), trunk), positional=("size",)))
 
 
@@ -392,12 +384,11 @@ def use(body: Body, block: Block) -> bool:
             sources = (body.named(), r.choice(others) if others and r.random() < 0.5 else body.named())
         elif r.random() < 0.15:
             sources = (body.named(),)
-        name = body.name() if r.random() < 0.7 else None
         repeat = expression(r, r.choice([2, 3]), body.names) if r.random() < 0.15 and len(sources) < 2 else None
+        named = r.random() < 0.7
         row = Row(
             block.name,
-            # conv_1, conv_2, ... are what rows are called that have no name.
-            f"{name}_of" if name and repeat else name,
+            None if not named else body.name() if repeat is None else body.name_of_several(),
             tuple(given[name] for name in positional),
             options={name: expression(r, value, body.names) for name, value in options.items()},
             sources=sources,

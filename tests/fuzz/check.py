@@ -32,8 +32,8 @@ from netspec.verify import verify
 from netspec.verify.result import BackendVerdict
 from netspec.weights import draw
 from tests.fuzz.document import FILE, NOTE, Document
+from tests.fuzz.meaning import Meaning, meanings
 from tests.fuzz.shown import drawn, reported
-from tests.fuzz.walk import Meaning, meanings
 from tests.fuzz.workers import Asked, Workers
 
 if TYPE_CHECKING:

@@ -16,7 +16,9 @@ from netspec.layers.base import field_named
 from netspec.layers.initializer import Initializer, Scheme
 from netspec.tensors import TensorType
 from tests.fuzz.document import FORMS, SIGNS, Act, Base, Document, Formula, Name, Row, Value, compute, computed
-from tests.fuzz.walk import BASE, Kept, meanings, shapes
+from tests.fuzz.kept import BASE, Kept
+from tests.fuzz.meaning import meanings
+from tests.fuzz.walk import shapes
 
 WINDOWS = {"Conv": "kernel", "DepthwiseConv": "kernel", "SeparableConv": "kernel", "MaxPool": "size", "AvgPool": "size"}
 """The kinds that slide a window, and the field that is its size."""

@@ -185,7 +185,7 @@ class Row:
 
 def flow(entries: Mapping[str, str]) -> str:
     """A mapping on one line."""
-    return "{" + ", ".join(f"{key}: {quoted(text)}" for key, text in entries.items()) + "}"
+    return _flow_of({key: quoted(text) for key, text in entries.items()})
 
 
 def quoted(text: str) -> str:

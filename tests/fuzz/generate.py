@@ -7,14 +7,22 @@ from dataclasses import replace
 from random import Random
 
 from netspec.tensors import TensorType
-from tests.fuzz.bodies import MOST_MACS, MOST_WEIGHTS, TEXTS, Body, block_of, join, steps, use
+from tests.fuzz.bodies import MOST_MACS, MOST_WEIGHTS, Body, block_of, join, steps, use
 from tests.fuzz.document import Base, Block, Document, Formula, Name, Row, Value, computed
+from tests.fuzz.kept import BASE, INVALID, Given
+from tests.fuzz.meaning import Meaning, meaning
 from tests.fuzz.variants import variants_of
-from tests.fuzz.walk import BASE, INVALID, Given, Meaning, Scope, meaning, names_of, shapes, varied
+from tests.fuzz.walk import Scope, names_of, shapes, varied
 
 MOST_ROWS = 60
 FILES = (("trunk.yaml", "bases/trunk.yaml", "bases/deep/trunk.yaml"), ("other.yaml", "bases/other.yaml"))
 """The files of a base, and of a base of that."""
+TEXTS = (
+    "plain", "with 'single' and \\\"double\\\" quotes", "a back\\\\slash at the end\\\\", "한국어, 日本語, ü",
+    "{x} %s ${y} #z",
+    'three \\"\\"\\" of them', "line one\\nline two", "trailing blank ", "<b>&amp;</b>", "# comment",
+    "\\u2028 separator",
+)  # fmt: skip
 
 
 def document(seed: int | str) -> Document:

@@ -31,6 +31,7 @@ from netspec.errors import SpecError
 from netspec.layers import KINDS
 from netspec.spec.format import format_spec
 from netspec.spec.load import decode, load_spec, parse_spec
+from netspec.spec.model import Spec
 from netspec.spec.override import variant_names
 from netspec.spec.write import write_yaml
 from tests.fuzz.document import FILE
@@ -306,9 +307,14 @@ def attempt_files(path: Path) -> str:
         except SpecError as error:
             if not str(error).strip():
                 return "refused without a word"
-    again = parse_spec(write_yaml(resolved_spec(spec)), str(path))
-    assert compile_spec(again).digest == compile_spec(spec).digest, "resolved, it is another network"
+    _hold_resolved(spec, str(path))
     return "a spec"
+
+
+def _hold_resolved(spec: Spec, file: str) -> None:
+    """Raise AssertionError where a spec means something else as it is resolved."""
+    again = parse_spec(write_yaml(resolved_spec(spec)), file)
+    assert compile_spec(again).digest == compile_spec(spec).digest, "resolved, it is another network"
 
 
 def attempt(content: bytes, folder: Path) -> str:
@@ -320,8 +326,7 @@ def attempt(content: bytes, folder: Path) -> str:
         compile_spec(spec)
     except SpecError as error:
         return "refused" if str(error).strip() else "refused without a word"
-    again = parse_spec(write_yaml(resolved_spec(spec)), file)
-    assert compile_spec(again).digest == compile_spec(spec).digest, "resolved, it is another network"
+    _hold_resolved(spec, file)
     for style in ("pipes", "mapping", "table"):
         try:
             format_spec(text, file, style)  # type: ignore[arg-type]

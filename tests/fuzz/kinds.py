@@ -343,7 +343,7 @@ ROWS: Mapping[str, Proposal] = {
     "StochasticDepth": dropout, "Rescale": rescale, "Normalize": normalize, "Grayscale": grayscale, "Resize": resize,
     "Identity": identity,
 }  # fmt: skip
-"""The kinds of one input. Those of several are put together in `generate.py`."""
+"""The kinds of one input. Those of several are put together in `bodies.py`."""
 WEIGHTS: Mapping[str, float] = {
     "Conv": 6, "DepthwiseConv": 2, "SeparableConv": 2, "ConvTranspose": 2, "Dense": 2, "MaxPool": 2, "AvgPool": 2,
     "BatchNorm": 2, "Activation": 2, "Flatten": 0.3, "GlobalAvgPool": 0.3, "GlobalMaxPool": 0.5, "Reshape": 0.5,

@@ -19,8 +19,8 @@ from netspec.backend.worker import _end_with_parent
 from tests.fuzz.check import Case, Failure, check, write_files
 from tests.fuzz.document import FILE, Document
 from tests.fuzz.generate import document
+from tests.fuzz.kept import INVALID
 from tests.fuzz.shrink import shrink
-from tests.fuzz.walk import INVALID
 from tests.fuzz.workers import ENVIRONMENT, Workers
 
 SEARCH = "search"

@@ -9,7 +9,8 @@ from math import inf
 from typing import TypeVar
 
 from tests.fuzz.document import Block, Document, Row, Value, compute, computed
-from tests.fuzz.walk import INVALID, names_of, shapes
+from tests.fuzz.kept import INVALID
+from tests.fuzz.walk import names_of, shapes
 
 Fails = Callable[[Document], bool]
 T = TypeVar("T")

@@ -26,8 +26,9 @@ from tests.fuzz.check import Case, check
 from tests.fuzz.coverage import coverage
 from tests.fuzz.document import NOTE, Document, Row
 from tests.fuzz.generate import document
+from tests.fuzz.kept import INVALID
+from tests.fuzz.meaning import meaning, meanings
 from tests.fuzz.shrink import shrink
-from tests.fuzz.walk import INVALID, meaning, meanings
 from tests.fuzz.workers import Workers
 from tests.test_architecture import forget
 

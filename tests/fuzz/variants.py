@@ -11,8 +11,10 @@ from netspec.layers import ALIASES, fold
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
 from tests.fuzz.document import Change, Document, Formula, Name, Value, Variant, computed, frozen
+from tests.fuzz.kept import BASE, INVALID
+from tests.fuzz.meaning import Meaning, meaning
 from tests.fuzz.rows import PADDINGS, activation, other_value, row_of
-from tests.fuzz.walk import BASE, INVALID, Meaning, meaning, names_of
+from tests.fuzz.walk import names_of
 
 NAMES = ("wide", "small-1", "v2.0", "Wide", "x_y", "a")
 TRIES = 12

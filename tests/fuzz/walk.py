@@ -1,114 +1,21 @@
-"""What a document means, worked out without netspec's compiler: what variants change in it, and the rows that bases,
-blocks, repeats and conditions leave.
+"""The rows that bases, blocks, repeats, conditions and variants leave of a document, without netspec's compiler.
 
-Only the single layer is netspec's own (its fields, its shape rule): the compiler's result is held against this walk.
+The compiler's result is held against this walk. It, the names that rows are given, and what variants change by those
+names need each other: the base of a document, which may be a variant, has rows that names are taken by.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import ValidationError
-
-from netspec.errors import LayerError
-from netspec.layers import ALIASES, Activation, Layer, PReLU, fold, snake
-from netspec.layers.activation import ARGUMENTS, function_named
+from netspec.layers import ALIASES, fold
 from netspec.layers.base import field_named
 from netspec.tensors import TensorType
 from tests.fuzz.document import Act, Base, Block, Change, Document, Name, Row, Value, compute, computed
-
-POWERS = ("Multiply", "Dot")
-BASE = "base"
-INVALID = (LayerError, ValidationError, ValueError, KeyError)
-"""What is raised where a document is walked that is not valid."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """A value: the full name of the row or input that gives it, its type, and as which power of the input it may
-    grow.
-    """
-
-    name: str
-    type: TensorType
-    power: int = 1
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A row of the network."""
-
-    given: Given
-    sources: tuple[str, ...]
-    read: tuple[TensorType, ...]
-    """The types of what it reads."""
-    layers: tuple[Layer, ...]
-    """Its layer as it is written, and its activation."""
-    trained: int
-    """How many numbers it would train if it were not frozen."""
-    others: int
-    macs: int
-    largest: int
-    frozen: bool
-    own: bool
-    """Whether it is a row of the spec itself, and none of its base."""
-
-    @property
-    def trainable(self) -> int:
-        """How many numbers are trained."""
-        return 0 if self.frozen else self.trained
-
-    @property
-    def size(self) -> int:
-        """How many numbers it keeps, trained or not."""
-        return self.trained + self.others
-
-
-class Namer:
-    """What rows are called that have no name: their kind and a number, passing over what is taken."""
-
-    def __init__(self, taken: Collection[str]) -> None:
-        self.taken, self.count = set(taken), Counter[str]()
-
-    def name(self, word: str) -> str:
-        """The next name with this word."""
-        self.count[word] += 1
-        while f"{word}_{self.count[word]}" in self.taken:
-            self.count[word] += 1
-        self.taken.add(f"{word}_{self.count[word]}")
-        return f"{word}_{self.count[word]}"
-
-    def names(self, row: Row, names: Mapping[str, Value], blocks: Collection[str]) -> list[str]:
-        """The name of a row, or of each of its repetitions."""
-        times = None if row.repeat is None else compute(row.repeat, names)
-        if times is not None and not isinstance(times, int):
-            raise ValueError(f"a row cannot stand there {times} times")
-        if times is not None and times < 1:
-            if row.when is None or compute(row.when, names):
-                raise ValueError(f"a row cannot stand there {times} times")
-            times = 1  # it is not looked at
-        if row.name is None:
-            return [self.name(_word(row, blocks)) for _ in range(times or 1)]
-        found = [row.name] if times is None else [f"{row.name}_{number}" for number in range(1, times + 1)]
-        if times is not None and self.taken & set(found):
-            raise ValueError(f"repeating {row.name} needs a name that is taken")
-        self.taken.update(found)
-        return found
-
-
-def _word(row: Row, blocks: Collection[str]) -> str:
-    if row.type in blocks:
-        return snake(row.type)
-    if row.type == BASE:
-        return "row"
-    alias = ALIASES[fold(row.type)]
-    if alias.layer is not Activation:
-        return snake(alias.layer.kind)
-    return str(function_named(str(alias.fields.get("function") or row.options.get("function") or row.size[0])))
+from tests.fuzz.kept import BASE, Given, Kept, Namer, layers_of
 
 
 @dataclass
@@ -195,28 +102,13 @@ class Walk:
         block = self.blocks.get(row.type)
         if block is not None:
             return self._use(block, row, full, given, scope.names, frozen=frozen)
-        layer, act = self.layers(row, scope.names)
-        power = max(value.power for value in given)
-        if layer.kind in POWERS:
-            power = sum(value.power for value in given)
-        types = read = [value.type for value in given]
-        least, most = layer.arity
-        if len(types) < least or (most is not None and len(types) > most):
-            raise ValueError(f"{layer.kind} cannot read {len(types)} values")
-        if ALIASES[fold(row.type)].rank not in (None, types[0].rank - 1):
-            raise ValueError(f"{row.type} says another rank")
-        numbers: Counter[str] = Counter()
-        layers = (layer,) if act is None else (layer, act)
-        for each in layers:
-            types = [_add(each, types, numbers)]
         if full in self.rows:
             raise ValueError(f"two rows are called {full}")
-        found = Given(full, types[0], power)
-        self.rows[full] = Kept(
-            found, tuple(value.name for value in given), tuple(read), layers, numbers["trained"], numbers["others"],
-            numbers["macs"], numbers["largest"], frozen, self.own,
-        )  # fmt: skip
-        return found
+        if ALIASES[fold(row.type)].rank not in (None, given[0].type.rank - 1):
+            raise ValueError(f"{row.type} says another rank")
+        layers = layers_of(row, scope.names, self.defaults, self.variables)
+        self.rows[full] = Kept.of(full, layers, given, frozen=frozen, own=self.own)
+        return self.rows[full].given
 
     def _use(
         self, block: Block, row: Row, full: str, given: tuple[Given, ...], names: Mapping[str, Value], *, frozen: bool
@@ -251,12 +143,12 @@ class Walk:
         top = {name: value for name, value in named.items() if "." not in name}
         if top.keys() & scope.values.keys():
             raise ValueError("a row of the base has the name of one above it")
-        patterns = _patterns(self.base)
-        for pattern in patterns:
-            if not any(_matches(name, pattern) for name in walk.rows):
+        frozen_too = patterns(self.base)
+        for pattern in frozen_too:
+            if not any(matches(name, pattern) for name in walk.rows):
                 raise ValueError(f"no row of the base matches {pattern}")
         for name, kept in walk.rows.items():
-            chosen = any(_matches(name, pattern) for pattern in patterns)
+            chosen = any(matches(name, pattern) for pattern in frozen_too)
             self.rows[name] = replace(kept, frozen=kept.frozen or frozen or chosen)
         self.uses |= walk.uses
         scope.values |= top
@@ -265,56 +157,13 @@ class Walk:
             return result
         return {**outputs, **named}[self.base.output]
 
-    def layers(self, row: Row, names: Mapping[str, Value]) -> tuple[Layer, Layer | None]:
-        """The layer of a row and its activation; raises ValueError or pydantic's ValidationError."""
-        alias = ALIASES[fold(row.type)]
-        given = next((each for kind, each in self.defaults.items() if ALIASES[fold(kind)].layer is alias.layer), {})
-        fields: dict[str, Any] = {
-            field_named(alias.layer, key): compute(value, self.variables)
-            for key, value in given.items()
-            if key != "activation"
-        }
-        fields |= dict(alias.fields)
-        positional = alias.layer.positional
-        if alias.layer is Activation and alias.fields:
-            positional = tuple(filter(None, [ARGUMENTS.get(str(alias.fields["function"]))]))
-        fields |= {key: compute(value, names) for key, value in zip(positional, row.size, strict=False)}
-        fields |= {field_named(alias.layer, key): compute(value, names) for key, value in row.options.items()}
-        act = row.activation
-        if act is None and "activation" in given:
-            act = Name("given")
-            names = {"given": compute(given["activation"], self.variables)}
-        return alias.layer(**fields), _activation(act, names)
 
-
-def _add(layer: Layer, types: list[TensorType], numbers: Counter[str]) -> TensorType:
-    """The type that a layer gives; what it counts is added."""
-    resolved = layer.resolve(types)
-    output = resolved.output(types)
-    for weight in resolved.weights(types):
-        numbers["trained" if weight.trainable else "others"] += weight.size
-    numbers["macs"] += resolved.macs(types, output)
-    numbers["largest"] = max(numbers["largest"], output.size)
-    return output
-
-
-def _activation(act: Act | Name | None, names: Mapping[str, Value]) -> Layer | None:
-    if isinstance(act, Name):
-        word = str(compute(act, names))
-        return None if word == "none" else Activation(function=function_named(word))
-    if act is None or act.function == "none":
-        return None
-    if act.function == "prelu":
-        return PReLU()
-    argument = {act.argument[0]: compute(act.argument[1], names)} if act.argument else {}
-    return Activation(function=act.function, **argument)
-
-
-def _patterns(base: Base) -> Sequence[str]:
+def patterns(base: Base) -> Sequence[str]:
+    """The patterns of the rows that a base freezes."""
     return ("*",) if base.freeze is True else base.freeze or ()
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
     """Whether a pattern names a row, or a block around it."""
     parts = name.split(".")
     return any(fnmatchcase(".".join(parts[:count]), pattern) for count in range(1, len(parts) + 1))
@@ -364,87 +213,6 @@ def top_names(base: Base) -> set[str]:
     return {name for name in (*walk.rows, *walk.uses) if "." not in name}
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """What the whole document is, as the walk has it: the rows that it keeps, the blocks at work and the outputs."""
-
-    rows: Mapping[str, Kept]
-    uses: Mapping[str, Given]
-    outputs: Mapping[str, Given]
-    inputs: int = 0
-    """How many inputs it has."""
-
-    @property
-    def trainable(self) -> int:
-        """How many numbers are trained."""
-        return sum(kept.trainable for kept in self.rows.values())
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers there are."""
-        return sum(kept.size for kept in self.rows.values())
-
-    @property
-    def macs(self) -> int:
-        """What one sample costs."""
-        return sum(kept.macs for kept in self.rows.values())
-
-    def inside(self, use: str) -> Iterator[Kept]:
-        """The rows of a block at work."""
-        yield from (kept for name, kept in self.rows.items() if name.startswith(f"{use}."))
-
-
-def meaning(document: Document, variant: str | None = None) -> Meaning:
-    """Walk a document; raises LayerError, ValueError or KeyError for one that is not valid."""
-    document = varied(document, variant)
-    walk = Walk.of(document)
-    for kind, fields in document.defaults.items():
-        layer = ALIASES[fold(kind)].layer
-        if not {field_named(layer, name) for name in fields} <= {*layer.defaults, "activation"}:
-            raise ValueError(f"{kind} has no such option")
-    inputs = {name: Given(name, TensorType(shape)) for name, shape in shapes(document).items()}
-    outputs = walk.whole(document, inputs)
-    rows = _needed(walk.rows, outputs, inputs)
-    for pattern in _patterns(document.base) if document.base else ():
-        # It names rows of the base; those that are left of it must be among them.
-        if not any(_matches(name, pattern) for name, kept in rows.items() if not kept.own):
-            raise ValueError(f"what {pattern} names lies beyond the cut")
-    found = Meaning(rows, {}, outputs, len(inputs))
-    return replace(found, uses={use: _result(use, found) for use in walk.uses if any(found.inside(use))})
-
-
-def meanings(document: Document) -> dict[str | None, Meaning]:
-    """What the document means as it is, and in each of its variants."""
-    return {variant: meaning(document, variant) for variant in (None, *(each.name for each in document.variants))}
-
-
-def _needed(rows: Mapping[str, Kept], outputs: Mapping[str, Given], inputs: Mapping[str, Given]) -> dict[str, Kept]:
-    """The rows that the outputs are computed from. A row of the spec itself that nothing reads is a mistake."""
-    wanted = {value.name for value in outputs.values()}
-    read = {source for kept in rows.values() for source in kept.sources}
-    left = []
-    for name, kept in reversed(rows.items()):
-        if name in wanted:
-            left.append(name)
-            wanted.update(kept.sources)
-        elif kept.own and name not in read:
-            raise ValueError(f"nothing reads {name}")
-    if not set(inputs) <= wanted:
-        raise ValueError("nothing reads an input")
-    if not left:
-        raise ValueError("there is nothing to compute")
-    return {name: rows[name] for name in reversed(left)}
-
-
-def _result(use: str, found: Meaning) -> Given:
-    """The one row of a block that is read outside, which is not its last where a base is cut inside of it."""
-    inside = {kept.given.name: kept.given for kept in found.inside(use)}
-    read = {source for kept in found.rows.values() if kept.given.name not in inside for source in kept.sources}
-    read |= {value.name for value in found.outputs.values()}
-    [result] = inside.keys() & read
-    return inside[result]
-
-
 def varied(document: Document, variant: str | None) -> Document:
     """The document with what a variant says in it; raises KeyError or ValueError where that fits nothing."""
     if variant is None:
@@ -464,13 +232,13 @@ def _changed(document: Document, path: list[str], change: Any) -> Document:
     if section == "name":
         return replace(document, name=change)
     if section == "variables":
-        return replace(document, variables=_known(document.variables, rest[0], change))
+        return replace(document, variables=_replaced(document.variables, rest[0], change))
     if section in ("input", "inputs"):
         name = rest[0] if rest else "input"
         shape = tuple(int(size) for size in str(change).split("x"))
-        return replace(document, inputs=_known(document.inputs, name, shape))
+        return replace(document, inputs=_replaced(document.inputs, name, shape))
     if section == "outputs":
-        return replace(document, outputs=_known(document.outputs, rest[0], change))
+        return replace(document, outputs=_replaced(document.outputs, rest[0], change))
     if section == "defaults":
         kind, name = rest
         fields = {**document.defaults.get(kind, {}), name: change}
@@ -496,7 +264,7 @@ def _in_row(document: Document, body: str, path: list[str], change: Change) -> D
     return document.with_rows(body, (*rows[:at], row, *rows[at + 1 :]))
 
 
-def _known(entries: Mapping[str, Any], name: str, change: Any) -> dict[str, Any]:
+def _replaced(entries: Mapping[str, Any], name: str, change: Any) -> dict[str, Any]:
     if name not in entries:
         raise KeyError(name)
     return {**entries, name: change}
@@ -511,7 +279,7 @@ def _of_base(base: Base, key: str, change: str) -> Base:
 def _in_block(block: Block, parameter: str, change: Change) -> Block:
     if parameter in block.required:
         raise ValueError(f"{parameter} has no default")
-    return replace(block, sample=_known(block.sample, parameter, change))
+    return replace(block, sample=_replaced(block.sample, parameter, change))
 
 
 def _index(document: Document, body: str, wanted: str) -> int:

@@ -9,7 +9,7 @@ from random import Random
 
 from netspec.tensors import TensorType
 from tests.fuzz import kinds
-from tests.fuzz.document import Act, Base, Block, Row, Value, compute
+from tests.fuzz.document import HEADERS, Act, Base, Block, Row, Value, compute
 from tests.fuzz.kept import BASE, INVALID, Given, Namer
 from tests.fuzz.rows import activation, condition, expression, form, other_value, row_of
 from tests.fuzz.walk import Scope, Walk
@@ -363,7 +363,14 @@ def block_of(
         return None
     given = {name: value if name in required else expression(r, value, variables) for name, value in sample.items()}
     free = [name for name in BLOCKS if name not in blocks]
-    return Block(r.choice(free), tuple(body.rows), inputs, given, required, table=r.random() < 0.1)
+    return Block(
+        r.choice(free),
+        tuple(body.rows),
+        inputs,
+        given,
+        required,
+        table=r.choice(["", "", "", *HEADERS]) if r.random() < 0.2 else "",
+    )
 
 
 def use(body: Body, block: Block) -> bool:

@@ -15,7 +15,7 @@ from netspec.layers.activation import FUNCTIONS
 from netspec.layers.base import field_named
 from netspec.layers.initializer import Initializer, Scheme
 from netspec.tensors import TensorType
-from tests.fuzz.document import FORMS, SIGNS, Act, Base, Document, Formula, Name, Row, Value, compute, computed
+from tests.fuzz.document import FORMS, HEADERS, SIGNS, Act, Base, Document, Formula, Name, Row, Value, compute, computed
 from tests.fuzz.kept import BASE, Kept
 from tests.fuzz.meaning import meanings
 from tests.fuzz.walk import shapes
@@ -240,7 +240,7 @@ PARTS = (
     "verify",
 )  # fmt: skip
 WRITTEN: Mapping[str, Callable[[Document], object]] = {
-    "rows as a table": lambda spec: spec.table,
+    **{f"a table in {language}": lambda spec, language=language: spec.table == language for language in HEADERS},
     "rows of a block as a table": lambda spec: any(block.table for block in spec.blocks),
     "a block with several inputs": lambda spec: any(len(block.inputs) > 1 for block in spec.blocks),
     "a block in a block": lambda spec: any(row.type in spec.bodies() for block in spec.blocks for row in block.rows),

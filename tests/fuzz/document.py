@@ -206,7 +206,8 @@ class Block:
     inputs: tuple[str, ...] = ("input",)
     sample: Mapping[str, Value] = field(default_factory=dict)
     required: tuple[str, ...] = ()
-    table: bool = False
+    table: str = ""
+    """The language of the header where the rows are a table: one of HEADERS."""
 
     def lines(self) -> Iterator[str]:
         """What stands under its name."""
@@ -218,7 +219,7 @@ class Block:
             }
             yield f"parameters: {flow(written)}"
         yield "layers: |" if self.table else "layers:"
-        yield from ("  " + line for line in (_table(self.rows) if self.table else _list(self.rows)))
+        yield from ("  " + line for line in (_table(self.rows, self.table) if self.table else _list(self.rows)))
 
 
 def _type(value: Value) -> str:
@@ -226,13 +227,26 @@ def _type(value: Value) -> str:
     return next(name for kind, name in kinds if isinstance(value, kind))
 
 
-def _table(rows: tuple[Row, ...]) -> Iterator[str]:
-    yield "| layer | type | size | activation | options |"
+HEADERS: Mapping[str, Mapping[str, str]] = {
+    "English": {"layer": "layer", "type": "type", "size": "size", "activation": "activation", "options": "options"},
+    "Korean": {"type": "종류", "layer": "층", "size": "크기", "activation": "활성화 함수", "options": "옵션"},
+    "German": {"layer": "Schicht", "activation": "Aktivierung", "type": "Typ", "size": "Größe", "options": "Optionen"},
+}
+"""The columns of tables, in one order or another, by the language of their names."""
+
+
+def _table(rows: tuple[Row, ...], language: str) -> Iterator[str]:
+    header = HEADERS[language]
+    yield f"| {' | '.join(header.values())} |"
+    if language != "English":
+        yield f"|{'---|' * len(header)}"
     for row in rows:
-        cells = row.cells()
+        cells = dict(zip(("type", "size", "activation", "options"), row.cells(), strict=False))
+        if row.name:
+            cells["layer"] = row.name
         if row.note:
             yield NOTE
-        yield f"| {' | '.join([row.name or '', *cells, *[''] * (4 - len(cells))])} |"
+        yield f"| {' | '.join(cells.get(column, '') for column in header)} |"
 
 
 def _list(rows: tuple[Row, ...]) -> Iterator[str]:
@@ -302,7 +316,8 @@ class Document:
     outputs: Mapping[str, str] = field(default_factory=dict)
     """The row of each output; nothing where the last row is the only one."""
     sections: Mapping[str, str] = field(default_factory=dict)
-    table: bool = False
+    table: str = ""
+    """The language of the header where the rows are a table: one of HEADERS."""
     lists: bool = False
     """Whether shapes are written as lists, and outputs that have the names of their rows."""
     base: Base | None = None
@@ -371,7 +386,7 @@ class Document:
             yield from self._written_blocks(file, files)
         if self.table:
             yield "layers: |"
-            yield from (f"  {line}" for line in _table(self.rows))
+            yield from (f"  {line}" for line in _table(self.rows, self.table))
         elif self.rows:
             yield from self._section("layers", file, _list(self.rows), files)
 

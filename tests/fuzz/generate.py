@@ -8,7 +8,7 @@ from random import Random
 
 from netspec.tensors import TensorType
 from tests.fuzz.bodies import MOST_MACS, MOST_WEIGHTS, Body, block_of, join, steps, use
-from tests.fuzz.document import Base, Block, Document, Formula, Name, Row, Value, computed
+from tests.fuzz.document import HEADERS, Base, Block, Document, Formula, Name, Row, Value, computed
 from tests.fuzz.kept import BASE, INVALID, Given
 from tests.fuzz.meaning import Meaning, meaning
 from tests.fuzz.variants import variants_of
@@ -76,7 +76,7 @@ def _document(r: Random, depth: int = 0) -> Document | None:
         variables=variables,
         defaults=defaults,
         outputs=outputs,
-        table=bool(rows) and r.random() < 0.15,
+        table=r.choice(list(HEADERS)) if rows and r.random() < 0.15 else "",
         lists=r.random() < 0.25,
         base=base,
     )

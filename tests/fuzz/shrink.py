@@ -52,7 +52,7 @@ def candidates(document: Document) -> Iterator[Document]:
                 yield document.with_rows(body, (*rows[:index], smaller, *rows[index + 1 :]))
     yield from _smaller_inputs(document)
     if document.table:
-        yield replace(document, table=False)
+        yield replace(document, table="")
     if document.lists:
         yield replace(document, lists=False)
     if document.name != "net":
@@ -150,7 +150,7 @@ def _without_block(document: Document, block: Block) -> Iterator[Document]:
                 document, rows=(*document.rows[:index], *_inlined(row, block, document), *document.rows[index + 1 :])
             )
     if block.table:
-        yield _with_block(document, block, replace(block, table=False))
+        yield _with_block(document, block, replace(block, table=""))
 
 
 def _with_block(document: Document, block: Block, other: Block) -> Document:

@@ -75,6 +75,17 @@ def test_a_backend_that_dies_is_a_failure_of_each_spec(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_who_ends_it_is_told_how_far_it_came():
+    command = [sys.executable, "-m", "tests.fuzz", "--seed", "suite", "--count", "99999", "--backends", ""]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        process.stderr.readline()  # it says so after 20 specs
+        process.terminate()
+        said, _ = process.communicate(timeout=60)  # which ends when no process has the pipe any more
+    assert process.returncode == 130
+    assert "of 99999 specs of seed suite, on the core: 0 failed" in said
+
+
 def test_a_spec_can_be_repeated_alone(tmp_path):
     done = fuzz("--first", 3, "--count", 1, "--backends", "", "--show", "--save", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netspec.codegen.outline import Scope
 from netspec.codegen.template import argument, declared, generalise, shape_of
 from netspec.codegen.variants import MODULE_ATTRIBUTES, Variant, Variants, camel, given_sizes, named_values
+from netspec.tensors import Order
 from netspec_torch.body import Body
 from netspec_torch.plan import METHODS, Plan
 from netspec_torch.signatures import SIGNATURES
@@ -18,6 +19,8 @@ class Blocks:
         self.classes: list[str] = []
         self.made: dict[str, str] = {}
         """By the name of a use, the call that makes its module."""
+        self.borders: dict[str, Order] = {}
+        """By the name of a use, how the axes of what it takes and gives are ordered."""
         variants = Variants(taken, camel)
         for level in variants.levels(whole):
             texts = {scope.use.name: self._text(scope) for scope in level if scope.use}
@@ -28,9 +31,19 @@ class Blocks:
 
     def _text(self, scope: Scope) -> tuple[str, str, str]:
         """What `__init__` does, what `forward` does, and the arguments of `forward`."""
-        body = Body(self.plan, scope)
+        body = self._body(scope)
         statements = "\n".join(self.plan.statements(scope, self.made))
         return statements, "\n".join(body.written), body.declared
+
+    def _body(self, scope: Scope) -> Body:
+        """Channels first, but for sequences which the block computes with channels last, such as tokens."""
+        assert scope.use is not None
+        types = [self.plan.network.types[value] for value in (*scope.use.inputs, scope.use.result)]
+        orders: tuple[Order, ...] = ("first", "last") if max(given.rank for given in types) == 2 else ("first",)
+        bodies = {order: Body(self.plan, scope, border=order, borders=self.borders) for order in orders}
+        chosen = min(orders, key=lambda order: bodies[order].permutes)
+        self.borders[scope.use.name] = chosen
+        return bodies[chosen]
 
     def _class(self, variant: Variant, texts: list[tuple[str, str, str]]) -> None:
         scopes = variant.scopes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from netspec.codegen.outline import Scope, reads
 from netspec.codegen.source import row_comment
@@ -17,15 +18,28 @@ from netspec_torch.plan import Plan
 
 VARIABLES = frozenset({"x", "self", "tap", "F", "nn", "torch", "Tensor", "inside", "padded", "rows", "columns"})
 """Names that mean something else in the emitted methods."""
+NOTHING: Mapping[str, Order] = MappingProxyType({})
 PART = re.compile(r"(?P<target>\w+) = (?P<split>(?P<source>\w+)\.chunk\((?P<parts>\d+), \d+\))\[(?P<index>\d+)\]")
 """A line that takes one part of a split."""
 
 
 class Body:
-    """One method: of the whole network, or of a block; values cross its border with their channels first."""
+    """One method: of the whole network, or of a block.
 
-    def __init__(self, plan: Plan, scope: Scope, *, taps: bool = False, head: Node | None = None) -> None:
-        self.plan, self.scope, self.taps, self.head = plan, scope, taps, head
+    Values cross its `border` in this order of axes, and those of the blocks in it in that which `borders` has for each.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        scope: Scope,
+        *,
+        taps: bool = False,
+        head: Node | None = None,
+        border: Order = "first",
+        borders: Mapping[str, Order] = NOTHING,
+    ) -> None:
+        self.plan, self.scope, self.taps, self.head, self.borders = plan, scope, taps, head, borders
         network = plan.network
         self.types = network.types
         self.row_orders: dict[str, Order] = {}
@@ -43,17 +57,22 @@ class Body:
             value: self._variable(value, name, -1) if len(given) == 1 else self._unused(name)
             for value, name in given.items()
         }
-        self._order: dict[str, Order] = dict.fromkeys(given, "first")
+        self._order: dict[str, Order] = dict.fromkeys(given, border)
         self.arguments = list(self._code.values())
         for index, item in enumerate(scope.items):
             if isinstance(item, Scope):
                 self._call(item, index)
             else:
                 self._write(item, index)
-        results = [self._read(value, "first") for value in self.outputs]
+        results = [self._read(value, border) for value in self.outputs]
         self.gives = "Tensor" if len(results) == 1 else f"tuple[{', '.join(['Tensor'] * len(results))}]"
         self._return(", ".join(results))
         self.written = unpacked(self.written)
+
+    @property
+    def permutes(self) -> int:
+        """How often it exchanges axes."""
+        return sum(line.count(".permute(") for line in self.written)
 
     @property
     def declared(self) -> str:
@@ -105,11 +124,12 @@ class Body:
     def _call(self, item: Scope, index: int) -> None:
         """The line that uses a block."""
         assert item.use is not None
-        given = [self._read(value, "first") for value in item.use.inputs]
+        border = self.borders.get(item.use.name, "first")
+        given = [self._read(value, border) for value in item.use.inputs]
         code = f"self.{self.plan.attributes[item.use.name]}({', '.join(given)})"
         variable = self._variable(item.use.result, item.own, index)
         self.written.append(f"{variable} = {code}")
-        self._code[item.use.result], self._order[item.use.result] = variable, "first"
+        self._code[item.use.result], self._order[item.use.result] = variable, border
 
     def _write(self, row: Row, index: int) -> None:
         nodes = [node for node in row.nodes if node is not self.head]

@@ -65,7 +65,7 @@ def render(network: Network, *, taps: bool = False) -> Rendering:
     blocks = Blocks(plan, whole, taken={name, *IMPORTED}) if not taps else None
     scope = Scope(items=list(network.rows)) if taps else whole
     final = None if taps else head(network)
-    body = Body(plan, scope, taps=taps, head=final)
+    body = Body(plan, scope, taps=taps, head=final, borders=blocks.borders if blocks else {})
     source = settled(_file(network, name, plan, blocks, body))
     return Rendering(
         module=module_name(network.name),

@@ -56,7 +56,68 @@ layers:
 """
 
 
-@pytest.mark.parametrize("network", [BLOCKS, compiled(TWO_OF_EACH)], ids=lambda network: network.name)
+TOKENS = """\
+name: tokens
+input: 8x6x4
+blocks:
+  mixer:
+    parameters: {hidden: int}
+    layers:
+      - LayerNorm
+      - Permute | (2,1)
+      - across: FNN | input.length | gelu | every_position=true
+      - Permute | (2,1)
+      - sum: Add | from=[input, permute_2]
+      - FNN | hidden | gelu | every_position=true
+      - FNN | input.channels | - | every_position=true
+      - Add | from=[sum, dense_2]
+  wave:
+    layers:
+      - CNN | input.channels, 3 | ReLU | padding=same
+layers:
+  - patches: CNN | 5, 2 | - | stride=2
+  - Reshape | (-1, patches.channels)
+  - mixer: mixer | 7 | repeat=2
+  - wave
+  - last: mixer | 9
+  - GlobalAvgPool
+  - FNN | 3 | Softmax
+"""
+
+
+SAID = """\
+name: said
+input: 9x7x24
+blocks:
+  gate:
+    about: 'Squeeze "and" excitation'
+    parameters: {reduction: 4}
+    layers:
+      - GlobalAvgPool | keepdims=true
+      - less: CNN | input.channels//reduction, 1 | ReLU
+      - more: CNN | input.channels, 1 | Sigmoid
+      - Multiply | from=[input, more]
+  unit:
+    about: A convolution in groups whose channels are mixed afterwards, and one that doubles how many there are
+    parameters: {stride: 1}
+    layers:
+      - CNN | input.channels, 3 | ReLU | groups=3, stride=stride, padding=same
+      - ChannelShuffle | 3
+      - last: CNN | 2*input.channels, 1
+      - gate | 8, when=stride>1
+layers:
+  - a: unit
+  - b: unit
+  - c: unit | 2
+  - gate
+  - GlobalAvgPool
+  - FNN | 3 | Softmax
+"""
+
+
+@pytest.mark.parametrize(
+    "network", [BLOCKS, *map(compiled, (TWO_OF_EACH, SAID, TOKENS))], ids=lambda network: network.name
+)
 def test_exported_blocks_are_the_rows_of_the_table(workers, backend, network, tmp_path):
     weights, folder = draw(network, 4), tmp_path / backend
     folder.mkdir()
@@ -97,35 +158,6 @@ layers:
 """
 
 
-SAID = """\
-input: 9x7x24
-blocks:
-  gate:
-    about: 'Squeeze "and" excitation'
-    parameters: {reduction: 4}
-    layers:
-      - GlobalAvgPool | keepdims=true
-      - less: CNN | input.channels//reduction, 1 | ReLU
-      - more: CNN | input.channels, 1 | Sigmoid
-      - Multiply | from=[input, more]
-  unit:
-    about: A convolution in groups whose channels are mixed afterwards, and one that doubles how many there are
-    parameters: {stride: 1}
-    layers:
-      - CNN | input.channels, 3 | ReLU | groups=3, stride=stride, padding=same
-      - ChannelShuffle | 3
-      - last: CNN | 2*input.channels, 1
-      - gate | 8, when=stride>1
-layers:
-  - a: unit
-  - b: unit
-  - c: unit | 2
-  - gate
-  - GlobalAvgPool
-  - FNN | 3 | Softmax
-"""
-
-
 def test_blocks_are_written_as_people_write_them():
     """In their own words, with the names and defaults of the library, and sizes taken from what goes in."""
     network = compiled(SAID)
@@ -142,6 +174,13 @@ def test_blocks_are_written_as_people_write_them():
     assert "value" not in re.sub(r'"""[^"]*"""', "", torch + keras)
     resolved = parse_spec(write_yaml(resolved_spec(parse_spec(SAID, "x.yaml"))), "x.yaml")
     assert render_torch(compile_spec(resolved)).source == torch
+
+
+def test_sequences_cross_the_border_of_a_block_as_it_computes_them():
+    mixer, _, others = render_torch(compiled(TOKENS)).source.partition("class Wave")
+    assert "x = self.layer_norm_1(input)" in mixer
+    assert "permute" not in others.partition("def logits")[2].partition("self.mixer_1")[2].partition("self.wave_1")[0]
+    assert "x = self.wave_1(x.permute(0, 2, 1))" in others
 
 
 def test_a_final_softmax_inside_of_a_block_stays_there():

@@ -45,6 +45,11 @@ class Scope:
         """The blocks that stand in it directly."""
         return (item for item in self.items if isinstance(item, Scope))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it calls the rows and blocks that stand in it directly."""
+        return tuple(item.own if isinstance(item, Scope) else self.local(item.name) for item in self.items)
+
     def nodes(self) -> Iterator[Node]:
         """Every node in it, also inside of its blocks."""
         for item in self.items:

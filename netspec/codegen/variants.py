@@ -49,6 +49,8 @@ class Variant:
     scopes: list[Scope]
     told: Mapping[str, Any]
     """The parameters that tell these uses of the block from the others."""
+    own_rows: Sequence[str] = ()
+    """The rows that only these uses have."""
 
     @property
     def docstring(self) -> str:
@@ -57,10 +59,11 @@ class Variant:
         assert use is not None
         about = plain_text(use.about).rstrip(".")
         told = plain_text(", ".join(f"{name}={write_value(value)}" for name, value in self.told.items()))
+        told = f"with {told}" if told else f"with the row {self.own_rows[-1]}" if self.own_rows else ""
         if about:
-            said = f"{about}.{f' With {told}.' * bool(told)}"
+            said = f"{about}. W{told[1:]}." if told else f"{about}."
         else:
-            said = f"The block {plain_text(use.block)} of the layer table{f', with {told}' * bool(told)}."
+            said = f"The block {plain_text(use.block)} of the layer table{f', {told}' * bool(told)}."
         if len(said) <= LINE_LENGTH - 10:
             return f'"""{said}"""'
         first, *others = wrap(f'"""{said}', LINE_LENGTH - 4)
@@ -102,16 +105,19 @@ class Variants:
         for scope in level:
             assert scope.use is not None
             found.setdefault((scope.use.block, shapes[scope.use.name]), []).append(scope)
-        told = {}
+        told: dict[tuple[str, Hashable], dict[str, Any]] = {}
+        rows: dict[tuple[str, Hashable], list[str]] = {}
         for key, scopes in found.items():
             inside = {id(scope) for scope in scopes}
-            told[key] = _telling(scopes, [each for each in self.uses[key[0]] if id(each) not in inside])
-        names = {key: self._name(key[0], told[key]) for key in sorted(found, key=lambda key: -len(found[key]))}
-        yield from (Variant(names[key], scopes, told[key]) for key, scopes in found.items())
+            others = [each for each in self.uses[key[0]] if id(each) not in inside]
+            told[key], rows[key] = _telling(scopes, others), _own_rows(scopes, others)
+        order = sorted(found, key=lambda key: -len(found[key]))
+        names = {key: self._name(key[0], [*_words(told[key]), *reversed(rows[key])]) for key in order}
+        yield from (Variant(names[key], scopes, told[key], rows[key]) for key, scopes in found.items())
 
-    def _name(self, block: str, told: Mapping[str, Any]) -> str:
+    def _name(self, block: str, words: Sequence[str]) -> str:
         base = snake(block)
-        candidates = [base, *(f"{base}_{word}" for word in _words(told))]
+        candidates = [base, *(f"{base}_{word}" for word in words)]
         numbered = (f"{base}_{number}" for number in range(2, 10_000))
         name = next(
             name
@@ -130,6 +136,12 @@ def _telling(scopes: Sequence[Scope], others: Sequence[Scope]) -> dict[str, Any]
         if len(values) == 1 and not values & {repr(scope.use.parameters.get(name)) for scope in others if scope.use}:
             found[name] = value
     return found
+
+
+def _own_rows(scopes: Sequence[Scope], others: Sequence[Scope]) -> list[str]:
+    """The rows that these uses have and no others, since a condition holds; nothing where there are no others."""
+    beside = {name for scope in others for name in scope.names}
+    return [name for name in scopes[0].names if name not in beside] if others else []
 
 
 def _words(told: Mapping[str, Any]) -> Iterator[str]:

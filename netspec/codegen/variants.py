@@ -66,8 +66,10 @@ class Variant:
             said = f"The block {plain_text(use.block)} of the layer table{f', {told}' * bool(told)}."
         if len(said) <= LINE_LENGTH - 10:
             return f'"""{said}"""'
-        first, *others = wrap(f'"""{said}', LINE_LENGTH - 4)
-        return "\n    ".join([first, *others, '"""'])
+        lines = wrap(f'"""{said}', LINE_LENGTH - 4)
+        if len(lines) == 1:  # behind which a formatter would put the quotes, though they do not fit
+            lines = wrap(f'"""{said}', LINE_LENGTH - 12)
+        return "\n    ".join([*lines, '"""'])
 
 
 def camel(words: str) -> str:

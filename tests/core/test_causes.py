@@ -39,6 +39,7 @@ ENOUGH = 2
 INVISIBLE = {
     "linear above a threshold": "it differs by 2e-9 at most, where x is a little above 20",
     "largest value not taken off": "it differs where exp overflows, and then is not finite",
+    "softplus overflows": "the same",
 }
 
 
@@ -138,6 +139,50 @@ def test_the_threshold_of_softplus_is_seen_in_float64():
     assert (cause.name, cause.found) == ("linear above a threshold", "x if x > 20 else log(1 + exp(x))")
 
 
+@pytest.mark.parametrize(("count", "wrong"), [(64, "63 / 64"), (50176, "50175 / 50176")])
+def test_a_variance_of_another_count_is_said(count, wrong):
+    """A BatchNorm whose statistics were taken for biased ones and corrected once more."""
+    network = chain("bessel", (6, 5, 4), BatchNorm(), Activation(function="relu"))
+    weights, inputs = biting_weights(network, 0), hard_inputs(network, 3, 0)
+    spoilt = {**weights, "batch_norm_1.var": weights["batch_norm_1.var"].astype(np.float64) * (count - 1) / count}
+    measured = last_value(network, network.nodes, spoilt, inputs)
+    cause = explain(network, network.nodes, weights, inputs, measured, gate, worst=0)
+    assert cause is not None
+    assert (cause.row, cause.name, cause.known) == ("batch_norm_1", "variance by a factor", True)
+    assert f"which is {wrong}: (n - 1) / n" in cause.says
+
+
+def test_weights_of_another_row_are_recognised():
+    network = chain("swapped", (6, 5, 4), Conv(filters=4, kernel=3, padding="same"), Conv(filters=4, kernel=3))
+    weights, inputs = biting_weights(network, 0), hard_inputs(network, 2, 0)
+    first, second = ({name: weights[f"{row}.{name}"] for name in ("kernel", "bias")} for row in ("conv_1", "conv_2"))
+    spoilt = {f"conv_1.{name}": array for name, array in second.items()}
+    spoilt |= {f"conv_2.{name}": array for name, array in first.items()}
+    [node, _] = network.nodes
+    measured = last_value(network, [node], spoilt, inputs)
+    cause = explain(network, (node,), weights, inputs, measured, gate, worst=0)
+    assert cause is not None
+    assert (cause.row, cause.name) == ("conv_1", "weights of another row")
+    assert "'conv_2'" in cause.says
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+@pytest.mark.parametrize("function", ["softmax", "softplus"])
+def test_an_exponential_that_overflows_is_said_of_its_precision(precision, function):
+    """What is infinite, or no number, is so at the same places."""
+    network = chain("overflow", (8,), Activation(function=function))
+    [node] = network.nodes
+    large = np.linspace(1.0, 1.5, 2 * 8).reshape(2, 8) * np.log(float(np.finfo(precision).max)) / 1.25
+    with np.errstate(all="ignore"):
+        raised = np.exp(large.astype(precision))
+        measured = np.log(1 + raised) if function == "softplus" else raised / raised.sum(1, keepdims=True)
+    granted = budget if precision is np.float32 else gate
+    cause = explain(network, (node,), {}, {"input": large.astype(precision)}, measured, granted, worst=0)
+    assert cause is not None
+    assert cause.name == ("softplus overflows" if function == "softplus" else "largest value not taken off")
+    assert np.dtype(precision).name in cause.says
+
+
 def test_a_cause_is_found_within_several_rows():
     """Where only the end of a part is known, the row in it is named that is to blame."""
     network = chain(
@@ -190,6 +235,7 @@ UNKNOWN = {
     "some channels wrong": lambda y: np.where(np.arange(y.shape[-1]) == 2, np.cos(y), y),
     "wrong at the border": lambda y: np.pad(y[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.123),
     "another shape": lambda y: y.reshape(len(y), -1),
+    "values dropped": lambda y: np.where(np.sin(1e3 * y) < -0.5, 0.0, y / 0.7),
 }
 
 
@@ -233,6 +279,22 @@ def test_a_precision_is_named_within_one_bit(bits, name):
     predicted = norms(found - right) / 2.0 ** (24 - bits)
     said = signature(right, found, lambda value: False, predicted, TensorType((4, 4, 3)))
     assert (said.says if said and said.name == "a lower precision" else "").count(name or "bits") == bool(name)
+
+
+def test_what_goes_with_the_values_is_no_lower_precision():
+    """An epsilon below a root makes all values a little smaller; rounding makes half of them larger."""
+    right = np.random.default_rng(1).standard_normal((4, 4, 4, 3))
+    found = right * (1 - 2.0**-9 * np.random.default_rng(2).uniform(0.5, 1.5, right.shape))
+    predicted = norms(found - right) / 2.0**15
+    said = signature(right, found, lambda value: False, predicted, TensorType((4, 4, 3)))
+    assert said is None or said.name != "a lower precision"
+
+
+def test_nothing_is_said_of_a_sign_that_all_values_have():
+    right = np.random.default_rng(1).uniform(0.5, 1.5, (4, 4, 4, 3))
+    found = right + np.random.default_rng(2).standard_normal(right.shape)
+    found[0, 0, 0, 0] = right[0, 0, 0, 0]
+    assert signature(right, found, lambda value: False, np.ones(4), TensorType((4, 4, 3))) is None
 
 
 def test_nothing_is_said_of_mere_noise():

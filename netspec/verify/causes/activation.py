@@ -12,7 +12,7 @@ from netspec.layers.activation import FUNCTIONS
 from netspec.network import Node
 from netspec.reference import evaluate_parts
 from netspec.reference.table import Values
-from netspec.verify.causes.hypothesis import Alternative, Call, Fields, Hypothesis, fields, fitted, instead
+from netspec.verify.causes.hypothesis import Alternative, Call, Fields, Hypothesis, fields, fitted, instead, with_factor
 from netspec.verify.causes.written import formula
 
 SLOPES = (0.01, 0.1, 0.2, 0.3, 0.0, 1.0, 1 / 5.5, 0.05, 0.25)
@@ -58,6 +58,7 @@ def _axes(call: Call) -> Iterator[Fields]:
 def _slopes(call: Call) -> Iterator[Fields]:
     if call.layer.function == "leaky_relu":
         yield from ({"slope": slope} for slope in SLOPES)
+        yield {"slope": -call.layer.slope}
 
 
 def _alphas(call: Call) -> Iterator[Fields]:
@@ -110,11 +111,36 @@ def _over_everything(call: Call) -> Values:
     return share if call.layer.function == "softmax" else np.log(share)
 
 
-@_only(*SUMMED)
-def _not_shifted(call: Call) -> Values:
-    raised = np.exp(call.x)
-    share: Values = raised / raised.sum(call.layer.axis, keepdims=True)
-    return share if call.layer.function == "softmax" else np.log(share)
+def _not_shifted(precision: type[np.floating]) -> Callable[[Call], Values | None]:
+    """In a precision: where exp overflows, and where all of them are zero, there is no number."""
+
+    @_only(*SUMMED)
+    def value(call: Call) -> Values:
+        raised = np.exp(call.x.astype(precision))
+        share: Values = (raised / raised.sum(call.layer.axis, keepdims=True)).astype(np.float64)
+        return share if call.layer.function == "softmax" else np.log(share)
+
+    return value
+
+
+def _overflowing(precision: type[np.floating]) -> Callable[[Call], Values | None]:
+    @_only("softplus", "mish")
+    def value(call: Call) -> Values:
+        softplus: Values = np.log(1 + np.exp(call.x.astype(precision))).astype(np.float64)
+        return softplus if call.layer.function == "softplus" else call.x * np.tanh(softplus)
+
+    return value
+
+
+def _warmer(call: Call, factor: float) -> Call | None:
+    return call.reading(factor * call.x) if call.layer.function in SUMMED else None
+
+
+def _added_to_sum(call: Call, epsilon: float) -> Values | None:
+    if call.layer.function != "softmax":
+        return None
+    raised = np.exp(call.x - call.x.max(call.layer.axis, keepdims=True))
+    return np.asarray(raised / (raised.sum(call.layer.axis, keepdims=True) + epsilon))
 
 
 @_only("celu")
@@ -207,12 +233,25 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         "exp(x) / sum of exp(x) over the whole sample",
         _over_everything,
     ),
-    instead(
-        Activation,
-        "largest value not taken off",
-        "the largest value is not taken off before exp, which overflows",
-        "exp(x) / sum of exp(x), without max(x) taken off",
-        _not_shifted,
+    *(
+        hypothesis
+        for precision in (np.float64, np.float32)
+        for hypothesis in (
+            instead(
+                Activation,
+                "largest value not taken off",
+                f"the largest value is not taken off before exp, which overflows in {precision.__name__}",
+                "exp(x) / sum of exp(x), without max(x) taken off",
+                _not_shifted(precision),
+            ),
+            instead(
+                Activation,
+                "softplus overflows",
+                f"exp(x) is computed where x is large, and overflows in {precision.__name__}",
+                "{value}, where exp(x) may be infinite",
+                _overflowing(precision),
+            ),
+        )
     ),
     instead(
         Activation,
@@ -255,4 +294,19 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     ),
     fitted(Activation, "another slope", "slope", 1e-6, 1e2),
     fitted(Activation, "another alpha", "alpha", 1e-6, 1e2),
+    with_factor(
+        Activation,
+        "what is read by a factor",
+        "what goes into it is {} times what it should be: a temperature, or a scale",
+        "{value}, {} * x for x",
+        _warmer,
+    ),
+    with_factor(
+        Activation,
+        "something added to the sum",
+        "{} is added to what it is divided by",
+        "{value}, the sum {} larger",
+        _added_to_sum,
+        (1e-10, 1.0),
+    ),
 )

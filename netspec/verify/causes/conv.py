@@ -10,7 +10,7 @@ import numpy as np
 
 from netspec.layers import Conv, ConvTranspose, Dense, DepthwiseConv, SeparableConv
 from netspec.reference.table import Values
-from netspec.verify.causes.hypothesis import Call, Fields, Hypothesis, fields, instead
+from netspec.verify.causes.hypothesis import Call, Fields, Hypothesis, fields, instead, with_factor
 
 WINDOWS = (Conv, DepthwiseConv, SeparableConv)
 CONVOLUTIONS = (*WINDOWS, ConvTranspose)
@@ -234,4 +234,18 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     ),
     fields(CONVOLUTIONS, "another stride or dilation", _strides),
     fields(CONVOLUTIONS, "another padding", other_pads),
+    with_factor(
+        KERNELS,
+        "bias by a factor",
+        "the bias is added {} times",
+        "{value}, {} * bias for bias",
+        lambda call, factor: call.weighted(bias=factor * call.weights["bias"]) if "bias" in call.weights else None,
+    ),
+    with_factor(
+        (Conv, ConvTranspose, Dense, DepthwiseConv),
+        "kernel by a factor",
+        "the kernel is {} times what it should be",
+        "{value}, {} * kernel for kernel",
+        lambda call, factor: call.weighted(kernel=factor * call.weights["kernel"]),
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,22 @@ class Trial:
     def call(self, node: Node, values: Mapping[str, Values]) -> Call:
         """A node with what it reads."""
         return Call(node, tuple(values[name] for name in node.inputs), node_weights(node, self.weights))
+
+    def relatives(self, node: Node) -> Iterator[tuple[str, dict[str, Values]]]:
+        """The other nodes of the network that have weights of these names and shapes, and those."""
+        own = {name: array.shape for name, array in node_weights(node, self.weights).items()}
+        for other, theirs in self.weights_of.items():
+            if own and other != node.name and {name: array.shape for name, array in theirs.items()} == own:
+                yield other, {name: np.asarray(array, np.float64) for name, array in theirs.items()}
+
+    @cached_property
+    def weights_of(self) -> Mapping[str, Mapping[str, Array]]:
+        """The weights of every node of the network, by their names without the node."""
+        found: dict[str, dict[str, Array]] = {}
+        for name, array in self.weights.items():
+            node, _, short = name.rpartition(".")
+            found.setdefault(node, {})[short] = array
+        return found
 
     def after(self, node: Node, value: Values, values: Mapping[str, Values]) -> dict[str, Values]:
         """Everything in it where a node gives another value."""
@@ -263,7 +280,9 @@ class Explanation:
         return Cause(
             row=row.name,
             name=self.name,
-            says=says.format(*(f"{value:.6g}" for value in self.number)) if self.number else says,
+            says=says.format(*(f"{value:.6g}" for value in self.number)) + self.alternative.remark(*self.number)
+            if self.number
+            else says,
             spec=formula(self.node.layer),
             found=self.alternative.formula(*self.number),
             known=True,
@@ -277,9 +296,9 @@ def explanations(
 ) -> Iterator[Explanation]:
     """Every alternative at one of these nodes that gives what was measured, where the others have these values.
 
-    Numbers are only searched for with `fitted`.
+    Numbers, and weights that other rows have, are only searched for with `fitted`, where nothing else explains it.
     """
-    known = False
+    known, place = False, 0
     for place, node, hypothesis, alternative in alternatives(judge.trial, values, nodes):
         if alternative.fitted and (known or not fitted):
             continue  # a number that nobody takes by default, where such a one explains it
@@ -293,6 +312,25 @@ def explanations(
         if ratio <= 1:
             known = True
             yield Explanation(place, ratio, node, hypothesis, alternative, numbers)
+    if fitted and not known:
+        yield from _of_other_rows(judge, values, nodes, place + 1)
+
+
+def _of_other_rows(
+    judge: Judge, values: Mapping[str, Values], nodes: Sequence[Node], place: int
+) -> Iterator[Explanation]:
+    """Nodes that give what was measured with the weights of another node, where those have the same shapes."""
+    for node in reversed(nodes):
+        for other, theirs in judge.trial.relatives(node):
+            made = judge.trial.call(node, values).weighted(**theirs)
+            says = f"it computes with the weights of {other!r}, which have the same shapes"
+            taken = Alternative(
+                says, partial("{}, with the weights of {}".format, formula(node.layer), other), made.value
+            )
+            found = changed(judge.trial, values, node, taken)
+            ratio = float("inf") if found is None else judge.ratio(found[judge.trial.part.nodes[-1].name])
+            if ratio <= 1:
+                yield Explanation(place, ratio, node, "weights of another row", taken, ())
 
 
 def alternatives(
@@ -331,6 +369,8 @@ def _searched(error: Callable[[float], float], least: float, most: float) -> flo
     share = (5**0.5 - 1) / 2
     first, second = high - share * (high - low), low + share * (high - low)
     left, right = error(float(np.exp(first))), error(float(np.exp(second)))
+    if left == right == float("inf"):
+        return least  # it makes no sense for these shapes
     for _ in range(SEARCHED):
         if left <= right:
             high, second, right = second, first, left

@@ -60,7 +60,8 @@ class Alternative:
     """What may have been done instead: in words, as a formula, and as the value that it gives.
 
     `fields` are those of the layer that would mean it, where a spec can say it. Where a number has to be found first,
-    `fitted` is the range that it lies in; `value`, `formula` and `fields` then take it, and `says` has `{}` for it.
+    `fitted` is the range that it lies in; `value`, `formula` and `fields` then take it, and `says` has `{}` for it,
+    with a `remark` on what it may come from.
     """
 
     says: str
@@ -68,6 +69,7 @@ class Alternative:
     value: Callable[..., Values]
     fields: Callable[..., Fields] = dict
     fitted: tuple[float, float] | None = None
+    remark: Callable[..., str] = lambda *_: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,33 @@ def fitted(kinds: Kinds, name: str, field: str, least: float, most: float) -> Hy
     return Hypothesis(_several(kinds), name, alternatives)
 
 
+def with_factor(
+    kinds: Kinds,
+    name: str,
+    says: str,
+    theirs: str,
+    value: Callable[[Call, float], Values | Call | None],
+    bounds: tuple[float, float] = (1e-2, 1e2),
+    remark: Callable[[float], str] = lambda _: "",
+) -> Hypothesis:
+    """Something is off by a positive number between these bounds, which is searched for: `value` computes with it.
+
+    `says` has `{}` for the number; so has the formula `theirs`, beside `{value}` and the layer's fields.
+    """
+
+    def alternatives(call: Call) -> Iterator[Alternative]:
+        yield Alternative(
+            says,
+            lambda found: theirs.format(f"{found:.6g}", **_words(call)),
+            lambda found: _computed(value(call, found)),
+            lambda _: {},
+            fitted=bounds,
+            remark=remark,
+        )
+
+    return Hypothesis(_several(kinds), name, alternatives)
+
+
 def instead(
     kinds: Kinds, name: str, says: str, theirs: str, value: Callable[[Call], Values | Call | None]
 ) -> Hypothesis:
@@ -140,15 +169,15 @@ def instead(
     """
 
     def alternatives(call: Call) -> Iterator[Alternative]:
-        def computed() -> Values:
-            found = value(call)
-            if found is None:
-                raise ValueError("it makes no sense here")
-            return found.value() if isinstance(found, Call) else found
-
-        yield Alternative(says, lambda: theirs.format(**_words(call)), computed)
+        yield Alternative(says, lambda: theirs.format(**_words(call)), lambda: _computed(value(call)))
 
     return Hypothesis(_several(kinds), name, alternatives)
+
+
+def _computed(found: Values | Call | None) -> Values:
+    if found is None:
+        raise ValueError("it makes no sense here")
+    return found.value() if isinstance(found, Call) else found
 
 
 def _words(call: Call) -> dict[str, str]:

@@ -116,6 +116,13 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
         lambda call: (call.x - np.array(call.layer.mean)) * np.array(call.layer.std),
     ),
     instead(
+        Normalize,
+        "divided first",
+        "it is divided by the deviation before the mean is taken off",
+        "x / {std} - {mean}",
+        lambda call: call.x / np.array(call.layer.std) - np.array(call.layer.mean),
+    ),
+    instead(
         Grayscale,
         "colours reversed",
         "blue is taken for red",

@@ -8,11 +8,16 @@ from functools import partial, reduce
 import numpy as np
 
 from netspec.layers import Add, Average, Concat, Dot, Maximum, Minimum, Multiply, Subtract
+from netspec.reference.activation import POINTWISE
 from netspec.reference.table import Values
 from netspec.verify.causes.hypothesis import Alternative, Call, Fields, Hypothesis, fields, instead
+from netspec.verify.causes.written import formula
 
 ALIKE = (Add, Average, Multiply, Maximum, Minimum)
 """Merges in which the order of the inputs does not count."""
+SEVERAL = (*ALIKE, Subtract, Concat)
+BEFORE = ("relu", "relu6", "silu")
+"""What a network has behind a sum that converters put in front of it."""
 
 
 def _folded(function: Callable[[Values, Values], Values]) -> Callable[[Call], Values]:
@@ -39,6 +44,20 @@ def _twice(call: Call) -> Iterator[Alternative]:
                 says = f"the input {name} is read twice, and {lost} never"
                 formula = f"{call.layer.kind} of {name} twice, without {lost}"
                 yield Alternative(says, partial(str, formula), Call(call.node, given, call.weights).value)
+
+
+def _activated(call: Call) -> Iterator[Alternative]:
+    """Each input through an activation first."""
+    for function in BEFORE:
+        for place, name in enumerate(call.node.inputs):
+            given = tuple(
+                POINTWISE[function](each) if index == place else each for index, each in enumerate(call.inputs)
+            )
+            yield Alternative(
+                f"{name} goes through {function} first, which the spec does not say",
+                lambda name=name, function=function: f"{formula(call.layer)}, {function}({name}) for {name}",
+                call.reading(*given).value,
+            )
 
 
 def _axes(call: Call) -> Iterator[Fields]:
@@ -85,6 +104,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     instead(Subtract, "sum for difference", "the inputs are added", "a + b", _folded(np.add)),
     Hypothesis(ALIKE, "an input left out", _lost),
     Hypothesis((*ALIKE, Subtract, Concat, Dot), "an input twice", _twice),
+    Hypothesis(SEVERAL, "an input activated", _activated),
     instead(Average, "sum for mean", "the sum is not divided", "a + b + ...", _folded(np.add)),
     instead(
         Add,

@@ -9,10 +9,12 @@ import numpy as np
 from netspec.layers import LRN, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LayerScale, RMSNorm
 from netspec.reference.norm import in_groups, standardize
 from netspec.reference.table import Values
-from netspec.verify.causes.hypothesis import Call, Fields, Hypothesis, fields, fitted, instead
+from netspec.verify.causes.hypothesis import Call, Fields, Hypothesis, fields, fitted, instead, with_factor
 
 EPSILONS = (1e-5, 1e-3, 1e-6, 1e-7, 1e-8, 1e-12, 1e-4, 1e-2, 2.0**-23, 2.0**-52, 0.0)
 """What libraries take by default, beside none: torch and ONNX 1e-5, Keras 1e-3, RMSNorm in torch that of the type."""
+MOST_COUNTED = 2**20
+"""A variance of more values is as good as unbiased."""
 OWN = (LayerNorm, GroupNorm, InstanceNorm)
 """Those that compute their moments from what they read."""
 ALL = (BatchNorm, *OWN, RMSNorm)
@@ -76,6 +78,25 @@ def _by_variance(call: Call) -> Values:
 def _by_deviation(call: Call) -> Values:
     """The variance's place holds a standard deviation."""
     return call.weighted(var=np.square(call.weights["var"])).value()
+
+
+def _bessel(factor: float) -> str:
+    """Whether a factor of a variance is n / (n - 1), as between a biased and an unbiased one.
+
+    >>> _bessel(64 / 63)
+    ', which is 64 / 63: n / (n - 1), the unbiased one for the biased'
+    >>> _bessel(63 / 64)
+    ', which is 63 / 64: (n - 1) / n, the biased one for the unbiased'
+    >>> _bessel(1.3)
+    ''
+    """
+    larger = max(factor, 1 / factor)
+    count = round(larger / (larger - 1)) if larger > 1 else 0
+    if not 2 <= count <= MOST_COUNTED or abs(count / (count - 1) - larger) > 1e-3 / count**2:
+        return ""
+    if factor > 1:
+        return f", which is {count} / {count - 1}: n / (n - 1), the unbiased one for the biased"
+    return f", which is {count - 1} / {count}: (n - 1) / n, the biased one for the unbiased"
 
 
 def _interleaved(call: Call) -> Values:
@@ -206,6 +227,15 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     fields(LayerNorm, "other axes", _axes, "it is normalised over other axes"),
     fields(LRN, "another constant of the LRN", _lrn),
     *(fitted(kind, "another epsilon", "epsilon", 1e-14, 1.0) for kind in ALL),
+    with_factor(
+        BatchNorm,
+        "variance by a factor",
+        "the variance is {} times what it should be",
+        "gamma * (x - mean) / sqrt({} * var + {epsilon}) + beta",
+        lambda call, factor: call.weighted(var=factor * call.weights["var"]),
+        (1 / 16, 16.0),
+        _bessel,
+    ),
     *(
         fitted(LRN, "another constant of the LRN", field, *bounds)
         for field, bounds in (("alpha", (1e-8, 1e2)), ("beta", (1e-2, 10.0)), ("k", (1e-4, 1e3)))

@@ -22,6 +22,8 @@ of noise twice as large as rounding, two more.
 """
 GROWN = 2.0**4
 """How much larger than a rounding of its sample's largest value an error may be that rounding made."""
+SYSTEMATIC = 0.5
+"""The mean correlation of errors with the right values that rounding does not reach."""
 ALIKE = 0.98
 """The share of the wrong values that a sentence on where they are must hold for."""
 
@@ -47,7 +49,7 @@ def signature(right: Values, measured: Array, fits: Fits, predicted: Values, typ
     if measured.shape != right.shape:
         return _of_shapes(right, measured, fits)
     found = np.asarray(measured, np.float64)
-    for candidate in (partial(_factors, type_=type_), _offsets, _moved, _clipped):
+    for candidate in (partial(_factors, type_=type_), _offsets, _moved, _clipped, _dropped):
         for says, value, formula, name in candidate(right, found):
             if fits(value):
                 return Signature(name, says, formula)
@@ -102,9 +104,9 @@ def _known(value: float, type_: TensorType) -> str:
             (1 / count, f"1 / {count}"),
             (sqrt(count), f"sqrt({count})"),
             (1 / sqrt(count), f"1 / sqrt({count})"),
-            (count / (count - 1), f"{count} / {count - 1}, as of an unbiased variance"),
-            ((count - 1) / count, f"{count - 1} / {count}, as of an unbiased variance"),
-            (sqrt((count - 1) / count), f"sqrt({count - 1} / {count}), as of a division by an unbiased deviation"),
+            (count / (count - 1), f"{count} / {count - 1}: n / (n - 1)"),
+            ((count - 1) / count, f"{count - 1} / {count}: (n - 1) / n"),
+            (sqrt((count - 1) / count), f"sqrt({count - 1} / {count}): that of (n - 1) / n, an unbiased deviation's"),
         ):
             if abs(value - known) < 1e-6 * known:
                 return f", which is {word}"
@@ -191,8 +193,26 @@ def _clipped(right: Values, found: Values) -> Iterator[Relation]:
         yield f"nothing is below {least:.6g}", np.maximum(right, least), f"max(y, {least:.6g})", "clipped values"
 
 
+def _dropped(right: Values, found: Values) -> Iterator[Relation]:
+    """Some values are zero, and the others larger to make up for it."""
+    dropped = (found == 0) & (right != 0)
+    kept = (found != 0) & (right != 0)
+    if dropped.any() and kept.any():
+        factor = float(np.median(found[kept] / right[kept]))
+        if factor > 1 + 1e-6:
+            share = dropped.sum() / (dropped.sum() + kept.sum())
+            yield (
+                f"{share:.0%} of the values are 0, the others times {factor:.6g}: a dropout that is not switched off",
+                np.where(dropped, 0.0, factor * right),
+                f"0, or {factor:.6g} * y",
+                "values dropped",
+            )
+
+
 def _precision(right: Values, found: Values, predicted: Values) -> Signature | None:
     """Errors of the size that rounding makes, in numbers of fewer bits."""
+    if not _rounds(right, found):
+        return None
     with np.errstate(divide="ignore", invalid="ignore"):
         times = norms(found - right) / predicted
     times = times[np.isfinite(times) & (times > 0)]
@@ -206,6 +226,16 @@ def _precision(right: Values, found: Values, predicted: Values) -> Signature | N
             says = f"the errors are those of rounding to about {bits:.0f} bits, as where {name} is computed with"
             return Signature("a lower precision", says, f"y, rounded to {bits:.0f} bits")
     return None
+
+
+def _rounds(right: Values, found: Values) -> bool:
+    """Whether errors go either way, as those of rounding do, and not with the right values, as another formula's."""
+    errors, sizes = found - right, norms(right)
+    together = (errors * right).reshape(len(right), -1).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = together / (norms(errors) * sizes)
+    share = share[np.isfinite(share)]
+    return not len(share) or abs(float(share.mean())) < SYSTEMATIC
 
 
 def _small(right: Values, found: Values, share: float) -> bool:
@@ -235,8 +265,9 @@ def _places(right: Values, found: Values) -> Signature | None:
                     f"only the {width} outermost pixels are wrong: padding, or windows that reach over the border",
                     "y inside, other values at the border",
                 )
-    for mask, word in ((right < 0, "negative"), (right > 0, "positive")):
-        if wrong[mask].sum() >= ALIKE * total and not mask.all():
+    signs = ((right < 0, "negative"), (right > 0, "positive"))
+    for mask, word in signs if all(each.any() for each, _ in signs) else ():
+        if wrong[mask].sum() >= ALIKE * total:
             return Signature(
                 f"wrong where {word}", f"only values are wrong that should be {word}", f"y where not {word}"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netspec.layers import Layer
-from netspec.verify.causes import activation, conv, image, merge, norm, pool, shape
+from netspec.verify.causes import activation, conv, image, merge, norm, pool, shape, weight
 from netspec.verify.causes.hypothesis import Hypothesis
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
@@ -16,6 +16,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     *merge.HYPOTHESES,
     *shape.HYPOTHESES,
     *activation.HYPOTHESES,
+    *weight.HYPOTHESES,
     *shape.ANY,
 )
 

@@ -37,6 +37,8 @@ docs: $(VENV)/.developer
 
 schema: $(VENV)/.developer
 	$(BIN)/netspec schema > docs/netspec.schema.json
+	$(BIN)/netspec schema verify > docs/verify.schema.json
+	$(BIN)/netspec schema against > docs/against.schema.json
 
 constraints: $(VENV)/.developer
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt

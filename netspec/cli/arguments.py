@@ -31,6 +31,14 @@ class Report(StrEnum):
     github = "github"
 
 
+class Document(StrEnum):
+    """What netspec reads or writes that has a schema."""
+
+    spec = "spec"
+    verify = "verify"
+    against = "against"
+
+
 class Drawing(StrEnum):
     """How `show` prints a network."""
 

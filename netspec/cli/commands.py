@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from signal import SIGINT, SIGTERM, Signals
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from netspec.cli import build, foreign, inference, look  # noqa: F401 - where the other commands are declared
 from netspec.cli.app import app, command
-from netspec.cli.arguments import (
-    Format,
-    Output,
-)
+from netspec.cli.arguments import Document, Format, Output
 from netspec.cli.console import complain, hush, say, say_json, show_error
 from netspec.cli.pages import TOOL, usage_text
 from netspec.errors import NetspecError
@@ -27,12 +24,26 @@ UsageError: Any = typer.BadParameter.__base__
     TOOL,
     "# A spec begins with: # yaml-language-server: $schema=netspec.schema.json",
     "netspec schema > netspec.schema.json",
+    "# What verify.json holds",
+    "netspec schema verify",
 )
-def schema() -> None:
-    """Print the JSON Schema of spec files, for editors."""
-    from netspec.spec.schema import json_schema
+def schema(
+    document: Annotated[
+        Document,
+        typer.Argument(
+            metavar="[spec|verify|against]", help="Of spec files, of verify.json, or of what verify --against finds."
+        ),
+    ] = Document.spec,
+) -> None:
+    """Print the JSON Schema of spec files, for editors, or of what `verify` finds out, for programs."""
+    if document is Document.spec:
+        from netspec.spec.schema import json_schema
 
-    say_json(json_schema())
+        say_json(json_schema())
+    else:
+        from netspec.verify.schema import against_schema, verdict_schema
+
+        say_json(verdict_schema() if document is Document.verify else against_schema())
 
 
 @command(TOOL, "# What to put into a bug report", "netspec doctor --format json")

@@ -15,7 +15,9 @@ UNREAD: frozenset[Symptom] = frozenset({"file", "weights"})
 
 
 class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class Measure(_Result):
@@ -35,9 +37,13 @@ class Failure(_Result):
     """One thing that went wrong: at which stage, with which symptom, at which row when it is one row's."""
 
     stage: Stage
+    """What was done when it went wrong."""
     symptom: Symptom
+    """What is wrong: `crash` and `unsupported` gave nothing to compare."""
     message: str
+    """The finding in words, with both values."""
     row: str | None = None
+    """The row that it is about; null where it is none's."""
 
 
 class Cause(_Result):
@@ -65,21 +71,30 @@ class RowVerdict(_Result):
     """One row of one backend."""
 
     row: str
+    """Its name."""
     kind: str
+    """Its kind of layer."""
     passed: bool
+    """Whether everything that was compared of it agrees."""
     trainable: int
+    """How many of its numbers are trained."""
     non_trainable: int
+    """How many of its numbers are not."""
     counted: tuple[int, int] | None
     """(trainable, non-trainable) numbers in the backend's own artefact; null where it was not asked."""
     float64: Measure | None
+    """Its result in float64; null where the backend gave none."""
     float32: Measure | None
+    """The same in float32."""
 
 
 class ArtefactVerdict(_Result):
     """One exported file, loaded afresh by its stock library."""
 
     file: str
+    """Its name; a level of ONNX Runtime's optimisation stands behind it."""
     passed: bool
+    """Whether its outputs agree."""
     output: Measure | None
     """Its output for the network's own weights, in float32."""
 
@@ -88,10 +103,15 @@ class BackendVerdict(_Result):
     """One backend."""
 
     backend: str
+    """Its name: `torch`, `keras`, `onnx`."""
     passed: bool
+    """Whether everything agrees; then there are no failures."""
     rows: tuple[RowVerdict, ...]
+    """Every row, in the network's order."""
     artefacts: tuple[ArtefactVerdict, ...]
+    """Every exported file that could be run."""
     failures: tuple[Failure, ...]
+    """What went wrong."""
     first_row: str | None = None
     """The first row that diverges."""
     alone: bool | None = None
@@ -128,18 +148,22 @@ class FoundRow(_Result):
     """
 
     row: str
+    """Its name."""
     whole: bool
     """Whether it is the row's result, or what the row has before its activation."""
     value: str
     """What the file calls it."""
     passed: bool
+    """Whether it is what it should be."""
     measure: Measure
+    """How far it is from what it should be."""
 
 
 class Blamed(_Result):
     """A row that is wrong even for what the file computed before it, where others are wrong before it."""
 
     row: str
+    """Its name."""
     cause: Cause | None
     """What is done instead, where it could be found out."""
 
@@ -148,18 +172,23 @@ class FileVerdict(_Result):
     """One file that others made, held against the meaning of the spec."""
 
     file: str
+    """The file, as it was given."""
     runtime: str | None
     """Who ran it, with its version; null where it could not be run."""
     passed: bool
+    """Whether it is proven to compute what the spec means."""
     weights: str | None
     """Whose weights the reference computed with, and how they were matched; null where there are none."""
     samples: tuple[str, ...]
+    """What the inputs that it was given are called."""
     outputs: tuple[OutputVerdict, ...]
+    """Every output of the network."""
     rows: tuple[FoundRow, ...]
     """The rows whose values the file shows, in the network's order; they are looked for where an output differs."""
     notes: tuple[str, ...]
     """How the file was read: names, layouts, types."""
     failures: tuple[Failure, ...]
+    """What went wrong."""
     first_row: str | None = None
     """The row to blame, as far as that can be seen."""
     alone: bool | None = None
@@ -179,8 +208,11 @@ class AgainstVerdict(_Result):
     """Files that others made, each held against the meaning of one spec."""
 
     network: str
+    """The spec's name."""
     passed: bool
+    """Whether every file is proven."""
     files: tuple[FileVerdict, ...]
+    """In the order in which they were given."""
 
     @property
     def differs(self) -> bool:
@@ -200,7 +232,9 @@ class Difference(_Result):
     step: int
     """The update, counted from 1."""
     precision: Literal["float64", "float32"]
+    """In which it was computed."""
     quantity: Quantity
+    """What it is a value of."""
     name: str
     """The weight, for a slot with its name: `conv_1.kernel, mean`."""
     left: str
@@ -210,10 +244,13 @@ class Difference(_Result):
     place: tuple[int, ...]
     """Where they are furthest apart, in the canonical layout."""
     left_value: float
+    """The value there, on the left."""
     right_value: float
+    """The value there, on the right."""
     error: float
     """The L2 norm of the difference, relative to that of the right side."""
     granted: float
+    """The largest error that is granted."""
 
 
 class LockstepVerdict(_Result):
@@ -222,14 +259,19 @@ class LockstepVerdict(_Result):
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
     passed: bool
+    """Whether all updates agree."""
     steps: int
     """How many updates were to be taken."""
     agreed: int
     """After how many of them everything agreed."""
     backends: tuple[str, ...]
+    """Those that train."""
     loss: str
+    """The loss, by its name."""
     optimizer: str
+    """The optimiser, by its name."""
     schedule: str
+    """The schedule of the learning rate, by its name."""
     float64: dict[Quantity, float]
     """The largest error of each kind, as a share of what is granted."""
     float32: dict[Quantity, float]
@@ -239,6 +281,7 @@ class LockstepVerdict(_Result):
     differences: tuple[Difference, ...]
     """What differs after the first update where something does."""
     failures: tuple[Failure, ...]
+    """What went wrong, other than that values differ."""
 
     @property
     def differs(self) -> bool:
@@ -252,7 +295,9 @@ class Share(_Result):
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
     error: float
+    """The L2 distance."""
     granted: float
+    """The largest distance that is granted."""
     ratio: float | None
     """The error over what is granted: 1 at most; null where rounding or a kink hides what the reference's slope is."""
 
@@ -281,11 +326,14 @@ class GradientsVerdict(_Result):
     """What the backends derive of sum(outputs * cotangents), in float64."""
 
     backends: tuple[str, ...]
+    """Those that derive."""
     samples: int
+    """For how many samples was derived."""
     slopes: int
     """Along how many directions the reference's slope was taken; where they are fewer than weights and inputs, some of
     those were moved together."""
     weights: tuple[GradientVerdict, ...]
+    """Every trained weight and input, in every mode."""
     notes: tuple[str, ...]
     """What was left out, and why."""
 
@@ -305,12 +353,19 @@ class Verdict(_Result):
     """The whole verification."""
 
     network: str
+    """The spec's name."""
     passed: bool
+    """Whether every backend is proven to compute what the spec means."""
     parameters: int
+    """How many numbers the network has."""
     trainable: int
+    """How many of them are trained."""
     non_trainable: int
+    """How many of them are not."""
     samples: tuple[str, ...]
+    """What the inputs are called."""
     backends: tuple[BackendVerdict, ...]
+    """In the order of `--targets`."""
     gradients: GradientsVerdict | None = None
     """What the backends that train derive; null where none of them could."""
     lockstep: LockstepVerdict | None = None

@@ -22,7 +22,9 @@ from netspec.training.stepping import Update
 from netspec.verify.lockstep import lockstep
 from netspec.verify.masks import with_masks
 from netspec.verify.result import LockstepVerdict, difference_text
+from netspec.verify.schema import verdict_schema
 from netspec.weights import draw
+from tests.core.test_schema import accepts
 
 SPECS = Path(__file__).parents[2] / "specs"
 # Every way to a weight that an optimiser may tell apart: kernels of each kind, scales, biases; and every dropout.
@@ -255,6 +257,7 @@ def test_a_build_trains_in_lock_step_when_it_is_asked(learners: Any, tmp_path: P
     assert outcome.verdict.lockstep.backends == ("torch", "keras")
     said = json.loads((tmp_path / "built" / "verify.json").read_text())
     assert said["lockstep"]["optimizer"] == "adam"
+    assert accepts(verdict_schema(), verdict_schema(), said)
     assert "Training in lock-step" in (tmp_path / "built" / "report.html").read_text()
     again = build_of(tmp_path, train_steps=2)
     assert again.ran == []

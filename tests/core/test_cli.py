@@ -292,6 +292,10 @@ def test_schema_is_json(run: Run) -> None:
     status, out, _ = run("schema")
     assert status == 0
     assert json.loads(out)["properties"]["layers"]
+    for document, field in (("spec", "layers"), ("verify", "backends"), ("against", "files")):
+        status, out, _ = run("schema", document)
+        assert status == 0
+        assert json.loads(out)["properties"][field]
 
 
 def test_train_without_a_train_section_is_refused(run: Run, spec: Path) -> None:

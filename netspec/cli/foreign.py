@@ -188,4 +188,9 @@ def prove_against(
         options += [word for pattern in ignore for word in ("--ignore", pattern)]
         options += ["--flattened", flattened.value] if flattened else []
         say(against_text(verdict, spec.file, options))
+    if format_ is Report.github and not verdict.passed:
+        from netspec.compile import compile_spec
+        from netspec.report.github import against_github
+
+        say(against_github(verdict, compile_spec(spec), spec.file))
     raise typer.Exit(0 if verdict.passed else 1 if verdict.differs else BackendError.exit_code)

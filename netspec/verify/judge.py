@@ -72,11 +72,13 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
     asked = _alone(backend, standard, first) if first and answers.alive else None
     alone = asked.found.symptom is not None if asked else None
     artefacts, artefact_failures = _artefacts(standard, answers)
+    # Files whose outputs are wrong are derived differently, which says nothing of the rows that agree.
+    derived = answers.gradient_failures if first or not artefact_failures else ()
     failures = (
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
-        *answers.gradient_failures,
+        *derived,
         *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),
@@ -190,4 +192,14 @@ def _artefact(standard: Standard, file: str, outputs: Mapping[str, Array]) -> tu
     message = f"{file}, loaded afresh{which}: {found.message}"
     if found.symptom == "value":
         message += f" (error {found.error:.1e}, granted {found.granted:.1e})"
+        message += _exchanged(standard, worst, outputs[worst])
     return verdict, Failure(stage="compare", symptom=found.symptom, message=message)
+
+
+def _exchanged(standard: Standard, output: str, measured: Array) -> str:
+    """That an output is what another one should be, where it is."""
+    for other, expected in standard.outputs.items():
+        granted = budget(expected, standard.outputs_predicted[other])
+        if other != output and compare(expected, measured, granted).symptom is None:
+            return f"; it is what output {other!r} should be: outputs are exchanged"
+    return ""

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from netspec.compile import compile_spec
 from netspec.errors import BackendError
-from netspec.report.github import error_github, verdict_github
+from netspec.report.github import against_github, error_github, verdict_github
 from netspec.spec.load import parse_spec
-from netspec.verify.result import BackendVerdict, Failure, Verdict
+from netspec.verify.result import (
+    AgainstVerdict,
+    BackendVerdict,
+    Blamed,
+    Cause,
+    Difference,
+    Failure,
+    FileVerdict,
+    LockstepVerdict,
+    Verdict,
+)
 from tests.core.test_cli import Run, run
 
 __all__ = ["run"]  # the fixture
@@ -54,6 +64,49 @@ def test_a_difference_is_annotated_at_its_row():
     assert verdict_github(verdict, network, "net.yaml").splitlines() == [
         f"::error file=net.yaml,line=3,col=5,title=netspec%3A torch value::{said}",
         "::error file=net.yaml,line=1,col=1,title=netspec%3A torch file::net.py is not as it was written",
+    ]
+
+
+def test_a_training_that_differs_is_annotated_at_the_row_of_its_weight():
+    network = compile_spec(parse_spec(SPEC, "net.yaml"))
+    apart = Difference(
+        step=2, precision="float64", quantity="slot", name="conv.kernel, mean", left="keras", right="torch",
+        place=(0, 1), left_value=0.5, right_value=0.25, error=1.0, granted=1e-9,
+    )  # fmt: skip
+    ended = Failure(stage="run", symptom="crash", message="the worker died")
+    lockstep = LockstepVerdict(
+        passed=False, steps=9, agreed=1, backends=("torch", "keras"), loss="mse", optimizer="adam", schedule="constant",
+        float64={}, float32={}, synchronised=(), differences=(apart,), failures=(ended,),
+    )  # fmt: skip
+    verdict = Verdict(
+        network="net", passed=True, parameters=259, trainable=259, non_trainable=0, samples=(), backends=()
+    ).trained(lockstep)
+    first, second = verdict_github(verdict, network, "net.yaml").splitlines()
+    said = "after update 2 in float64 the slot conv.kernel, mean at [0, 1] is 0.5 in keras, 0.25 in torch"
+    assert first.startswith(f"::error file=net.yaml,line=3,col=5,title=netspec%3A training slot::{said}")
+    assert second == "::error file=net.yaml,line=1,col=1,title=netspec%3A training crash::the worker died"
+
+
+def test_files_of_others_are_annotated_in_the_spec():
+    network = compile_spec(parse_spec(SPEC, "net.yaml"))
+    cause = Cause(row="conv", name="n", says="s", spec="", found="", known=True, ratio=0.0, fields={})
+    differs = Failure(stage="compare", symptom="value", message="its output is wrong")
+    files = (
+        FileVerdict(
+            file="out/m.onnx", runtime=None, passed=False, weights=None, samples=(), outputs=(), rows=(), notes=(),
+            failures=(differs,), first_row="conv", cause=cause, further=(Blamed(row="dense_1", cause=None),),
+        ),
+        FileVerdict(
+            file="cut.onnx", runtime=None, passed=False, weights=None, samples=(), outputs=(), rows=(), notes=(),
+            failures=(Failure(stage="build", symptom="file", message="it is cut off"),),
+        ),
+    )  # fmt: skip
+    verdict = AgainstVerdict(network="net", passed=False, files=files)
+    further = "row 'dense_1' is wrong as well, for what the file computed before it"
+    assert against_github(verdict, network, "net.yaml").splitlines() == [
+        "::error file=net.yaml,line=3,col=5,title=netspec%3A m.onnx value::its output is wrong%0An: s",
+        f"::error file=net.yaml,line=5,col=5,title=netspec%3A m.onnx value::{further}",
+        "::error file=net.yaml,line=1,col=1,title=netspec%3A cut.onnx file::it is cut off",
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +301,26 @@ def test_a_wrong_artefact_is_found():
         ("other.bin", False),
     ]
     assert verdict.first_row is None
+
+
+def test_outputs_that_are_exchanged_are_said():
+    network = replace(
+        chain("two", (4,), Dense(units=4), Dense(units=4)), outputs={"first": "dense_1", "second": "dense_2"}
+    )
+    weights = draw(network, 1)
+
+    class Off(Exact):
+        def read_weights(self, folder, network):
+            return {name: values.copy() for name, values in weights.items()}
+
+        def run_artefact(self, folder, network, inputs):
+            found = {name: value.astype(np.float32) for name, value in evaluate(network, weights, inputs).items()}
+            return {"net.bin": {"first": found["dense_2"], "second": found["dense_1"]}}
+
+    failure = only_failure(verdict_of(Off(), weights, network))
+    output, other = ("first", "second") if "output 'first':" in failure.message else ("second", "first")
+    assert f"loaded afresh, output {output!r}: " in failure.message
+    assert failure.message.endswith(f"it is what output {other!r} should be: outputs are exchanged")
 
 
 def test_no_artefact_is_a_failure():

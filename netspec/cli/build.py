@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -238,7 +239,7 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))
     else:
-        say(outcome_text(outcome, options.until, spec.file))
+        say(outcome_text(outcome, options.until, spec.file, shutil.get_terminal_size().columns))
     if format_ is Report.github and verdict is not None and not verdict.passed:
         from netspec.compile import compile_spec
         from netspec.report.github import verdict_github

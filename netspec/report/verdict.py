@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from netspec.report.cause import cause_lines
 from netspec.report.columns import aligned, share_text
@@ -11,6 +11,10 @@ from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
 FAILURES_SHOWN = 5
+WIDTH = 80
+BARS = range(4, 11)
+"""How short and how long a bar may be, in columns."""
+BAR = "A bar is the worst of a row's errors; a full one has used all that is granted."
 SILENT = "did not answer"
 ADVICE = {
     "crash": "the message above says how it ended (killed: too little memory?); run again, or see `netspec doctor`",
@@ -30,23 +34,23 @@ LEGEND = (
 )
 
 
-def verify_text(verdict: Verdict, spec: str = "SPEC", earlier: str | None = None) -> str:
+def verify_text(verdict: Verdict, spec: str = "SPEC", earlier: str | None = None, width: int = WIDTH) -> str:
     """The verdict, then the errors of every row on every backend, then what failed and what to do about it.
 
     `spec` is the file, for commands that show it again; `earlier` says of a verdict that is repeated when it was made.
+    The rows' bars are as long as `width` columns have room for.
     """
     summary = (line.replace("\n", "\n    ") for line in verdict.summary())
     counts = f"  {verdict.parameters:,} parameters, {verdict.trainable:,} of them trainable"
     lines = [verdict_line(verdict, earlier)]
     if earlier is not None:
         lines.append("  nothing that it rests on has changed since; --force proves it anew")
-    lines += [counts, *(f"  {line}" for line in summary), "", *_rows(verdict)]
+    lines += [counts, *(f"  {line}" for line in summary), "", *_rows(verdict, width)]
     lines += [line.format(samples=len(verdict.samples)) for line in LEGEND]
-    lines += ["", *_artefacts(verdict)]
-    if verdict.gradients is not None:
-        lines += ["", *gradients_lines(verdict.gradients)]
-    if verdict.lockstep is not None:
-        lines += ["", *lockstep_lines(verdict.lockstep)]
+    derived = gradients_lines(verdict.gradients) if verdict.gradients is not None else ()
+    trained = lockstep_lines(verdict.lockstep) if verdict.lockstep is not None else ()
+    for section in map(list, (_artefacts(verdict), derived, trained)):
+        lines += ["", *section] if section else []
     for backend in verdict.backends:
         if not backend.passed:
             lines += ["", *failure_lines(backend, spec)]
@@ -102,7 +106,7 @@ def failure_lines(backend: BackendVerdict, spec: str = "SPEC") -> Iterator[str]:
         yield from (f"  {line}" for line in cause_lines(backend.cause))
         yield f"  again: netspec verify {spec} --targets {backend.backend}"
     for symptom in dict.fromkeys(failure.symptom for failure in backend.failures):
-        if symptom == "value" and backend.cause is not None and backend.cause.known:
+        if symptom in ("value", "not finite") and backend.cause is not None and backend.cause.known:
             continue  # what there is to look for has been found
         yield f"  hint: {ADVICE[symptom]}"
 
@@ -131,8 +135,8 @@ def counts_differ(row: RowVerdict) -> bool:
     return row.counted is not None and tuple(row.counted) != (row.trainable, row.non_trainable)
 
 
-def _rows(verdict: Verdict) -> list[str]:
-    """One line a row; two columns a backend."""
+def _rows(verdict: Verdict, width: int) -> list[str]:
+    """One line a row; two columns a backend, and a bar where there is room for it."""
     backends = [backend for backend in verdict.backends if backend.rows]
     if not backends:
         return []
@@ -144,7 +148,24 @@ def _rows(verdict: Verdict) -> list[str]:
         *([name, *(cell for rows in found for cell in _cells(rows.get(name)))] for name in names),
     ]
     first, second, *rest = aligned(lines, right=range(1, 1 + 2 * len(backends)))
-    return [first, second, "-" * max(map(len, (first, second, *rest))), *rest]
+    wide = max(map(len, (first, second, *rest)))
+    length = min(width - wide - 2, BARS[-1])
+    if length in BARS:
+        bars = [bar([rows[name] for rows in found if name in rows], length) for name in names]
+        rest = [f"{line.ljust(wide)}  {each}".rstrip() for line, each in zip(rest, bars, strict=True)]
+        wide += 2 + length
+        rest.append(BAR)
+    return [first, second, "-" * wide, *rest]
+
+
+def bar(rows: Sequence[RowVerdict], length: int) -> str:
+    """How much of what is granted the worst error of a row takes, as a bar; nothing where nothing was measured."""
+    measures = [measure for row in rows for measure in (row.float64, row.float32) if measure is not None]
+    if not measures:
+        return ""
+    worst = max(1.0 if measure.ratio is None else measure.ratio for measure in measures)
+    filled = min(round(worst * length), length)
+    return "#" * filled + "." * (length - filled)
 
 
 def _cells(row: RowVerdict | None) -> tuple[str, str]:

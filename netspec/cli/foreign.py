@@ -52,7 +52,8 @@ def diff(
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     format_: Output = Format.text,
 ) -> None:
-    """What differs between two specs, or two files of weights or models; exit status 1 where something does.
+    """What differs between two specs, or two files of weights or models; exit status 1 where something does, 3 where
+    that could not be found out.
 
     Specs are compared in their resolved meaning, row by row by name; files
     tensor by tensor, and two models by what they compute. A spec and a file
@@ -75,7 +76,7 @@ def diff(
         say_json(found.model_dump(mode="json"))
     else:
         say(specs_text(found) if specs else files_text(found))
-    raise typer.Exit(0 if found.equal else 1)
+    raise typer.Exit(0 if found.equal else 1 if found.differs else BackendError.exit_code)
 
 
 @command(

@@ -43,6 +43,13 @@ class SpecDiff(_Result):
     rows: tuple[RowDiff, ...]
     sections: tuple[Change, ...]
     """What else the specs say: of data, training, ..."""
+    unmet: tuple[str, ...]
+    """What a spec expects of its network that it does not meet, with the place."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether something differs; of specs that is always known."""
+        return not self.equal
 
 
 class TensorDiff(_Result):
@@ -88,3 +95,8 @@ class FileDiff(_Result):
     outputs: tuple[OutputDiff, ...] | None
     """What the two compute; null where one of them is weights alone, or could not be run."""
     notes: tuple[str, ...]
+
+    @property
+    def differs(self) -> bool:
+        """Whether something was found to differ; if they are not equal either, it is not known."""
+        return not self.equal and bool(self.tensors or self.outputs)

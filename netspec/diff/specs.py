@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from netspec.compile import compile_spec
 from netspec.compile.resolved import resolved_spec
 from netspec.diff.result import Change, RowDiff, SpecDiff
+from netspec.errors import ExpectationError
 from netspec.network import Network, Row
 from netspec.spec.model import Spec
 
@@ -16,8 +18,12 @@ NETWORK = ("name", "layers", "input", "inputs", "outputs", "uses")
 
 
 def diff_specs(left: Spec, right: Spec) -> SpecDiff:
-    """What differs between two specs; raises SpecError where one of them is wrong."""
-    networks = compile_spec(left), compile_spec(right)
+    """What differs between two specs; raises SpecError where one of them is wrong, but for what it expects.
+
+    An edited spec no longer meets what it was published with: that is said beside what was edited.
+    """
+    (ours, missed), (theirs, missed_too) = (_network(spec) for spec in (left, right))
+    networks = ours, theirs
     totals = tuple(_changes(*(_totals(network) for network in networks)))
     rows = tuple(_rows(*networks))
     documents = (
@@ -31,7 +37,16 @@ def diff_specs(left: Spec, right: Spec) -> SpecDiff:
         totals=totals,
         rows=rows,
         sections=sections,
+        unmet=(*missed, *missed_too),
     )
+
+
+def _network(spec: Spec) -> tuple[Network, tuple[str, ...]]:
+    """The network, and what the spec expects of it that it does not meet."""
+    try:
+        return compile_spec(spec), ()
+    except ExpectationError as error:
+        return compile_spec(replace(spec, expect=None)), tuple(str(problem) for problem in error.problems)
 
 
 def _totals(network: Network) -> dict[str, Any]:

@@ -15,9 +15,10 @@ SHOWN = 40
 
 def specs_text(found: SpecDiff) -> str:
     """Two specs: totals, rows, sections."""
+    unmet = [f"  not met  {problem}" for problem in found.unmet]
     if found.equal:
-        return f"{found.left} and {found.right} mean the same"
-    lines = [f"{found.left} and {found.right} differ"]
+        return "\n".join([f"{found.left} and {found.right} mean the same", *unmet])
+    lines = [f"{found.left} and {found.right} differ", *unmet]
     lines += _section("", found.totals)
     if found.rows:
         lines += ["", "Rows", *(line for row in found.rows for line in _row(row))]
@@ -59,7 +60,7 @@ def files_text(found: FileDiff) -> str:
     held = "hold and compute" if not found.tensors else "compute"
     state = f"{held if found.outputs else 'hold'} the same"
     if not found.equal:
-        state = "differ" if found.tensors or found.outputs else "hold the same, but are not known to compute it"
+        state = "differ" if found.differs else "hold the same, but are not known to compute it"
     lines = [f"{found.left} and {found.right} {state}"]
     lines += [f"  note  {note}" for note in found.notes]
     if found.outputs:
@@ -84,7 +85,8 @@ def _tensor(found: TensorDiff) -> list[str]:
         said = " -> ".join(shapes)
     else:
         relative = "" if found.relative is None else f", {found.relative:.1e} of its size in all"
-        said = f"{found.changed:,} numbers differ, by {found.most:.3g} at most{relative}"
+        count = "1 number differs" if found.changed == 1 else f"{found.changed:,} numbers differ"
+        said = f"{count}, by {found.most:.3g} at most{relative}"
     return [f"{SIGNS[found.how]} {found.tensor}", said]
 
 

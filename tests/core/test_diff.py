@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from netspec.backend.stored import StoredTensor
+from netspec.compile import compile_spec
 from netspec.diff import diff_specs
 from netspec.diff.files import BY_NUMBERS, _compared, _paired
 from netspec.diff.result import FileDiff, OutputDiff, SpecDiff, TensorDiff
@@ -61,6 +62,21 @@ def test_a_field_is_named_with_both_values():
     }
     assert not found.totals
     assert "~ conv1  Conv: padding ((1, 1), (1, 1)) -> ((0, 2), (1, 1))" in specs_text(found)
+
+
+def test_an_edit_is_shown_though_the_spec_no_longer_meets_what_it_expects():
+    expects = LEFT + "expect: {parameters: 4317}\n"
+    right = expects.replace("FNN | 5", "FNN | 6")
+    found = diff(right, expects.replace("4317", str(parameters(LEFT))))
+    assert [(row.row, row.how) for row in found.rows] == [("fc", "changed")]
+    [said] = found.unmet
+    assert said.startswith("right.yaml:10:22: expect.parameters: parameters should be 4,317, but")
+    assert specs_text(found).splitlines()[1] == f"  not met  {said}"
+    assert diff(right, right).equal
+
+
+def parameters(text: str) -> int:
+    return compile_spec(parse_spec(text, "spec.yaml")).parameters
 
 
 def test_rows_are_found_again_by_name():
@@ -160,6 +176,11 @@ def test_files_are_printed():
         "  y       probs         5.0e-01!            1.0e-06  ramp",
         "",
         "1 tensor is the same, paired by name",
-        "  ~ a  1 numbers differ, by 0.25 at most, 1.2e-01 of its size in all",
+        "  ~ a  1 number differs, by 0.25 at most, 1.2e-01 of its size in all",
         "  + b  3x4",
     ]
+    assert found.differs
+    hung = found.model_copy(update={"tensors": (), "outputs": None, "notes": ("not done",)})
+    assert not hung.equal
+    assert not hung.differs
+    assert files_text(hung).startswith("x.onnx and y.onnx hold the same, but are not known to compute it\n")

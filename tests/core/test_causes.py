@@ -21,6 +21,7 @@ from netspec.verify.causes.explain import OUTPUT, Trial, part_of
 from netspec.verify.causes.hypothesis import Alternative, Call, Hypothesis
 from netspec.verify.causes.signature import signature
 from netspec.verify.causes.table import HYPOTHESES, hypotheses
+from netspec.verify.causes.weight import as_bfloat16, as_float16
 from netspec.verify.inputs import biting_weights, hard_inputs
 from tests.cases import LAYER_CASES, Case, chain
 
@@ -223,6 +224,7 @@ def swap_channels(y):
     return y[..., [3, 0, 5, 1, 4, 2]]
 
 
+ORDER = np.random.default_rng(0).permutation(4 * 3 * 6)
 UNKNOWN = {
     "a constant factor": lambda y: y * 7.0,
     "a constant offset": lambda y: y + 0.5,
@@ -235,6 +237,8 @@ UNKNOWN = {
     "some channels wrong": lambda y: np.where(np.arange(y.shape[-1]) == 2, np.cos(y), y),
     "wrong at the border": lambda y: np.pad(y[:, 1:-1, 1:-1], ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=0.123),
     "another shape": lambda y: y.reshape(len(y), -1),
+    "values in another order": lambda y: np.take(y.reshape(len(y), -1), ORDER, axis=1).reshape(y.shape),
+    "samples mixed": lambda y: y.reshape(-1, y.shape[-1]).swapaxes(0, 1).reshape(y.shape),
     "values dropped": lambda y: np.where(np.sin(1e3 * y) < -0.5, 0.0, y / 0.7),
 }
 
@@ -279,6 +283,20 @@ def test_a_precision_is_named_within_one_bit(bits, name):
     predicted = norms(found - right) / 2.0 ** (24 - bits)
     said = signature(right, found, lambda value: False, predicted, TensorType((4, 4, 3)))
     assert (said.says if said and said.name == "a lower precision" else "").count(name or "bits") == bool(name)
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [(as_bfloat16, "bfloat16"), (as_float16, "float16, or"), (np.float32, "float32, which")]
+)
+def test_a_type_that_values_were_kept_in_is_named(kept, said):
+    network, weights, inputs, right = dense()
+    cause = explain(network, network.nodes, weights, inputs, kept(right).astype(np.float64), gate, worst=0)
+    assert cause is not None
+    assert (cause.name, cause.known) == ("a lower precision", False)
+    assert said in cause.says
+    short = np.round(right)  # what is short by itself says nothing
+    found = signature(short, short + np.eye(6)[0], lambda value: False, np.ones(len(right)), TensorType((4, 3, 6)))
+    assert found is None or "number of" not in found.says
 
 
 def test_what_goes_with_the_values_is_no_lower_precision():

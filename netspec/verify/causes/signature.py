@@ -20,6 +20,10 @@ BITS = {(7, 10): "bfloat16", (10, 13): "float16 or TensorFloat-32", (20, 27): "f
 """How many bits are right where numbers of a type were computed with: one less than it has, or, as the prediction is
 of noise twice as large as rounding, two more.
 """
+TYPES = {8: "bfloat16", 11: "float16, or TensorFloat-32", 24: "float32"}
+"""The significant bits of each type."""
+SEVERAL = 16
+"""Fewer values than these may be short numbers by chance."""
 GROWN = 2.0**4
 """How much larger than a rounding of its sample's largest value an error may be that rounding made."""
 SYSTEMATIC = 0.5
@@ -49,11 +53,12 @@ def signature(right: Values, measured: Array, fits: Fits, predicted: Values, typ
     if measured.shape != right.shape:
         return _of_shapes(right, measured, fits)
     found = np.asarray(measured, np.float64)
-    for candidate in (partial(_factors, type_=type_), _offsets, _moved, _clipped, _dropped):
+    for candidate in (partial(_factors, type_=type_), _offsets, _moved, _clipped, _dropped, _shuffled):
         for says, value, formula, name in candidate(right, found):
             if fits(value):
                 return Signature(name, says, formula)
-    return _precision(right, found, predicted) or _places(right, found)
+    kept = _kept(right, found, bool(measured.dtype == np.float64))
+    return kept or _precision(right, found, predicted) or _places(right, found)
 
 
 Relation = tuple[str, Values, str, str]
@@ -104,9 +109,9 @@ def _known(value: float, type_: TensorType) -> str:
             (1 / count, f"1 / {count}"),
             (sqrt(count), f"sqrt({count})"),
             (1 / sqrt(count), f"1 / sqrt({count})"),
-            (count / (count - 1), f"{count} / {count - 1}: n / (n - 1)"),
-            ((count - 1) / count, f"{count - 1} / {count}: (n - 1) / n"),
-            (sqrt((count - 1) / count), f"sqrt({count - 1} / {count}): that of (n - 1) / n, an unbiased deviation's"),
+            (count / (count - 1), f"{count} / {count - 1}"),
+            ((count - 1) / count, f"{count - 1} / {count}"),
+            (sqrt((count - 1) / count), f"sqrt({count - 1} / {count}), as of a division by an unbiased deviation"),
         ):
             if abs(value - known) < 1e-6 * known:
                 return f", which is {word}"
@@ -207,6 +212,43 @@ def _dropped(right: Values, found: Values) -> Iterator[Relation]:
                 f"0, or {factor:.6g} * y",
                 "values dropped",
             )
+
+
+def _shuffled(right: Values, found: Values) -> Iterator[Relation]:
+    """The same numbers in an order that has no name, within each sample or over the whole batch."""
+    for rows, says, formula, name in (
+        (
+            len(right),
+            "the values are right, but stand in another order",
+            "y in another order",
+            "values in another order",
+        ),
+        (1, "the values are right, but samples of the batch are mixed", "y of other samples", "samples mixed"),
+    ):
+        ours, theirs = right.reshape(rows, -1), found.reshape(rows, -1)
+        placed = np.empty_like(ours)
+        np.put_along_axis(placed, np.argsort(theirs, axis=1, kind="stable"), np.sort(ours, axis=1), axis=1)
+        yield says, placed.reshape(right.shape), formula, name
+
+
+def _kept(right: Values, found: Values, double: bool) -> Signature | None:
+    """Nearly right values that all are numbers of a type with fewer bits, as where they were kept in it."""
+    values, exact = (each[np.isfinite(each) & (each != 0)] for each in (found, right))
+    for bits, name in TYPES.items() if len(values) >= SEVERAL else ():
+        if bits < 24 or double:
+            if not _of_bits(values, bits).all() or _of_bits(exact, bits).mean() > 0.5:
+                continue
+            if _small(right, found, GROWN * 2.0**-bits):
+                says = f"every value is a number of {name}, which has {bits} bits"
+                return Signature("a lower precision", says, f"y, rounded to {name}")
+    return None
+
+
+def _of_bits(values: Values, bits: int) -> Array:
+    """Which numbers have no more significant bits."""
+    scaled = np.frexp(values)[0] * 2.0**bits
+    found: Array = scaled == np.round(scaled)
+    return found
 
 
 def _precision(right: Values, found: Values, predicted: Values) -> Signature | None:

@@ -323,10 +323,8 @@ def _of_other_rows(
     for node in reversed(nodes):
         for other, theirs in judge.trial.relatives(node):
             made = judge.trial.call(node, values).weighted(**theirs)
-            says = f"it computes with the weights of {other!r}, which have the same shapes"
-            taken = Alternative(
-                says, partial("{}, with the weights of {}".format, formula(node.layer), other), made.value
-            )
+            written = partial("{}, with the weights of {}".format, formula(node.layer), other)
+            taken = Alternative(f"it has the weights of row {other!r}", written, made.value)
             found = changed(judge.trial, values, node, taken)
             ratio = float("inf") if found is None else judge.ratio(found[judge.trial.part.nodes[-1].name])
             if ratio <= 1:

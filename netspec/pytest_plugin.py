@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +173,9 @@ class SpecFile(pytest.File):
             verdict = settings.verdict(spec, variant, backend)
             failures = tuple(failure for failure in verdict.failures if aspect_of(failure, verdict) == aspect)
             if failures:
-                raise AssertionError("\n".join(failure_lines(verdict.model_copy(update={"failures": failures}))))
+                again = shlex.join(["netspec", "verify", spec.file, *(["--variant", variant] if variant else [])])
+                wrong = verdict.model_copy(update={"failures": failures})
+                raise AssertionError("\n".join(failure_lines(wrong, again)))
 
         return test
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,5 +136,6 @@ def assert_consistent(
         raise AssertionError(str(error)) from None
     verdict = _SHARED.prove(spec, chosen)
     if not verdict.passed:
-        raise AssertionError(verify_text(verdict))
+        changed = [word for each in overrides for word in ("--set", each)] + (["--variant", variant] if variant else [])
+        raise AssertionError(verify_text(verdict, shlex.join(["netspec", "verify", spec.file, *changed])))
     return verdict

@@ -340,3 +340,14 @@ def load_chosen(path: Path, sets: list[str] | None, variant: str | None) -> Spec
     from netspec.spec.load import load_spec
 
     return load_spec(path, sets or [], variant)
+
+
+def words_of(set_: list[str] | None, variant: str | None, keras_backend: Runtime | None) -> list[str]:
+    """The options that change what a spec means or who computes it, as they were given, for commands that repeat it.
+
+    >>> words_of(["train.epochs=3"], "small", None)
+    ['--set', 'train.epochs=3', '--variant', 'small']
+    """
+    words = [word for each in set_ or () for word in ("--set", each)]
+    words += ["--variant", variant] if variant else []
+    return [*words, *(["--keras-backend", keras_backend.value] if keras_backend is not None else [])]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,7 @@ from netspec.cli.arguments import (
     WeightsFile,
     chosen_backends,
     load_chosen,
+    words_of,
 )
 from netspec.cli.console import say, say_json
 from netspec.cli.foreign import prove_against
@@ -71,7 +74,7 @@ def build(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
-    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    keras_backend: KerasOn = None,
     tensorboard: TensorBoard = False,
     force: Annotated[bool, arguments.force("Do all of it again, the training too")] = False,
     set_: Sets = None,
@@ -97,7 +100,7 @@ def build(
         force=force,
         tensorboard=tensorboard,
     )
-    _run(load_chosen(spec, set_, variant), options, format_)
+    _run(load_chosen(spec, set_, variant), options, format_, words_of(set_, variant, keras_backend))
 
 
 @command(
@@ -114,7 +117,7 @@ def train(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
-    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    keras_backend: KerasOn = None,
     tensorboard: TensorBoard = False,
     force: Annotated[bool, arguments.force("Train again")] = False,
     set_: Sets = None,
@@ -141,7 +144,7 @@ def train(
         tensorboard=tensorboard,
         until="train",
     )
-    _run(loaded, options, format_)
+    _run(loaded, options, format_, words_of(set_, variant, keras_backend))
 
 
 @command(MAKE, "# The ONNX file alone", "netspec export specs/digits-cnn.yaml --targets onnx")
@@ -151,7 +154,7 @@ def export(
     output: Folder = Path("build"),
     seed: Seed = None,
     weights: WeightsFile = None,
-    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    keras_backend: KerasOn = None,
     force: Annotated[bool, arguments.force("Write the files again")] = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -162,7 +165,7 @@ def export(
 
     names = chosen_backends(targets)
     options = Options(names, train=False, folder=output, seed=seed, weights=weights, force=force, until="export")
-    _run(load_chosen(spec, set_, variant), options, format_)
+    _run(load_chosen(spec, set_, variant), options, format_, words_of(set_, variant, keras_backend))
 
 
 @command(
@@ -191,7 +194,7 @@ def verify(
     ignore: Ignored = None,
     flattened: FlattenedOption = None,
     timeout: Timeout = 300.0,
-    keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
+    keras_backend: KerasOn = None,
     force: Annotated[bool, arguments.force("Prove it anew")] = False,
     set_: Sets = None,
     variant: Variant = None,
@@ -205,9 +208,7 @@ def verify(
     """
     if against:
         loaded = load_chosen(spec, set_, variant)
-        changed = [word for each in set_ or () for word in ("--set", each)] + (
-            ["--variant", variant] if variant else []
-        )
+        changed = words_of(set_, variant, keras_backend)
         prove_against(loaded, against, weights, mapping, ignore or (), flattened, timeout, format_, changed)
     from netspec.building.options import Options
 
@@ -222,10 +223,11 @@ def verify(
         weights=weights,
         force=force,
     )
-    _run(load_chosen(spec, set_, variant), options, format_)
+    _run(load_chosen(spec, set_, variant), options, format_, words_of(set_, variant, keras_backend))
 
 
-def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
+def _run(spec: Spec, options: Options, format_: Format | Report, words: Sequence[str]) -> None:
+    """Build, and print what came of it; `words` are the options that change the spec, for commands that repeat it."""
     from netspec.building.build import build as run_build
     from netspec.report.outcome import outcome_json, outcome_text
     from netspec.report.progress import build_progress
@@ -239,7 +241,11 @@ def _run(spec: Spec, options: Options, format_: Format | Report) -> None:
     if format_ in (Format.json, Report.json):
         say_json(outcome_json(outcome))
     else:
-        say(outcome_text(outcome, options.until, spec.file, shutil.get_terminal_size().columns))
+        again = ["netspec", "verify", spec.file, *words]
+        again += ["-o", str(options.folder)] if options.folder != Path("build") else []
+        again += ["--seed", str(options.seed)] if options.seed is not None else []
+        again += ["--weights", str(options.weights)] if options.weights is not None else []
+        say(outcome_text(outcome, options.until, shlex.join(again), shutil.get_terminal_size().columns))
     if format_ is Report.github and verdict is not None and not verdict.passed:
         from netspec.compile import compile_spec
         from netspec.report.github import verdict_github

@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from netspec.outcome import Best, Outcome, Until
 
 
-def outcome_text(outcome: Outcome, until: Until = "report", spec: str = "SPEC", width: int = 80) -> str:
-    """The outcome of a command on a spec's file that went on `until` a stage, for a terminal of `width` columns."""
+def outcome_text(outcome: Outcome, until: Until = "report", again: str = "netspec verify SPEC", width: int = 80) -> str:
+    """The outcome of a command that went on `until` a stage, for a terminal of `width` columns.
+
+    `again` is the command that shows the verdict again.
+    """
     parts = []
     if outcome.verdict is not None:
         from netspec.report.verdict import verify_text
 
         earlier = None if "verify" in outcome.ran else made_text(outcome.proven_at)
-        parts.append(verify_text(outcome.verdict, spec, earlier, width))
+        parts.append(verify_text(outcome.verdict, again, earlier, width))
     if outcome.best is not None and (until == "train" or "weights" in outcome.ran):
         if "weights" not in outcome.ran:
             parts.append(

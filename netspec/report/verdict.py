@@ -10,6 +10,7 @@ from netspec.report.gradients import gradients_lines
 from netspec.report.lockstep import lockstep_lines, lockstep_state
 from netspec.verify.result import BackendVerdict, Measure, RowVerdict, Verdict
 
+AGAIN = "netspec verify SPEC"
 FAILURES_SHOWN = 5
 WIDTH = 80
 BARS = range(4, 11)
@@ -34,10 +35,10 @@ LEGEND = (
 )
 
 
-def verify_text(verdict: Verdict, spec: str = "SPEC", earlier: str | None = None, width: int = WIDTH) -> str:
+def verify_text(verdict: Verdict, again: str = AGAIN, earlier: str | None = None, width: int = WIDTH) -> str:
     """The verdict, then the errors of every row on every backend, then what failed and what to do about it.
 
-    `spec` is the file, for commands that show it again; `earlier` says of a verdict that is repeated when it was made.
+    `again` is the command that shows it again; `earlier` says of a verdict that is repeated when it was made.
     The rows' bars are as long as `width` columns have room for.
     """
     summary = (line.replace("\n", "\n    ") for line in verdict.summary())
@@ -51,9 +52,11 @@ def verify_text(verdict: Verdict, spec: str = "SPEC", earlier: str | None = None
     trained = lockstep_lines(verdict.lockstep) if verdict.lockstep is not None else ()
     for section in map(list, (_artefacts(verdict), derived, trained)):
         lines += ["", *section] if section else []
+    if verdict.lockstep is not None and not verdict.lockstep.passed:
+        lines.append(f"  again: {again} --train-steps {verdict.lockstep.steps}")
     for backend in verdict.backends:
         if not backend.passed:
-            lines += ["", *failure_lines(backend, spec)]
+            lines += ["", *failure_lines(backend, again)]
     return "\n".join(lines)
 
 
@@ -82,7 +85,7 @@ def state_text(backend: BackendVerdict) -> str:
     return "agrees" if backend.passed else "differs" if backend.differs else SILENT
 
 
-def failure_lines(backend: BackendVerdict, spec: str = "SPEC") -> Iterator[str]:
+def failure_lines(backend: BackendVerdict, again: str = AGAIN) -> Iterator[str]:
     """What failed on a backend, where it begins, why, and what to do."""
     yield f"{backend.backend} {state_text(backend)}" + (
         f", first at row {backend.first_row!r}" if backend.first_row else ""
@@ -104,7 +107,7 @@ def failure_lines(backend: BackendVerdict, spec: str = "SPEC") -> Iterator[str]:
         )
     if backend.cause is not None:
         yield from (f"  {line}" for line in cause_lines(backend.cause))
-        yield f"  again: netspec verify {spec} --targets {backend.backend}"
+    yield f"  again: {again} --targets {backend.backend}"
     for symptom in dict.fromkeys(failure.symptom for failure in backend.failures):
         if symptom in ("value", "not finite") and backend.cause is not None and backend.cause.known:
             continue  # what there is to look for has been found

@@ -5,9 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from netspec.building import build as building
 from netspec.outcome import Best, Outcome
 from netspec.report.outcome import outcome_json, outcome_text
+from tests.core.test_cli import SPECS, Run, run
 from tests.core.test_report import network, verdict_of
+
+__all__ = ["run"]  # the fixture
 
 AT = datetime(2026, 3, 1, 9, 5, tzinfo=UTC)
 
@@ -44,3 +50,18 @@ def test_programs_are_told_when_it_was_proven() -> None:
     verdict = verdict_of(network("fashion-mnist-cnn"))
     assert outcome_json(Outcome(Path("x"), verdict, AT))["proven_at"] == "2026-03-01T09:05:00+00:00"
     assert outcome_json(Outcome(Path("x"), verdict))["proven_at"] is None
+
+
+def test_the_command_that_shows_a_difference_again_is_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changed the spec, where the build lies, and who computes belong to it."""
+    verdict = verdict_of(network("fashion-mnist-cnn"), {"keras": "conv_2"})
+    monkeypatch.setattr(building, "build", lambda *_: Outcome(Path("build/x"), verdict, AT, ["verify"]))
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")  # set back at the end, for the option sets it
+    spec = SPECS / "fashion-mnist-cnn.yaml"
+    changes = ["--set", "verify.inputs=1", "--keras-backend", "jax", "-o", "my builds", "--seed", "3"]
+    status, out, _ = run("verify", spec, "--targets", "torch,keras,onnx", *changes)
+    assert status == 1
+    words = f"netspec verify {spec} --set verify.inputs=1 --keras-backend jax -o 'my builds' --seed 3 --targets keras"
+    assert [line.strip() for line in out.splitlines() if "again: " in line] == [f"again: {words}"]
+    _, out, _ = run("verify", spec)
+    assert f"  again: netspec verify {spec} --targets keras\n" in out

@@ -25,7 +25,7 @@ VERDICT = Verdict(
 
 
 def test_the_cause_stands_under_the_failure():
-    assert list(failure_lines(BACKEND, "net.yaml")) == [
+    assert list(failure_lines(BACKEND, "netspec verify net.yaml --variant a")) == [
         "keras differs, first at row 'batch_norm_1'",
         "  value at row 'batch_norm_1' (compare): float64 error 0.1",
         "  row 'batch_norm_1' differs even when it is given the reference's own input, so the fault is in that row",
@@ -33,7 +33,7 @@ def test_the_cause_stands_under_the_failure():
         "    the spec means  x / sqrt(v + 0.001)",
         "    what came out   x / sqrt(v + 1e-05)",
         "    which gives the measured values within rounding: 2% of what that may cost is left",
-        "  again: netspec verify net.yaml --targets keras",
+        "  again: netspec verify net.yaml --variant a --targets keras",
     ]
 
 
@@ -43,6 +43,8 @@ def test_what_is_only_seen_is_no_cause_and_leaves_the_advice():
     assert "  seen at row 'batch_norm_1': another epsilon: epsilon is 1e-05, not 0.001" in lines
     assert lines[-1] == f"  hint: {ADVICE['value']}"
     assert "  again: netspec verify SPEC --targets keras" in lines
+    without = list(failure_lines(BACKEND.model_copy(update={"cause": None})))
+    assert "  again: netspec verify SPEC --targets keras" in without
 
 
 def test_page_and_annotations_say_it():

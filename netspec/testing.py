@@ -13,6 +13,7 @@ from typing import Any, Self
 from netspec.backend import ExportSettings, find_backend, installed_backends
 from netspec.backend.worker import Worker, WorkerDied
 from netspec.building.run import ON_CPU
+from netspec.building.verify import real_images
 from netspec.compile import compile_spec
 from netspec.errors import BackendError, NetspecError, SpecError
 from netspec.importing.initial import Start
@@ -47,7 +48,8 @@ class Prover:
                 "settings": spec.export or ExportSettings(),
             }
             callers = {name: _Exporting(self._worker(name), Path(folder) / name, exported) for name in backends}
-            verdict = verify(network, weights, Path(folder), spec.verify or VerifySettings(), callers)
+            settings = spec.verify or VerifySettings()
+            verdict = verify(network, weights, Path(folder), settings, callers, real_images(spec, network, network))
         for name in (name for name, caller in callers.items() if caller.died):
             self._workers.pop(name).close()
         return verdict

@@ -21,6 +21,7 @@ from netspec.verify import lockstep, verify
 from netspec.verify.result import Verdict
 
 if TYPE_CHECKING:
+    from netspec.tensors import Array
     from netspec.training.settings import TrainSettings
 
 
@@ -64,6 +65,16 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def real_images(spec: Spec, network: Network, runs: Network) -> dict[str, Array]:
+    """The first images of the data of a spec, where they are at hand, as the network that `runs` reads them."""
+    if spec.data is None:
+        return {}
+    from netspec.data.few import few_images
+    from netspec.verify.samples import REAL
+
+    return few_images(spec.data, network, runs, Path(spec.file).parent, spec.preprocess, REAL)
+
+
 def prove(run: Run) -> None:
     """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
     settings, training = run.verified, _training(run.spec, run.network) if run.verified.train_steps else None
@@ -80,7 +91,8 @@ def prove(run: Run) -> None:
 
         def write(folder: Path) -> None:
             callers = {name: _Exported(run.worker(name), exports.get(name)) for name in run.options.targets}
-            verdict = verify(run.exported, run.weights, run.folder.path, settings, callers)
+            real = real_images(run.spec, run.network, run.exported)
+            verdict = verify(run.exported, run.weights, run.folder.path, settings, callers, real)
             if training is not None:
                 learners = {name: run.worker(name) for name in run.options.targets if _trains(run.backends[name])}
                 network = trained_network(run.spec, run.network)

@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 def cached(request: Mapping[str, Any], decode: Callable[[Empty], Decoded]) -> Decoded:
     """What was decoded for the same request before, or what is decoded now; `request` is plain data."""
     folder = cache_folder()
-    index = folder / "decoded" / f"{key_of(version=VERSION, **request)}.json"
+    index = _index(request, folder)
     known = _known(index, folder)
     if known is not None:
         return known
@@ -71,6 +71,16 @@ def cached(request: Mapping[str, Any], decode: Callable[[Empty], Decoded]) -> De
         return _kept(found, folder, partial, index)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def decoded_before(request: Mapping[str, Any]) -> Decoded | None:
+    """What was decoded for the same request before, or None."""
+    folder = cache_folder()
+    return _known(_index(request, folder), folder)
+
+
+def _index(request: Mapping[str, Any], folder: Path) -> Path:
+    return folder / "decoded" / f"{key_of(version=VERSION, **request)}.json"
 
 
 class _Files:

@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netspec.network import Network
     from netspec.spec.model import VerifySettings
-    from netspec.tensors import Weights
+    from netspec.tensors import Array, Weights
     from netspec.training.settings import TrainSettings
     from netspec.verify.gather import Caller
     from netspec.verify.result import LockstepVerdict, Verdict
 
 
 def verify(
-    network: Network, weights: Weights, folder: Path, settings: VerifySettings, workers: Mapping[str, Caller]
+    network: Network,
+    weights: Weights,
+    folder: Path,
+    settings: VerifySettings,
+    workers: Mapping[str, Caller],
+    real: Mapping[str, Array] | None = None,
 ) -> Verdict:
     """Hold every backend against the reference; see `netspec.verify.check`, which needs numpy and is loaded here."""
     from netspec.verify.check import check
 
-    return check(network, weights, folder, settings, workers)
+    return check(network, weights, folder, settings, workers, real)
 
 
 def lockstep(

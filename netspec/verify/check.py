@@ -36,15 +36,17 @@ def check(
     folder: Path,
     settings: VerifySettings,
     workers: Mapping[str, Caller],
+    real: Mapping[str, Array] | None = None,
 ) -> Verdict:
     """The verdict on every backend of `workers`, whose artefacts lie in `folder / name`.
 
-    Every row is compared with weights and inputs that bite; the artefacts with the network's own `weights`. What
-    goes wrong in a backend is a failure of that backend. Raises VerificationError when `weights` are not numbers.
+    Every row is compared with weights and inputs that bite, and with `real` inputs too; the artefacts with the
+    network's own `weights`. What goes wrong in a backend is a failure of that backend. Raises VerificationError when
+    `weights` are not numbers.
     """
     if lost := finite_problem(weights):
         raise VerificationError(f"weight {lost} holds values that are not finite, so nothing can be compared with it")
-    samples, derived = choose_samples(network, settings), plan(network, settings.seed)
+    samples, derived = choose_samples(network, settings, real), plan(network, settings.seed)
     deriving = [name for name in workers if name in differentiable_backends()]
     pieces = in_pieces(network, samples.inputs)
     weighty = not fits_together(network)

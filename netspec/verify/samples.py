@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from netspec.network import Network
 from netspec.reference.table import Array
 from netspec.spec.model import VerifySettings
 from netspec.verify.gates import DRAWS
 from netspec.verify.inputs import hard_inputs, sample_names
 
-FIRST = ("normal 1", "ramp", "offset", "wide", "zeros", "large", "normal 2", "constant", "tiny", "normal 3")
-"""The order in which a costly network's samples are chosen."""
+FIRST = ("normal 1", "ramp", "data 1", "offset", "wide", "zeros", "large", "normal 2", "constant", "tiny", "normal 3")
+"""The order in which a costly network's samples are chosen, as far as they are there."""
+REAL = 2
+"""How many real samples are compared, where there are some."""
 LEAST = 2
 """Samples that every network is compared with."""
 WORK = 30e9
@@ -37,15 +41,21 @@ class Samples:
     """Noisy runs that predict what rounding costs."""
 
 
-def choose_samples(network: Network, settings: VerifySettings) -> Samples:
-    """The samples that the settings ask for; of a costly network fewer, unless they ask for a number."""
+def choose_samples(network: Network, settings: VerifySettings, real: Mapping[str, Array] | None = None) -> Samples:
+    """The samples that the settings ask for, and `real` ones if there are any; of a costly network fewer, unless the
+    settings ask for a number.
+    """
     names = sample_names(settings.inputs)
     inputs = hard_inputs(network, settings.inputs, settings.seed)
     count = samples_within(network, settings)
+    whole = count >= len(names)
+    if real:
+        names += tuple(f"data {number}" for number in range(1, 1 + len(next(iter(real.values())))))
+        inputs = {name: np.concatenate([batch, real[name]]) for name, batch in inputs.items()}
     draws = _draws(network, count)
-    if count >= len(names):
+    if whole:
         return Samples(names, inputs, inputs, draws)
-    chosen = [names.index(name) for name in FIRST[:count]]
+    chosen = [names.index(name) for name in [name for name in FIRST if name in names][:count]]
     kept = {name: batch[chosen] for name, batch in inputs.items()}
     first = {name: batch[:1] for name, batch in kept.items()}
     return Samples(tuple(names[index] for index in chosen), kept, first, draws)

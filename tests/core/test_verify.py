@@ -116,6 +116,25 @@ def test_one_sample_is_enough():
     assert "for input 'constant'" in failure.message
 
 
+def test_real_samples_are_compared_too():
+    """A fault that only they meet is found."""
+    real = np.random.default_rng(0).uniform(0, 255, (2, 6, 5, 2)).astype(np.float32)
+
+    class Off(Exact):
+        def run(self, network, weights, inputs, precision, feed=None):
+            found = super().run(network, weights, inputs, precision, feed)
+            met = (np.asarray(inputs["input"]) == real[1]).all((1, 2, 3))
+            return {**found, "batch_norm_1": found["batch_norm_1"] + met[:, None, None, None].astype(precision)}
+
+    verdict = verify(NETWORK, WEIGHTS, NOWHERE, SETTINGS, {"off": Off(), "exact": Exact()}, {"input": real})
+    assert verdict.samples[-3:] == ("offset", "data 1", "data 2")
+    off, exact = verdict.backends
+    assert exact.passed
+    assert off.first_row == "batch_norm_1"
+    assert "for input 'data 2'" in off.failures[0].message
+    assert verify(NETWORK, WEIGHTS, NOWHERE, SETTINGS, {"off": Off()}).passed
+
+
 def test_an_error_that_only_float32_has_is_found():
     class Off(Exact):
         def run(self, network, weights, inputs, precision, feed=None):

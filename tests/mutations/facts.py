@@ -251,6 +251,9 @@ RULEWISE: dict[str, Rulewise] = {
     "BatchNorm's epsilon in float32": Rulewise(
         "2.4 BatchNorm", "images", "norm1", Told(BatchNorm, fields(epsilon=1e-3 * (1 + 1e-7)), ("torch", "keras"))
     ),
+    "BatchNorm's results in bfloat16": Rulewise(
+        "2.4 BatchNorm", "images", "norm1", After(BatchNorm, {"torch": "{x}.bfloat16().to(self.norm1.weight.dtype)"})
+    ),
     "BatchNorm's variance in training over n - 1": Rulewise(
         "2.4 BN normalise",
         "trained",
@@ -396,6 +399,9 @@ RULEWISE: dict[str, Rulewise] = {
         "images",
         "dropped",
         After(Dropout, {"torch": "{x} * 0.5", "keras": "{x} * 0.5", "onnx": times(0.5)}),
+    ),
+    "dropout that is not switched off": Rulewise(
+        "2.5 Dropout", "images", "dropped", After(Dropout, {"torch": "F.dropout({x}, 0.5, True)"})
     ),
     "offset lost": Rulewise("2.5 Rescale", "images", "scaled", Told(Rescale, fields(offset=0.0))),
     "256 for 255": Rulewise(

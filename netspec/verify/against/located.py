@@ -283,7 +283,8 @@ class Search:
         rows = rows_of(self.network)
         for name in (each for each, array in given.items() if array is self.inputs.get(each)):
             reader = next(node for node in self.network.nodes if name in node.inputs)
-            for each in prepared(self.network.types[name], self.inputs[name], self.traced.values, self.unit):
+            values = {value: array for value, array, _ in self._sizes.get(self.network.types[name].size, ())}
+            for each in prepared(self.network.types[name], self.inputs[name], values, self.unit):
                 work.spend(self._cost(nodes))
                 compared = self._again(nodes, {**given, name: each.array}, end)
                 if compared.symptom is None:

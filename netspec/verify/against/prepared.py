@@ -49,14 +49,12 @@ class Prepared:
 
 
 def prepared(type_: TensorType, given: Array, values: Mapping[str, Array], unit: float) -> Iterator[Prepared]:
-    """The values of a file that are an input, `given` with its channels last, prepared in some way.
+    """Those values of a file that are an input, `given` with its channels last, prepared in some way.
 
-    `unit` is the unit roundoff of what the file computes in.
+    The values are finite, and have as many numbers; `unit` is the unit roundoff of what the file computes in.
     """
     x = np.asarray(given, np.float64)
     for name, array in values.items():
-        if len(array) != len(x) or not np.isfinite(array).all():
-            continue
         for layout in layouts(type_, (None, *array.shape[1:])):
             turned = canonical(array, layout, type_)
             found = _fitted(x, np.asarray(turned, np.float64), unit)

@@ -14,7 +14,7 @@ from netspec.backend.worker import WorkerDied
 from netspec.errors import NetspecError, SpecError, UnreadableError, UnsupportedError
 from netspec.importing import Imported, NotFiniteError, import_weights
 from netspec.network import Network
-from netspec.verify.against.held import has, unlike
+from netspec.verify.against.held import NARROW, has, unlike
 from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.result import Failure
 
@@ -131,15 +131,12 @@ def _held(path: Path, network: Network, request: Request, given: Weights, found:
     if found.folding:
         said = found.folding.said(network)
         notes.insert(0, f"{said}: they are held against the given ones, put together likewise in float64")
-    return Known(
-        weights,
-        request.given,
-        _shown(network, found),
-        tuple(notes),
-        tuple(unlike(network, weights, found)),
-        other,
-        found.guessed,
-    )
+    failures, said = tuple(unlike(network, weights, found)), request.given
+    narrow = sorted({tensor.dtype for tensor in found.origins.values()} & set(NARROW))
+    if narrow and not failures:
+        # What rounding the weights costs is no difference: it is known, and so the reference computes with them.
+        weights, said = found.weights, f"{said}, rounded to {' and '.join(narrow)} as in the file"
+    return Known(weights, said, _shown(network, found), tuple(notes), failures, other, found.guessed)
 
 
 def _reason(error: SpecError, path: Path) -> str:

@@ -19,6 +19,7 @@ from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.verify.against import located as against
 from netspec.verify.against.located import Located, Search
+from netspec.verify.against.shown import Shown
 from netspec.verify.budget import budget
 from netspec.verify.causes.work import OF_A_CALL
 from netspec.verify.gates import DRAWS, UNIT
@@ -70,19 +71,23 @@ def search(net: Network, made: Network, shown: str = "all", weights: Any = None)
     tensors = {weight.name: node.name for node in net.nodes for weight in node.weights}
     ends = {*tensors.values(), *net.outputs.values()}
     kept = {name: _first(value) for name, value in values.items() if shown == "all" or name in ends}
-    return Search(
+    stored = {name: StoredTensor(name, weights[name], "float32", weights[name].shape) for name in tensors}
+    shown = Shown(
         network=net,
-        weights=weights,
-        inputs=inputs,
-        origins={name: StoredTensor(name, weights[name], "float32", weights[name].shape) for name in tensors},
+        origins=stored,
         traced=Traced({}, kept, {name: Made(node) for name, node in tensors.items()}),
         outputs={name: values[value].astype(np.float32) for name, value in net.outputs.items()},
         ports=net.outputs,
-        granted=budget,
-        draws=DRAWS,
-        unit=UNIT,
         first=True,
+        count=len(inputs["input"]),
     )
+    return Search(net, weights, inputs, shown, granted=budget, draws=DRAWS, unit=UNIT)
+
+
+def showing(asked: Search, values: Any, made: Any = None, **changed: Any) -> Search:
+    """The same search in a file that shows other values."""
+    traced = Traced({}, values, made or asked.shown.traced.made)
+    return replace(asked, shown=replace(asked.shown, traced=traced, **changed))
 
 
 def _first(value: Any) -> Any:
@@ -174,9 +179,9 @@ def test_rows_side_by_side_are_both_blamed():
 def test_one_mistake_that_shows_at_two_rows_is_blamed_once():
     """The second row is right once the reference has the mistake too, whether the file shows where it is or not."""
     asked = search(branches(), changed(branches(), {"conv_1_activation": NOTHING}), "weights")
-    fewer = {name: value for name, value in asked.traced.values.items() if name != "conv_1"}
-    for values, wrong in ((asked.traced.values, "conv_1_activation"), (fewer, "left")):
-        found = replace(asked, traced=replace(asked.traced, values=values)).locate()
+    fewer = {name: value for name, value in asked.shown.traced.values.items() if name != "conv_1"}
+    for values, wrong in ((asked.shown.traced.values, "conv_1_activation"), (fewer, "left")):
+        found = showing(asked, values).locate()
         assert said(found) == [("conv_1", "activation missing")]
         assert [name for name, each in found.found.items() if not each.right] == [wrong]
 
@@ -185,14 +190,14 @@ def test_a_row_without_weights_is_blamed_where_the_row_behind_it_is_right_for_wh
     """No known mistake gives that value, so that nothing else would tell it from a mistake of the row behind."""
     net = network()
     own = search(net, net)
-    values = dict(own.traced.values)
+    values = dict(own.shown.traced.values)
     place = [node.name for node in net.nodes].index("max_pool_1")
     wrong = np.moveaxis(values["max_pool_1"], 1, -1) ** 2 + 0.7
     behind = list(interpret(net, own.weights, own.inputs, taken={"max_pool_1": wrong}))[place + 1 :]
     values |= {node.name: _first(value) for node, value in behind}
     values["max_pool_1"] = _first(wrong)
     outputs = {name: np.moveaxis(values[value], 1, -1) for name, value in net.outputs.items()}
-    found = replace(own, traced=replace(own.traced, values=values), outputs=outputs).locate()
+    found = showing(own, values, outputs=outputs).locate()
     assert [each.row for each in found.culprits] == ["max_pool_1"]
     assert [name for name, each in found.found.items() if not each.right] == ["max_pool_1"]
 
@@ -209,8 +214,8 @@ def test_weights_that_were_exchanged_are_told(which, shown):
     asked = search(net, net, shown, swapped)
     if which == "by name":
         places = {"conv_2": "conv_3", "conv_3": "conv_2"}
-        made = {name: Made(places.get(each.value, each.value)) for name, each in asked.traced.made.items()}
-        asked = replace(asked, traced=replace(asked.traced, made=made))
+        made = {name: Made(places.get(each.value, each.value)) for name, each in asked.shown.traced.made.items()}
+        asked = showing(asked, asked.shown.traced.values, made)
     found = asked.locate()
     assert said(found) == [("conv_2", "weights of another row"), ("conv_3", "weights of another row")]
     assert [cause.says for each in found.culprits for cause in each.causes] == [
@@ -242,13 +247,9 @@ def test_an_input_that_the_file_prepares_is_told_with_what_is_done_to_it(factor,
     own = search(net, net, "weights")
     ready = {name: batch * np.array(factor) + np.array(shift) for name, batch in own.inputs.items()}
     values = {node.name: value for node, value in interpret(net, own.weights, ready)}
-    traced = Traced(
-        {},
-        {"cast": own.inputs["input"], "scaled": _first(ready["input"])}
-        | {name: _first(values[name]) for name in own.traced.values},
-        own.traced.made,
-    )
-    found = replace(own, traced=traced, outputs={"output": values["add"].astype(np.float32)}).locate()
+    shown = {"cast": own.inputs["input"], "scaled": _first(ready["input"])}
+    shown |= {name: _first(values[name]) for name in own.shown.traced.values}
+    found = showing(own, shown, outputs={"output": values["add"].astype(np.float32)}).locate()
     [culprit] = found.culprits
     [cause] = culprit.causes
     assert (cause.row, cause.name, cause.found) == ("conv_1", "input prepared", f"reads {formula}")

@@ -14,10 +14,12 @@ from netspec.errors import VerificationError
 from netspec.importing import check_file
 from netspec.network import Network
 from netspec.reference.table import Array
-from netspec.verify.against.located import Culprit, Located, Search
+from netspec.verify.against.judging import Culprit
+from netspec.verify.against.located import Located, Search
 from netspec.verify.against.ports import FLOATS, INTEGERS, WORDS, Plug, PortError, paired_note, pairings
 from netspec.verify.against.request import OTHER, Request, Stopped
 from netspec.verify.against.session import Run, Session
+from netspec.verify.against.shown import Shown
 from netspec.verify.against.trials import HALF, Answer, Trial, trials
 from netspec.verify.against.weights import FLATTENED, Known, known_weights
 from netspec.verify.gates import UNIT
@@ -232,14 +234,18 @@ class _Check:
             network=trial.network,
             weights=trial.weights,
             inputs={name: each[chosen] for name, each in trial.inputs.items()},
-            origins=known.origins,
-            traced=traced,
-            outputs={each.plug.name: each.canonical(given_out[each.plug.name]) for each in run.answers},
-            ports=ports,
+            shown=Shown(
+                network=trial.network,
+                origins=known.origins,
+                traced=traced,
+                outputs={each.plug.name: each.canonical(given_out[each.plug.name]) for each in run.answers},
+                ports=ports,
+                first="first" in run.layouts,
+                count=len(chosen),
+            ),
             granted=trial.granted,
             draws=trial.draws,
             unit=trial.unit,
-            first="first" in run.layouts,
         ).locate()
         self.notes += [self.located.note] if self.located.note else []
         if run.agrees:

@@ -1,34 +1,25 @@
-"""Where a file that others made begins to differ: its own values, found again among those of the network's rows.
+"""Where a file that others made begins to differ: the reference goes through the network beside it.
 
-A value is a node's because its weights go into it (`Made`), or because it is the same, within rounding, in some layout.
-The first node of the former kind whose value is wrong ends the part that is to blame, which begins after values of
-the latter kind: the part is computed by the reference from what the file itself computed there. The reference then goes
-on from the wrong value: what is wrong behind it is wrong by itself.
+Where a value of the file is wrong, it is judged alone (`judging`), and the reference goes on from it: what is wrong
+behind it is wrong by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
-from netspec.backend.foreign import Traced
-from netspec.backend.stored import StoredTensor
-from netspec.layers import Activation
 from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
-from netspec.verify.against.ports import Layout, canonical, layouts
-from netspec.verify.against.prepared import prepared
-from netspec.verify.budget import Rounding, norms, predict
-from netspec.verify.causes import Reason, SpentError, Work, judge_of, pair_of_reasons, products, single_reason
-from netspec.verify.causes.explain import part_of, rows_of
-from netspec.verify.causes.written import formula
-from netspec.verify.compare import Comparison, compare
-from netspec.verify.result import Blamed, Cause
-from netspec.verify.samples import WORK_OF_A_VALUE
+from netspec.verify.against.judging import Culprit, Judging
+from netspec.verify.against.shown import Found, Shown
+from netspec.verify.budget import Rounding, norms
+from netspec.verify.causes import Work, products
+from netspec.verify.causes.explain import Granted, rows_of
+from netspec.verify.result import Blamed
 
 MOST = 5
 """More rows than these are not blamed."""
@@ -41,51 +32,6 @@ ENOUGH = "so many rows to blame are enough"
 """Why rows are left."""
 SHOWN = 5
 """Of more rows than these that were not judged, no names are said."""
-Granted = Callable[[Values, Values], Values]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A node with the value that it is in the file, canonical, and how far that is from the reference."""
-
-    node: Node
-    value: str
-    array: Array
-    compared: Comparison
-
-    @property
-    def right(self) -> bool:
-        """Whether it is what the reference has, within rounding."""
-        return self.compared.symptom is None
-
-
-@dataclass(frozen=True, slots=True)
-class Culprit:
-    """A node that differs, whether by itself or for what is wrong before it, with the reasons where they are seen."""
-
-    found: Found
-    alone: bool
-    reasons: tuple[Reason, ...] = ()
-
-    @property
-    def causes(self) -> tuple[Cause, ...]:
-        """The reasons in words."""
-        return tuple(each.cause for each in self.reasons)
-
-    @property
-    def row(self) -> str:
-        """The row to blame: that of the first cause, where there is one."""
-        return self.causes[0].row if self.causes else self.found.node.row
-
-    @property
-    def mistakes(self) -> tuple[tuple[str, str], ...]:
-        """Where what was done instead, as far as that is known."""
-        return tuple((cause.row, cause.says) for cause in self.causes if cause.known)
-
-    @property
-    def known(self) -> bool:
-        """Whether known mistakes give just its value, so that the value is no other than it was taken for."""
-        return bool(self.mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +84,11 @@ class Search:
     network: Network
     weights: Mapping[str, Array]
     inputs: Mapping[str, Array]
-    origins: Mapping[str, StoredTensor]
-    """The tensor of the file that each weight is, where its weights were read from it."""
-    traced: Traced
-    outputs: Mapping[str, Array]
-    """The network's outputs as the file gives them, canonical."""
-    ports: Mapping[str, str]
-    """What the file calls them."""
+    shown: Shown
+    """What the file computed for these inputs."""
     granted: Granted
     draws: int
     unit: float
-    first: bool
-    """Whether the file's images have their channels first, where neither a value's shape nor its operator says."""
 
     def locate(self) -> Located:
         """Every node that the file shows, and the reasons of those that are wrong for what it computed before them.
@@ -158,12 +97,15 @@ class Search:
         for reasons may cost is bounded, in proportion to the network; `Located.unjudged` are the rows that are left.
         """
         work, taken, told = Work(self.most), dict[str, Array](), dict[str, Array]()
+        judging = Judging(
+            self.network, self.weights, self.inputs, self.shown, self.granted, self.draws, self.unit, work, told
+        )
         found: dict[str, Found] = {}
         judged: list[Culprit] = []
         blamed: list[Culprit] = []
         unjudged: list[Node] = []
         for node, reference, granted in self._walk(taken):
-            each = self._found(node, reference, granted)
+            each = self.shown.found(node, reference, granted)
             if each is None:
                 continue
             found[node.name], told[node.name] = each, each.array
@@ -173,7 +115,7 @@ class Search:
             if len(blamed) < MOST and not work.spent:
                 # Behind a value that nobody can explain only a known mistake is blamed: only what is likely is tried.
                 thorough = all(before.known for before in blamed)
-                culprit = self._judged(each, told, work, thorough=thorough)
+                culprit = judging.culprit(each, thorough=thorough)
             if culprit is None or work.spent:
                 unjudged.append(node)
             if culprit is not None:
@@ -186,7 +128,8 @@ class Search:
             if culprit is not None:
                 before = culprit.found
                 if before.node is not node:
-                    found |= {before.node.name: before, node.name: self._behind(each, before)}
+                    right = judging.again((node,), {before.node.name: before.array}, each)
+                    found |= {before.node.name: before, node.name: replace(each, compared=right)}
                 wrong = {before.node.name: before.array, **dict(self._wrong(culprit))}
                 taken |= wrong
                 told |= wrong
@@ -201,7 +144,7 @@ class Search:
     @property
     def most(self) -> float:
         """What looking for reasons may cost, in products."""
-        return WORK + TIMES * products(self.network.nodes, self._count)
+        return WORK + TIMES * products(self.network.nodes, self.shown.count)
 
     def _walk(self, taken: Mapping[str, Array]) -> Iterator[tuple[Node, Values, Values]]:
         """Every node with what the reference has there, and how large an error each sample is granted.
@@ -216,133 +159,6 @@ class Search:
                 granted = self.granted(reference, np.sqrt(squares / self.draws))
             yield node, reference, granted
 
-    def _found(self, node: Node, reference: Values, granted: Values) -> Found | None:
-        """The value of the file that is a node's: the one that its weights go into, else one with the same numbers."""
-        if node.name not in self._anchors:
-            return self._alike(node, reference, granted)
-        name, array = self._anchors[node.name]
-        return Found(node, name, array, compare(reference, array, granted))
-
-    def _judged(self, first: Found, told: Mapping[str, Array], work: Work, *, thorough: bool) -> Culprit | None:
-        """A wrong node, computed from the values of the file that are told from each other, and why it is wrong.
-
-        Without `thorough` only single mistakes are tried that need no number to be searched for. None where the work
-        does not suffice to say anything.
-        """
-        alone: bool | None = None
-        reason: Reason | None = None
-        try:
-            first = self._narrowed(first, told, work)
-            nodes, given = self._part(first.node, told)
-            work.spend(self._cost(nodes))
-            alone = self._again(nodes, given, first).symptom is not None
-            if not alone:
-                return Culprit(first, alone)
-            reason = self._of_inputs(nodes, given, first, work)
-            if reason is None and thorough:
-                reason = self._of_weights(nodes, given, first, work)
-            if reason is not None:
-                return Culprit(first, alone, (reason,))
-            asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
-            judge = judge_of(*asked, work)
-            if judge is None:
-                return Culprit(first, alone)
-            reason = single_reason(judge, self.network, thorough=thorough)
-            if thorough and (reason is None or not reason.cause.known):
-                pair = pair_of_reasons(judge, self.network)
-                if pair is not None:
-                    return Culprit(first, alone, pair)
-        except SpentError:
-            pass  # what is known of it is said
-        return Culprit(first, alone, (reason,) if reason is not None else ()) if alone else None
-
-    def _narrowed(self, end: Found, told: Mapping[str, Array], work: Work) -> Found:
-        """A wrong node, or the one before it, where the file has a value there for which the first one is right.
-
-        Nodes without weights are no proof: a ReLU gives its own result again.
-        """
-        name, nodes = end.node.inputs[0], {node.name: node for node in self.network.nodes}
-        if len(end.node.inputs) > 1 or not end.node.weights or name in told or name not in nodes:
-            return end
-        for value, array, _ in self._sizes.get(nodes[name].output.size, ()):
-            for layout in self._layouts(nodes[name], array) if value != end.value else ():
-                read = canonical(array, layout, nodes[name].output)
-                work.spend(self._cost((end.node,)))
-                if self._again((end.node,), {name: read}, end).symptom is None:
-                    found = Found(nodes[name], value, read, end.compared)
-                    part = self._part(found.node, told)
-                    work.spend(self._cost(part[0]))
-                    compared = self._again(*part, found)
-                    return end if compared.symptom is None else replace(found, compared=compared)
-        return end
-
-    def _of_inputs(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found, work: Work) -> Reason | None:
-        """That the file has prepared one of the network's inputs before these nodes read it, where that makes the last
-        of them right.
-        """
-        rows = rows_of(self.network)
-        for name in (each for each, array in given.items() if array is self.inputs.get(each)):
-            reader = next(node for node in self.network.nodes if name in node.inputs)
-            values = {value: array for value, array, _ in self._sizes.get(self.network.types[name].size, ())}
-            for each in prepared(self.network.types[name], self.inputs[name], values, self.unit):
-                work.spend(self._cost(nodes))
-                compared = self._again(nodes, {**given, name: each.array}, end)
-                if compared.symptom is None:
-                    cause = Cause(
-                        row=rows[reader.name].name,
-                        name="input prepared",
-                        says=f"the file itself prepares the input first, in its {each.value}; the spec does not",
-                        spec=f"reads x, the input {name}",
-                        found=f"reads {each.formula}",
-                        known=True,
-                        ratio=compared.ratio,
-                        fields={},
-                    )
-                    return Reason(cause, name, each.array)
-        return None
-
-    def _of_weights(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found, work: Work) -> Reason | None:
-        """That the last of these nodes with weights has those of another row, where that makes the last of them right.
-
-        The file's value is then the one that the other's weights go into, or else the one that is named after it.
-        """
-        own = next((node for node in reversed(nodes) if node.weights), None)
-        if own is None:
-            return None
-        rows = rows_of(self.network)
-        shapes = [weight.shape for weight in own.weights]
-        for other in self.network.nodes:
-            if other is own or type(other.layer) is not type(own.layer):
-                continue
-            if [weight.shape for weight in other.weights] != shapes:
-                continue
-            names = zip(own.weights, other.weights, strict=True)
-            weights = {**self.weights, **{mine.name: self.weights[theirs.name] for mine, theirs in names}}
-            work.spend(self._cost(nodes))
-            arrays = [end.array]
-            # What reads the same gives the other's value with the other's weights, wherever these are.
-            if own is end.node and other.name in self._anchors and other.inputs != own.inputs:
-                arrays.append(self._anchors[other.name][1])
-            for array in arrays:
-                compared = self._again(nodes, given, replace(end, array=array), weights)
-                if compared.symptom is None:
-                    cause = Cause(
-                        row=rows[own.name].name,
-                        name="weights of another row",
-                        says=f"it has the weights of row {rows[other.name].name!r}",
-                        spec=formula(own.layer),
-                        found=f"{formula(own.layer)}, with the weights of {rows[other.name].name}",
-                        known=True,
-                        ratio=compared.ratio,
-                        fields={},
-                    )
-                    return Reason(cause, own.name, array if own is end.node else None)
-        return None
-
-    def _behind(self, end: Found, before: Found) -> Found:
-        """A node that is right for what the file has before it."""
-        return replace(end, compared=self._again((end.node,), {before.node.name: before.array}, end))
-
     def _wrong(self, culprit: Culprit) -> Iterator[tuple[str, Array]]:
         """What the file has where the mistakes of a culprit are: nodes before it may be read by others too."""
         nodes = {node.name: node for node in self.network.nodes}
@@ -350,123 +166,8 @@ class Search:
             if reason.value is not None:
                 value = np.asarray(reason.value, np.float64)
                 granted = self.granted(value, np.zeros(len(value)))
-                shown = self._alike(nodes[reason.node], value, granted) if reason.node in nodes else None
+                shown = self.shown.alike(nodes[reason.node], value, granted) if reason.node in nodes else None
                 yield reason.node, reason.value if shown is None else shown.array
-
-    def _cost(self, nodes: tuple[Node, ...]) -> float:
-        """What it costs to compute nodes, and what rounding may cost there."""
-        return products(nodes, self._count) + self.draws * products(nodes, self._count, WORK_OF_A_VALUE)
-
-    def _again(
-        self,
-        nodes: tuple[Node, ...],
-        given: Mapping[str, Array],
-        end: Found,
-        weights: Mapping[str, Array] | None = None,
-    ) -> Comparison:
-        """What the file has for the last of these nodes, held against what they make of other values of the file.
-
-        With other weights, where they are given.
-        """
-        part, own = part_of(self.network, nodes), self.weights if weights is None else weights
-        with np.errstate(all="ignore"):
-            *_, (_, value) = interpret(part, own, given)
-            predicted = predict(part, own, given, {end.node.name: value}, draws=self.draws, unit=self.unit)
-            granted = self.granted(value, predicted[end.node.name])
-        return compare(value, end.array, granted)
-
-    def _alike(self, node: Node, reference: Values, granted: Values) -> Found | None:
-        """The first value of the file with the numbers of a node's."""
-        if not np.isfinite(reference).all():
-            return None
-        length = norms(reference)
-        for name, array, size in self._sizes.get(node.output.size, ()):
-            if np.any(np.abs(size - length) > granted):
-                continue  # its values cannot be the same in any order
-            best = self._closest(node, array, reference, granted)
-            if best is not None and best[1].symptom is None:
-                return Found(node, name, *best)
-        return None
-
-    @cached_property
-    def _sizes(self) -> Mapping[int, Sequence[tuple[str, Array, Values]]]:
-        """The values of the file, each with the norm of every sample, by how many numbers a sample has."""
-        found: dict[int, list[tuple[str, Array, Values]]] = {}
-        for name, array in self.traced.values.items():
-            if array.ndim and len(array) == self._count and np.isfinite(array).all():
-                flat = array.reshape(len(array), -1)
-                found.setdefault(flat.shape[1], []).append((name, array, norms(flat)))
-        return found
-
-    def _closest(self, node: Node, array: Array, value: Values, granted: Values) -> tuple[Array, Comparison] | None:
-        """A value of the file in the layout in which it is nearest to a node's."""
-        tried = [canonical(array, layout, node.output) for layout in self._layouts(node, array)]
-        found = [(each, compare(value, each, granted)) for each in tried]
-        return min(found, key=lambda each: each[1].ratio, default=None)
-
-    def _layouts(self, node: Node, array: Array) -> Sequence[Layout]:
-        return layouts(node.output, (None, *array.shape[1:]))
-
-    @cached_property
-    def _anchors(self) -> Mapping[str, tuple[str, Array]]:
-        """The values of the file, with their names there, that the weights of nodes go into, or that are outputs."""
-        return {node.name: (name, array) for node, name, array in self._anchored()}
-
-    def _anchored(self) -> Iterator[tuple[Node, str, Array]]:
-        order = {name: index for index, name in enumerate(self.traced.values)}
-        nodes = {node.name: node for node in self.network.nodes}
-        for node in self.network.nodes:
-            tensors = [self.origins[weight.name].name for weight in node.weights if weight.name in self.origins]
-            made = [self.traced.made[name] for name in tensors if name in self.traced.made]
-            made = [each for each in made if each.value in order]
-            if not made or len(tensors) < len(node.weights):
-                continue
-            last = max(made, key=lambda each: order[each.value])
-            end = node
-            if last.activated and (follower := self._activation(node)):
-                end = follower
-            first = self.first if last.first is None else last.first
-            yield end, last.value, self._turned(end, self.traced.values[last.value], first=first)
-        for name, value in self.network.outputs.items():
-            if value in nodes:
-                yield nodes[value], self.ports[name], self.outputs[name]
-
-    def _activation(self, node: Node) -> Node | None:
-        """The activation that alone reads a node, in its row or right after it."""
-        readers = self.network.consumers[node.name]
-        found = [each for each in self.network.nodes if [each.name] == list(readers)]
-        return found[0] if found and isinstance(found[0].layer, Activation) else None
-
-    def _turned(self, node: Node, array: Array, *, first: bool) -> Array:
-        """A value of the file with its channels last, as far as that can be told."""
-        possible = self._layouts(node, array)
-        if possible:
-            layout: Layout = "first" if first and "first" in possible else possible[0]
-            return canonical(array, layout, node.output)
-        if first and array.ndim > 2:
-            return np.moveaxis(array, 1, -1)
-        return array
-
-    def _part(self, end: Node, told: Mapping[str, Array]) -> tuple[tuple[Node, ...], dict[str, Array]]:
-        """The nodes that lead to one, back to values of the file that are told, and those values."""
-        nodes = {node.name: node for node in self.network.nodes}
-        inside, given, waiting = {end.name}, {}, [*end.inputs]
-        while waiting:
-            name = waiting.pop()
-            if name in inside or name in given:
-                continue
-            if name in told:
-                given[name] = told[name]
-            elif name in nodes:
-                inside.add(name)
-                waiting += nodes[name].inputs
-            else:
-                given[name] = self.inputs[name]
-        return tuple(node for node in self.network.nodes if node.name in inside), given
-
-    @property
-    def _count(self) -> int:
-        return len(next(iter(self.inputs.values())))
 
 
 def _adds(culprit: Culprit, before: Sequence[Culprit]) -> bool:

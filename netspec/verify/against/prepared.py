@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from netspec.reference.table import Array, Values
-from netspec.tensors import TensorType
-from netspec.verify.against.ports import canonical, layouts
 
 LEFT = 64.0
 """How many roundings may be left of the values where each channel is the input's, times a factor, with a shift."""
@@ -48,19 +46,18 @@ class Prepared:
         )
 
 
-def prepared(type_: TensorType, given: Array, values: Mapping[str, Array], unit: float) -> Iterator[Prepared]:
-    """Those values of a file that are an input, `given` with its channels last, prepared in some way.
+def prepared(given: Array, values: Iterable[tuple[str, Array]], unit: float) -> Iterator[Prepared]:
+    """Those values of a file that are an input, `given`, prepared in some way; each once.
 
-    The values are finite, and have as many numbers; `unit` is the unit roundoff of what the file computes in.
+    The values are finite, and laid out as the input is; `unit` is the unit roundoff of what the file computes in.
     """
     x = np.asarray(given, np.float64)
-    for name, array in values.items():
-        for layout in layouts(type_, (None, *array.shape[1:])):
-            turned = canonical(array, layout, type_)
-            found = _fitted(x, np.asarray(turned, np.float64), unit)
-            if found is not None:
-                yield Prepared(name, turned, *found)
-                break
+    seen = set()
+    for name, array in values:
+        found = None if name in seen else _fitted(x, np.asarray(array, np.float64), unit)
+        if found is not None:
+            seen.add(name)
+            yield Prepared(name, array, *found)
 
 
 def _fitted(x: Values, y: Values, unit: float) -> tuple[Values, Values] | None:

@@ -16,7 +16,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 from netspec.backend.artefact import existing
 from netspec.backend.foreign import Described, Made, Port, Traced
 from netspec.errors import BackendError, UnsupportedError, VerificationError
-from netspec_onnx.stored import RENAMES
+from netspec_onnx.stored import RENAMES, is_quantized
 
 if TYPE_CHECKING:
     from netspec.tensors import Array, Arrays
@@ -132,7 +132,7 @@ def _values(model: onnx.ModelProto, inputs: Arrays) -> dict[str, Array]:
 
 
 def _made(graph: onnx.GraphProto) -> Iterator[tuple[str, Made]]:
-    """The result of the operator that reads each weight, looked at through Constant, Identity and Cast."""
+    """The result of the operator that reads each weight, past those that only name it, or give it another type."""
     constants = {tensor.name: tensor.name for tensor in graph.initializer}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for node in graph.node:
@@ -141,6 +141,8 @@ def _made(graph: onnx.GraphProto) -> Iterator[tuple[str, Made]]:
             shapes[name] = tuple(node.attribute[0].t.dims)
         elif node.op_type in RENAMES and node.input[0] in constants:
             constants[node.output[0]] = constants[node.input[0]]
+        elif is_quantized(node, constants):
+            constants[node.output[0]] = node.output[0]
         else:
             for name in node.input:
                 if name in constants:

@@ -61,9 +61,13 @@ class _Graph:
         self.path, self.limit_bytes = path, limit_bytes
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.constants |= {node.output[0]: node.attribute[0].t for node in graph.node if _is_constant(node)}
+        self.read_bytes, self.quantized = 0, 0
         for node in graph.node:
             if node.op_type in RENAMES and node.input[0] in self.constants:
                 self.constants[node.output[0]] = self.constants[node.input[0]]
+            elif is_quantized(node, self.constants):
+                self.constants[node.output[0]] = self._dequantized(node)
+                self.quantized += 1
         self.nodes = [node for node in graph.node if node.output and node.output[0] not in self.constants]
         self.makers = {name: node for node in self.nodes for name in node.output}
         self.adders = {name: node for node in self.nodes if node.op_type == "Add" for name in node.input}
@@ -73,7 +77,6 @@ class _Graph:
                 self.readers.setdefault(name, []).append(node)
         named = {node.name for node in self.nodes}
         self.named = len(named) == len(self.nodes) and "" not in named
-        self.read_bytes = 0
 
     def stored(self) -> StoredWeights:
         layers = tuple(self._layer(node) for node in self.nodes)
@@ -84,7 +87,25 @@ class _Graph:
         )
         # Our own files have weights that stand beside an operator (a scale that Mul reads): found by their names.
         rest = [self._tensor(name, "") for name in self._unread(used)]
-        return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens())
+        notes = (f"{self.quantized} of its tensors are quantized: taken as what they stand for",) * (self.quantized > 0)
+        return StoredWeights((*layers, StoredLayer("", tuple(rest))), "depth", self._flattens(), notes)
+
+    def _dequantized(self, node: Any) -> Any:
+        """What DequantizeLinear makes of constants: (x - zero point) * scale, one of each or one along an axis."""
+        import numpy as np
+
+        whole, scale, *zero = (self.constants[name] for name in node.input if name)
+        if 4 * prod(whole.dims) > self.limit_bytes:
+            raise _refused(self.path, f"its tensors would take over {self.limit_bytes:,} bytes")
+        array = self._values(whole).astype(np.float32)
+        axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
+        shape = [-1 if place == axis % max(array.ndim, 1) else 1 for place in range(array.ndim)]
+        factor, *shift = (self._values(each).astype(np.float32) for each in (scale, *zero))
+        factor, *shift = (each.reshape(shape) if each.size > 1 else each.reshape(()) for each in (factor, *shift))
+        try:
+            return numpy_helper.from_array((array - (shift[0] if shift else 0)) * factor, node.output[0])
+        except ValueError as error:
+            raise _refused(self.path, f"{whole.name} is not whole ({str(error).strip()[:120]})") from None
 
     def _unread(self, used: set[str]) -> Iterator[str]:
         """Initializers with a dot in their names, as state dicts and we name weights, that no known operator reads.
@@ -238,6 +259,12 @@ class _Graph:
             elif node.op_type in ROLES and node.op_type not in ("BatchNormalization", "PRelu"):
                 return "first" if flat and "Conv" in node.op_type else None
         return None
+
+
+def is_quantized(node: Any, constants: Mapping[str, Any]) -> bool:
+    """Whether an operator turns constants in whole numbers back into floating point, by one scale or one an axis."""
+    blocks = any(attribute.name == "block_size" and attribute.i for attribute in node.attribute)
+    return node.op_type == "DequantizeLinear" and not blocks and all(name in constants for name in node.input if name)
 
 
 def _is_constant(node: Any) -> bool:

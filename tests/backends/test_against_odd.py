@@ -100,6 +100,27 @@ def test_weights_in_float16_are_the_given_ones_that_were_rounded(odd):
     assert first.message.startswith("its head.bias/half is not the given fc.bias: 1 of 5 numbers differ")
 
 
+def quantized(model: Any) -> None:
+    """Kernels in int8: one scale each, or one for every filter."""
+    kernels = [each for each in model.graph.initializer if each.data_type == FLOAT and len(each.dims) == 4]
+    for place, tensor in enumerate(kernels):
+        name, array = tensor.name, onnx.numpy_helper.to_array(tensor)
+        axes = (1, 2, 3) if place % 2 else None
+        scale = np.abs(array).max(axes, keepdims=bool(axes)) / 127
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.round(array / scale).astype(np.int8), f"{name}/whole"))
+        constant(model, f"{name}/scale", scale.astype(np.float32).ravel() if axes else np.float32(scale))
+        model.graph.node.insert(0, node("DequantizeLinear", (f"{name}/whole", f"{name}/scale"), name, axis=0))
+
+
+def test_kernels_in_whole_numbers_are_what_they_stand_for(odd):
+    file = verified(odd(quantized))
+    assert file.passed, file.failures
+    assert any(note.endswith("of its tensors are quantized: taken as what they stand for") for note in file.notes)
+    first = verified(odd(quantized), "torch").failures[0]
+    assert first.row == "conv1"
+    assert "is not the given conv1.kernel" in first.message
+
+
 def scaled(model: Any) -> None:
     """Bytes in, a 255th of them on."""
     constant(model, "whole", np.float32(255))

@@ -90,7 +90,7 @@ class Judging:
             if reason is not None:
                 return Culprit(first, alone, (reason,))
             asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
-            judge = judge_of(*asked, self.work)
+            judge = judge_of(*asked, self.work, self.unit)
             if judge is None:
                 return Culprit(first, alone)
             reason = single_reason(judge, self.network, thorough=thorough)

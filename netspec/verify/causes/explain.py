@@ -20,7 +20,7 @@ from netspec.verify.causes.signature import signature
 from netspec.verify.causes.table import hypotheses
 from netspec.verify.causes.work import Work, products
 from netspec.verify.causes.written import formula, number, written_activation
-from netspec.verify.gates import DRAWS
+from netspec.verify.gates import DRAWS, UNIT
 from netspec.verify.result import Cause
 from netspec.verify.samples import WORK_OF_A_VALUE
 
@@ -174,6 +174,7 @@ def judge_of(
     granted: Granted,
     worst: int,
     work: Work | None = None,
+    unit: float = UNIT,
 ) -> Judge | None:
     """Who says whether other values are those that were measured; None where these are right, or no batch at all.
 
@@ -191,7 +192,7 @@ def judge_of(
     with np.errstate(all="ignore"):
         values = trial.values()
         right = {nodes[-1].name: values[nodes[-1].name]}
-        judge = Judge(trial, values, predict(part, weights, trial.inputs, right)[nodes[-1].name], whole)
+        judge = Judge(trial, values, predict(part, weights, trial.inputs, right, unit=unit)[nodes[-1].name], whole)
         return None if judge.fits(judge.right) else judge
 
 

@@ -85,8 +85,6 @@ class Judging:
             if not alone:
                 return Culprit(first, alone)
             reason = self._of_inputs(nodes, given, first)
-            if reason is None and thorough:
-                reason = self._of_weights(nodes, given, first)
             if reason is not None:
                 return Culprit(first, alone, (reason,))
             asked = (self.network, nodes, self.weights, given, first.array, self.granted, first.compared.sample)
@@ -95,6 +93,8 @@ class Judging:
                 return Culprit(first, alone)
             reason = single_reason(judge, self.network, thorough=thorough)
             if thorough and (reason is None or not reason.cause.known):
+                if (other := self._of_weights(nodes, given, first)) is not None:
+                    return Culprit(first, alone, (other,))
                 pair = pair_of_reasons(judge, self.network)
                 if pair is not None:
                     return Culprit(first, alone, pair)

@@ -137,6 +137,7 @@ def _bias_subtracted(call: Call) -> Call | None:
 
 def _strides(call: Call) -> Iterator[Fields]:
     yield {"stride": tuple(reversed(call.layer.stride))}
+    yield {"stride": call.layer.dilation, "dilation": call.layer.stride}
     yield {"stride": (1,) * len(call.layer.stride)}
     yield {"dilation": (1,) * len(call.layer.dilation)}
 

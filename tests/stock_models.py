@@ -103,6 +103,8 @@ class StockKeras:
         model.save(folder / "model.keras")
         model.save_weights(folder / "model.weights.h5")
         given = keras.Input((12, 10, 3))
+        prepared = keras.layers.Rescaling(1 / 127.5, offset=-1)(given)
+        keras.Model(given, model(prepared)).save(folder / "nested.keras")
         doubled = keras.Model(given, keras.layers.Lambda(lambda x: x * 2)(given))
         doubled.save(folder / "lambda.keras")
         doubled.save(folder / "lambda.h5")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,14 +38,10 @@ def run(path: Path, inputs: Arrays, trace: bool) -> Traced:
     """See `Runnable.run_file`."""
     model = _load(path)
     given = [keras.ops.convert_to_tensor(inputs[port.name]) for port in _ports(model.inputs)]
-    found = _listed(model(given if len(given) > 1 else given[0], training=False))
+    layers = dict(_layers(model)) if trace else {}
+    with _watched(layers) as values:
+        found = _listed(model(given if len(given) > 1 else given[0], training=False))
     outputs = {name: _array(value) for name, value in zip(_output_names(model), found, strict=True)}
-    if not trace:
-        return Traced(outputs)
-    layers = [layer for layer in model.layers if _traced(layer) is not None]
-    tapped = keras.Model(model.inputs, [_traced(layer) for layer in layers])
-    results = _listed(tapped(given if len(given) > 1 else given[0], training=False))
-    values = {layer.name: _array(value) for layer, value in zip(layers, results, strict=True)}
     return Traced(outputs, values, dict(_made(layers)))
 
 
@@ -105,22 +102,47 @@ def _array(value: Any) -> Array:
     return np.asarray(keras.ops.convert_to_numpy(value))
 
 
-def _traced(layer: Any) -> Any:
-    """The one result of a layer in the model, or None where it has several."""
+def _layers(model: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every layer by the names of the models that it is in, and its own: `base/conv`."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer, f"{path}{layer.name}/")
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield f"{path}{layer.name}", layer
+
+
+@contextmanager
+def _watched(layers: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
+    """The one result of each of these layers, as it is computed; of what is computed several times none."""
+    names = {id(layer): name for name, layer in layers.items()}
+    values: dict[str, Array] = {}
+    stock, several = keras.Operation.__call__, set[str]()
+
+    def call(operation: Any, *given: Any, **named: Any) -> Any:
+        result = stock(operation, *given, **named)
+        name = names.get(id(operation))
+        if name in values:
+            several.add(name)
+        elif name is not None and hasattr(result, "shape"):
+            values[name] = _array(result)
+        return result
+
+    keras.Operation.__call__ = call
     try:
-        found = layer.output
-    except (AttributeError, ValueError):  # it was never called, or several times
-        return None
-    return found if hasattr(found, "shape") and not isinstance(layer, keras.layers.InputLayer) else None
+        yield values
+    finally:
+        keras.Operation.__call__ = stock
+        for name in several:
+            del values[name]
 
 
-def _made(layers: list[Any]) -> Iterator[tuple[str, Made]]:
+def _made(layers: Mapping[str, Any]) -> Iterator[tuple[str, Made]]:
     """The result of every layer with weights, under the names that files of weights give them: `conv/kernel`."""
-    for layer in layers:
+    for name, layer in layers.items():
         function = getattr(layer, "activation", None)
         activated = function is not None and function is not keras.activations.linear
         for variable in layer.weights:
-            yield f"{layer.name}/{_role(variable.name)}", Made(layer.name, activated)
+            yield f"{name}/{_role(variable.name)}", Made(name, activated)
 
 
 def _role(name: str) -> str:

@@ -217,6 +217,16 @@ def test_probabilities_are_told_from_logits(good):
     assert (file.cause.name, file.cause.found) == ("an activation too many", "softmax(x @ kernel + bias)")
 
 
+def test_a_model_inside_of_a_model_is_looked_into(keras_files, tmp_path):
+    file = against(keras_files(tmp_path, epsilon=1e-3) / "nested.keras")
+    first, second = file.cause, *(each.cause for each in file.further)
+    assert first is not None
+    assert (first.row, first.name, first.found) == ("conv_1", "input prepared", "reads x / 127.5 - 1")
+    assert second is not None
+    assert (second.row, second.name, second.fields) == ("batch_norm_1", "another epsilon", {"epsilon": "0.001"})
+    assert [row.row for row in file.rows if not row.passed] == ["conv_1", "batch_norm_1"]
+
+
 def test_another_epsilon_is_found_in_an_archive(keras_files, tmp_path):
     file = against(keras_files(tmp_path, epsilon=1e-3) / "model.keras")
     assert file.first_row == "batch_norm_1"

@@ -63,7 +63,12 @@ OTHER_NAMES: Mapping[str, str] = {
 """What users call a backend after the library that computes in it."""
 
 
-def _meant(name: str) -> str | None:
+def meant_backend(name: str) -> str | None:
+    """A hint where a name is what users call a backend after the library that computes in it.
+
+    >>> meant_backend("TensorFlow")
+    "the backend that computes with it is 'keras'"
+    """
     meant = OTHER_NAMES.get(name.casefold())
     return f"the backend that computes with it is {meant!r}" if meant else None
 
@@ -76,7 +81,7 @@ def find_backend(name: str) -> Backend:
     if not found:
         raise BackendError(
             f"there is no backend {name!r}; "
-            + (_meant(name) or did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
+            + (meant_backend(name) or did_you_mean(name, installed_backends()) or f"known: {installed_backends()}")
         )
     backend: Backend = next(iter(found)).load()
     missing = [module for module in backend.requires if find_spec(module) is None]

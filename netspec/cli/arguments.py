@@ -308,13 +308,15 @@ def force(what: str) -> Any:
 
 def chosen_backends(written: str, option: str = "--targets", most: int | None = None) -> tuple[str, ...]:
     """The backends that an option names, each once; raises SpecError for one that is unknown, none, or too many."""
-    from netspec.backend import installed_backends
+    from netspec.backend.registry import installed_backends, meant_backend
     from netspec.errors import did_you_mean, one_of
 
     names = tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
     known = installed_backends()
     problems = [
-        Problem(f"there is no backend {name!r}", did_you_mean(name, known) or one_of(known), option)
+        Problem(
+            f"there is no backend {name!r}", meant_backend(name) or did_you_mean(name, known) or one_of(known), option
+        )
         for name in names
         if name not in known
     ]

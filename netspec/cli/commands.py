@@ -12,7 +12,7 @@ from netspec.cli import build, foreign, inference, look  # noqa: F401 - where th
 from netspec.cli.app import app, command
 from netspec.cli.arguments import Document, Format, Output
 from netspec.cli.console import complain, hush, say, say_json, show_error
-from netspec.cli.pages import TOOL, usage_text
+from netspec.cli.pages import TOOL, asks_json, usage_text
 from netspec.errors import NetspecError
 from netspec.training.interrupt import Terminated, ended_by, on_signals, status_of
 
@@ -85,7 +85,11 @@ def main() -> None:
     except UsageError as error:
         status = error.exit_code
         error.message = usage_text(error.message, getattr(error, "param", None), sys.argv)
-        error.show()
+        if asks_json(sys.argv):
+            known = f"\n  hint: see `{error.ctx.command_path} --help`" if error.ctx is not None else ""
+            show_error(NetspecError(f"{error.format_message()}{known}"), Format.json)
+        else:
+            error.show()
     except Terminated as error:
         status = status_of(SIGTERM)
         complain(_ended("terminated", error))

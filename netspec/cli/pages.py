@@ -24,7 +24,6 @@ LOOK, MAKE, ASK, EXCHANGE, TOOL = (
 COMMANDS = (LOOK, MAKE, ASK, EXCHANGE, TOOL)
 """Groups of commands, in the order in which they stand."""
 WORDING = {
-    r"^Value error, ": "",
     r"^Input should be a valid integer\b.*$": "it must be a whole number",
     r"^Input should be a valid number\b.*$": "it must be a number",
     r"^Input should be greater than or equal to (\S+)$": r"it must be at least \1",
@@ -78,6 +77,7 @@ def usage_text(message: str, param: Any, words: Sequence[str]) -> str:
     >>> usage_text("Input should be greater than or equal to 1", None, [])
     'it must be at least 1'
     """
+    message = message.removeprefix("Value error, ")
     for pattern, worded in WORDING.items():
         found, count = re.subn(pattern, worded, message)
         if count:
@@ -90,6 +90,15 @@ def usage_text(message: str, param: Any, words: Sequence[str]) -> str:
             ]
             return f"{found}, got {given[-1]!r}" if given else found
     return message
+
+
+def asks_json(words: Sequence[str]) -> bool:
+    """Whether a command line, which need not be right otherwise, asks for JSON.
+
+    >>> asks_json(["netspec", "show", "--format", "json", "--bach", "3"]), asks_json(["netspec", "show", "json"])
+    (True, False)
+    """
+    return "--format=json" in words or ("--format", "json") in pairwise(words)
 
 
 def _is_option(param: Any) -> bool:

@@ -148,7 +148,7 @@ def _pictures(path: Path) -> list[Path]:
 
 def _missing(path: Path) -> SpecError:
     siblings = [found.name for found in path.parent.iterdir()] if path.parent.is_dir() else []
-    return _refused(f"there is no file {path}", file_near(path.name, siblings))
+    return _refused(f"there is no file or folder {path}", file_near(path.name, siblings))
 
 
 def _refused(message: str, hint: str | None = None) -> SpecError:

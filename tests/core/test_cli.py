@@ -305,9 +305,10 @@ def test_train_without_a_train_section_is_refused(run: Run, spec: Path) -> None:
 
 
 def test_an_unknown_target_is_refused_with_a_near_name(run: Run, spec: Path) -> None:
-    status, _, err = run("export", spec, "--targets", "torhc")
-    assert status == 2
-    assert "did you mean 'torch'" in err
+    for named, hint in (("torhc", "did you mean 'torch'"), ("tensorflow", "that computes with it is 'keras'")):
+        status, _, err = run("export", spec, "--targets", named)
+        assert status == 2
+        assert hint in err
 
 
 @pytest.mark.parametrize("command", ["build", "export", "verify"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,17 @@ def test_groups_stand_in_one_order(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_wrong_value_is_shown_with_what_is_needed(run: Run, words: tuple[str, ...], said: str) -> None:
     status, out, err = run("show", SPECS / "digits-cnn.yaml", *words)
     assert (status, out) == (2, "")
-    assert said in err
+    assert err.rstrip(".\n").endswith(f": {said}")
+
+
+@pytest.mark.parametrize("words", [("--bach", "3"), ("--batch", "x"), ()])
+def test_a_wrong_command_line_is_one_document_where_json_is_asked_for(run: Run, words: tuple[str, ...]) -> None:
+    spec = [str(SPECS / "digits-cnn.yaml")] if words else []
+    status, out, err = run("show", *spec, "--format", "json", *words)
+    assert (status, err) == (2, "")
+    [problem] = json.loads(out)["problems"]
+    assert (words or ("SPEC",))[0] in problem["message"]
+    assert problem["hint"] == "see `netspec show --help`"
 
 
 def test_the_version_is_said(run: Run) -> None:

@@ -330,11 +330,14 @@ def chosen_backends(written: str, option: str = "--targets", most: int | None = 
 
 def check_safetensors(path: Path) -> None:
     """Raise SpecError, before there is anything to write, for a file that would not be read by its ending again."""
+    from netspec.storage.atomic import unwritable
+
     if path.suffix != ".safetensors":
         hint = f"--output {path.with_suffix('.safetensors')}"
         raise SpecError([Problem(f"{path}: what is written is a .safetensors file", hint, "--output")])
-    if not path.parent.is_dir():
-        raise SpecError([Problem(f"{path}: there is no folder {path.parent}", None, "--output")])
+    why = unwritable(path)
+    if why is not None:
+        raise SpecError([Problem(f"{path} cannot be written: {why}", None, "--output")])
 
 
 def load_chosen(path: Path, sets: list[str] | None, variant: str | None) -> Spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from signal import SIGINT, SIGTERM, Signals
 from typing import Annotated, Any, NoReturn
@@ -100,5 +101,6 @@ def main() -> None:
         hush(sys.stdout)
     except OSError as error:
         status = NetspecError.exit_code
-        complain(f"netspec: {error}")
+        named = error.filename is not None and error.strerror is not None
+        complain(f"netspec: {f'{os.fsdecode(error.filename)}: {error.strerror}' if named else error}")
     sys.exit(status)

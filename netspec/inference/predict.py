@@ -16,7 +16,7 @@ from netspec.errors import Problem, SpecError, did_you_mean
 from netspec.inference.artefact import Artefact, running
 from netspec.network import Network
 from netspec.progress import Progress
-from netspec.storage.atomic import replacing
+from netspec.storage.atomic import replacing, unwritable
 
 if TYPE_CHECKING:
     from netspec.inference.artefact import Known, Run
@@ -121,8 +121,9 @@ def check_picture(path: Path) -> Path:
 
 
 def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise SpecError([Problem(f"{path}: there is no folder {path.parent}", None, "--output")])
+    why = unwritable(path)
+    if why is not None:
+        raise SpecError([Problem(f"{path} cannot be written: {why}", None, "--output")])
 
 
 def write_outputs(path: Path, outputs: Arrays) -> None:

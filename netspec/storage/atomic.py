@@ -24,7 +24,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
     Nobody sees half of it, and what was there before stays until then. With `durable` its bytes are on the disk before
     the name is, and the name once this ends: a power cut leaves one of the two whole, and afterwards the new one.
-    Raises OSError where it cannot be moved.
+    Raises OSError where it cannot be moved; one that names the file beside names `path` instead, as people know it.
     """
     partial = path.with_name(f"{partial_prefix()}{os.urandom(8).hex()}{path.suffix}")
     try:
@@ -34,8 +34,21 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         partial.replace(path)
         if durable:
             sync(path.parent)
+    except OSError as error:
+        if error.filename is not None and Path(os.fsdecode(error.filename)) == partial:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def unwritable(path: Path) -> str | None:
+    """Why a file cannot be written at a path, as far as that can be told before there is anything to write."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    return None if os.access(path.parent, os.W_OK | os.X_OK) else f"the folder {path.parent} is read-only for you"
 
 
 def sync(path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from netspec.storage.atomic import PARTIAL, replacing
+from netspec.storage.atomic import PARTIAL, replacing, unwritable
 from netspec.storage.stages import BuildFolder
 
 
@@ -36,6 +36,32 @@ def test_what_fails_leaves_the_old_file(tmp_path):
         fail(partial)
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named_as_people_know_it(tmp_path):
+    path = tmp_path / "none" / "a.txt"
+    with pytest.raises(FileNotFoundError) as caught, replacing(path) as partial:
+        partial.write_text("new", encoding="utf-8")
+    assert caught.value.filename == str(path)
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / "b").touch()
+    # A folder, which no file takes the place of.
+    with pytest.raises(IsADirectoryError, match=r"a'$") as caught, replacing(folder) as partial:
+        partial.write_text("new", encoding="utf-8")
+    assert caught.value.filename == str(folder)
+    assert [each.name for each in tmp_path.iterdir()] == ["a"]
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "b"):
+        (tmp_path / "c").read_text(encoding="utf-8")
+    assert caught.value.filename == str(tmp_path / "c")
+
+
+def test_it_is_told_before_that_a_file_cannot_be_written(tmp_path, monkeypatch):
+    assert unwritable(tmp_path / "a.txt") is None
+    assert unwritable(tmp_path) == "it is a folder"
+    assert unwritable(tmp_path / "none" / "a.txt") == f"there is no folder {tmp_path / 'none'}"
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for others than root
+    assert unwritable(tmp_path / "a.txt") == f"the folder {tmp_path} is read-only for you"
 
 
 def test_two_at_once_are_told_apart(tmp_path):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 from signal import SIGTERM, Signals
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from netspec import __version__
@@ -77,8 +78,11 @@ class Run(AbstractContextManager["Run"]):
         if self.training is not None and (by == SIGTERM or self.asked is None):
             # It ends after the step under way, with a checkpoint. Who presses Ctrl-C again does not want to wait; a
             # scheduler that sends SIGTERM again, as to every process of a group, means no more by it.
-            self.asked = self.asked or by
+            first, self.asked = self.asked is None, self.asked or by
             self.training.interrupt(by)
+            if first:
+                # Who shows progress may hold a lock in this thread, which a signal's handler would wait for in vain.
+                Thread(target=self.progress, args=["stopping"], kwargs={"by": by.name}, daemon=True).start()
             return
         self._end(by)
 

@@ -37,8 +37,8 @@ def build_progress(name: str, stream: TextIO | None = None) -> Iterator[Progress
 
     The events and their values are `warning` (text, hint), `stage`, `current` and `done` (stage), `training` (images,
     steps of an epoch, and where), `resumed` (epoch, step), `anew` (file), `step` (epoch, epochs; step of total,
-    over the whole training), `epoch` (epochs and the columns of a history) and `part` (what; done of total); others are
-    passed over.
+    over the whole training), `epoch` (epochs and the columns of a history), `stopping` (by, the name of a signal) and
+    `part` (what; done of total); others are passed over.
     """
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -65,6 +65,7 @@ class Events:
             "done": self._end,
             "current": self._current,
             "training": self._training,
+            "stopping": self._stopping,
             "resumed": self._resumed,
             "anew": self._anew,
             "warning": self._warning,
@@ -95,6 +96,10 @@ class Events:
     def _training(self, values: Mapping[str, Any]) -> None:
         images, steps = values["images"], values["steps"]
         self.screen.line(f"{self.name}: training on {images:,} images, {steps:,} steps an epoch, {values['where']}")
+
+    def _stopping(self, values: Mapping[str, Any]) -> None:
+        again = "; Ctrl-C again ends it at once" if values["by"] == "SIGINT" else ""
+        self.screen.line(f"{self.name}: the training stops after the step under way, and keeps a checkpoint{again}")
 
     def _resumed(self, values: Mapping[str, Any]) -> None:
         epoch, step = int(values["epoch"]), int(values["step"])

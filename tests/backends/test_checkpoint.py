@@ -262,6 +262,8 @@ def test_a_signal_ends_a_build_with_a_checkpoint_and_the_next_goes_on(tmp_path):
         assert process.wait(60) == (143 if run else 130), lines
         assert re.match("netspec: stopped by SIGTERM (in|after) " if run else "netspec: stopped (in|after) ", lines[-1])
         assert lines[-1].endswith("; the same command goes on from there\n"), lines
+        [stops] = [line for line in lines if "the training stops after the step under way" in line]
+        assert stops.endswith("and keeps a checkpoint\n" if run else "; Ctrl-C again ends it at once\n")
         assert any("training goes on from" in line for line in lines) == bool(run), lines
         assert checkpoint.stat().st_mtime_ns > before
         time.sleep(0.01)

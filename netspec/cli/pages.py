@@ -23,6 +23,9 @@ LOOK, MAKE, ASK, EXCHANGE, TOOL = (
 )
 COMMANDS = (LOOK, MAKE, ASK, EXCHANGE, TOOL)
 """Groups of commands, in the order in which they stand."""
+HELD = {ord("-"): "\u2011", ord(" "): "\u00a0"}
+"""What a line is not ended at, for what it would be ended at."""
+LET_GO = {ord(held): chr(plain) for plain, held in HELD.items()}
 WORDING = {
     r"^Input should be a valid integer\b.*$": "it must be a whole number",
     r"^Input should be a valid number\b.*$": "it must be a number",
@@ -32,8 +35,17 @@ WORDING = {
 """What typer says with pydantic's words, as one that asks for a value says it."""
 
 
+def _whole(text: str) -> str:
+    """A text that no line ends in the middle of, nor at a hyphen: `import-weights`, `[default: build]`."""
+    return text.translate(HELD)
+
+
 class CommandPage(TyperCommand):
     """A command whose page has its options in groups, then examples: its epilog, line by line."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The page."""
+        return str(super().get_help(ctx)).translate(LET_GO)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """What a command line consists of: what must be given is named."""
@@ -56,12 +68,16 @@ class CommandPage(TyperCommand):
 class Contents(TyperGroup):
     """The page of all commands, in groups."""
 
+    def get_help(self, ctx: Any) -> str:
+        """The page."""
+        return str(super().get_help(ctx)).translate(LET_GO)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """The commands, each with the sentence that its own page begins with, then the options."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command: Any = self.get_command(ctx, name)
-            sentence = " ".join(command.help.split("\n\n")[0].split())
+            sentence = " ".join(map(_whole, command.help.split("\n\n")[0].split()))
             groups.setdefault(command.rich_help_panel, []).append((name, sentence))
         groups = {title: groups[title] for title in COMMANDS}
         widest = max(len(name) for rows in groups.values() for name, _ in rows)
@@ -136,10 +152,10 @@ def _name(param: Any) -> str:
 
 def _said(param: Any) -> Iterator[str]:
     """What a parameter is for, and what is taken when it is not given."""
-    yield param.help
+    yield from map(_whole, param.help.split())
     default = param.default
     if param.required and _is_option(param):
         yield "[required]"
     elif default is not None and not isinstance(default, bool) and param.show_default:
         plain = default.value if isinstance(default, enum.Enum) else default
-        yield f"[default: {f'{plain:g}' if isinstance(plain, float) else plain}]"
+        yield _whole(f"[default: {f'{plain:g}' if isinstance(plain, float) else plain}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def test_a_page_fits_into_a_terminal_and_shows_no_types_of_python(
 ) -> None:
     text = page(run, monkeypatch, *name.split())
     assert max(map(len, text.splitlines())) <= 80
+    assert text.isascii()
+    assert not re.search(r"[a-z]-\n|\[default:\n", text)
     for noise in ("<bool>", "<str>", "<path>", "<int", "INTEGER", "TEXT", "PATH", "RANGE", "None", "{SPEC", "Path("):
         assert noise not in text
 

@@ -51,6 +51,23 @@ class Artefact:
     known: Known | None = None
     """The weights; None where they are only in the file."""
 
+    @property
+    def facts(self) -> Mapping[str, Any] | None:
+        """What a build noted of the weights; None where none did."""
+        if self.known is not None:
+            return self.known.facts
+        return noted(self.file, self.backend) if self.file is not None else None
+
+
+def noted(file: Path, backend: str) -> Mapping[str, Any] | None:
+    """What a build noted of the weights in a file that it exported; None for one that was changed, or is elsewhere."""
+    stages = read_stages(file.parent.parent)
+    exported, weights = stages.get(f"export {backend}"), stages.get("weights")
+    if exported is None or weights is None or exported.facts.get("weights") != weights.files.get(WEIGHTS):
+        return None
+    digest = exported.files.get(f"{file.parent.name}/{file.name}")
+    return weights.facts if digest is not None and sha256(file) == digest else None
+
 
 def known_weights(spec: Spec, network: Network, folder: Path, given: Path | None, part: Network | None = None) -> Known:
     """The weights of the file `given`; else those that `build` left in its folder; else those of the base's file.

@@ -42,7 +42,7 @@ def predict(artefact: Artefact, samples: Samples, progress: Progress, stage: str
     """
     with running(artefact, progress) as run:
         predicted, given = _gathered(run, artefact.network, samples, progress, stage)
-    facts = artefact.known.facts if artefact.known is not None else None
+    facts = artefact.facts
     pixels = facts is not None and facts.get("network") != artefact.network.digest
     _doubt(given, known_range(facts, pixels=pixels), progress, preprocessed=samples.pictures and not pixels)
     return predicted

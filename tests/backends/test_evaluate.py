@@ -261,11 +261,14 @@ def test_values_of_another_range_than_was_trained_on_are_warned_of(place, run: R
     ask = ("predict", "tiny.yaml", "--backend", "onnx")
     assert "warning" not in run(*ask, "--input", "x.npy")[2]
     assert "warning" not in run(*ask, "--split", "test")[2]
-    status, out, err = run(*ask, "--input", "bytes.npy")
-    assert status == 0
-    assert "warning" not in out
-    assert "tiny: warning: the inputs are values of " in err
-    assert ", but the network was trained on values of 0 to 1\n  hint: scale them as the training data were" in err
+    for file in ((), ("--artefact", "build/tiny/onnx/tiny.onnx")):
+        status, out, err = run(*ask, "--input", "bytes.npy", *file)
+        assert status == 0
+        assert "warning" not in out
+        assert "tiny: warning: the inputs are values of " in err
+        assert ", but the network was trained on values of 0 to 1\n  hint: scale them as the training data were" in err
+    shutil.copy("build/tiny/onnx/tiny.onnx", "elsewhere.onnx")
+    assert "warning" not in run(*ask, "--input", "bytes.npy", "--artefact", "elsewhere.onnx")[2]
 
 
 def test_predict_runs_the_file_of_the_build_and_arrays_are_what_the_network_reads(place, run: Run):

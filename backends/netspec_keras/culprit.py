@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.culprit import Culprit, Seen, culprit_of, row_of_weights, up_to
-from netspec.training.interrupt import STOP
 from netspec.training.loss import loss_input
 from netspec.training.record import Record
 from netspec_keras.batches import Batches

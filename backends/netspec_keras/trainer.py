@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under, unpacked
 from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, best_epoch
-from netspec.training.interrupt import STOP
 from netspec.training.phases import phases_of
 from netspec.training.record import Diverged, Record, check_batches, evaluation_batch, unless_it_fails
 from netspec.training.settings import TrainSettings

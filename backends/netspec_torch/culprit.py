@@ -9,10 +9,10 @@ from time import monotonic
 import torch
 from torch import Tensor
 
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, unpacked
 from netspec.training.culprit import Culprit, Seen, culprit_of, row_of_weights, up_to
-from netspec.training.interrupt import STOP
 from netspec.training.loss import loss_input
 from netspec.training.record import Diverged, Record
 from netspec.training.settings import TrainSettings

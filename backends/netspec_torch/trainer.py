@@ -14,10 +14,10 @@ from torch import nn
 
 from netspec.data.batches import batch_slices
 from netspec.errors import BackendError, NetspecError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.training.checkpoint import Checkpoint, CheckpointFile, under, unpacked
 from netspec.training.history import best_epoch
-from netspec.training.interrupt import STOP
 from netspec.training.phases import phases_of
 from netspec.training.ranks import Place, place_of
 from netspec.training.record import Diverged, Record, check_batches, evaluation_batch, unheard

@@ -25,10 +25,10 @@ from typing import IO, Any, Self
 
 from netspec.backend.registry import find_backend
 from netspec.errors import BackendError, FolderError, NetspecError
+from netspec.interrupt import held, listen
 from netspec.memory import fits_together, give_back, values_bytes
 from netspec.network import Network
 from netspec.progress import Progress
-from netspec.training.interrupt import held, listen
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow announces its CPU features at import otherwise

@@ -10,10 +10,10 @@ from netspec.backend import Distributed, find_backend
 from netspec.backend.worker import Worker
 from netspec.building.options import Options
 from netspec.errors import BackendError
+from netspec.interrupt import ended_by, on_signals
 from netspec.outcome import Outcome
 from netspec.spec.model import Spec
 from netspec.training.history import StoppedError
-from netspec.training.interrupt import ended_by, on_signals
 from netspec.training.ranks import Place
 
 

@@ -17,12 +17,12 @@ from netspec.backend.worker import Worker
 from netspec.building.options import BACKENDS, Options
 from netspec.compile.pixels import exported_network
 from netspec.importing.initial import Start
+from netspec.interrupt import ended_by, on_signals
 from netspec.memory import fits_together
 from netspec.outcome import Outcome
 from netspec.progress import Progress
 from netspec.spec.model import VerifySettings
 from netspec.storage.stages import WEIGHTS, BuildFolder
-from netspec.training.interrupt import ended_by, on_signals
 from netspec.weights import load
 
 if TYPE_CHECKING:

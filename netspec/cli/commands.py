@@ -15,7 +15,7 @@ from netspec.cli.arguments import Document, Format, Output
 from netspec.cli.console import complain, hush, say, say_json, show_error
 from netspec.cli.pages import TOOL, asks_json, usage_text
 from netspec.errors import NetspecError
-from netspec.training.interrupt import Terminated, ended_by, on_signals, status_of
+from netspec.interrupt import Terminated, ended_by, on_signals, status_of
 
 # What typer raises for wrong arguments: it exports no name for it, and its home differs between typer's versions.
 UsageError: Any = typer.BadParameter.__base__

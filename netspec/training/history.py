@@ -10,8 +10,8 @@ from signal import SIGINT, Signals
 from typing import TYPE_CHECKING
 
 from netspec.errors import NetspecError
+from netspec.interrupt import status_of
 from netspec.storage.atomic import replacing
-from netspec.training.interrupt import status_of
 from netspec.training.settings import Monitor
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.layers import BatchNorm
 from netspec.memory import piece_size
 from netspec.network import Network
@@ -15,7 +16,6 @@ from netspec.progress import Progress
 from netspec.training.checkpoint import BEST, Checkpoint, CheckpointFile, under
 from netspec.training.culprit import Culprit
 from netspec.training.history import DivergedError, StoppedError, best_epoch, is_better
-from netspec.training.interrupt import STOP
 from netspec.training.schedule import Plateau, learning_rate
 from netspec.training.settings import Phase, TrainSettings
 

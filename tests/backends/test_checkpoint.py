@@ -24,12 +24,12 @@ from netspec.building.build import build
 from netspec.building.options import Options
 from netspec.compile import compile_spec
 from netspec.data.dataset import Dataset, Split
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.storage.stages import read_stages
 from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.history import StoppedError
-from netspec.training.interrupt import STOP
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw
 

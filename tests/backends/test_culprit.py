@@ -25,13 +25,13 @@ from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.errors import SpecError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.training.checkpoint import Checkpoint, CheckpointFile
 from netspec.training.culprit import Culprit, Seen, culprit_of
 from netspec.training.folder import BEST
 from netspec.training.history import DivergedError, best_epoch
-from netspec.training.interrupt import STOP
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw, load
 

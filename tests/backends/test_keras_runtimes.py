@@ -26,10 +26,10 @@ from netspec.backend.worker import Worker
 from netspec.data.dataset import Dataset, Split
 from netspec.data.digits import read
 from netspec.errors import BackendError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.reference import evaluate
 from netspec.training.history import StoppedError
-from netspec.training.interrupt import STOP
 from netspec.training.settings import TrainSettings
 from netspec.verify.budget import budget, gate, predict
 from netspec.verify.compare import compare

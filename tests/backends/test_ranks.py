@@ -23,11 +23,11 @@ from netspec.compile import compile_spec
 from netspec.data.batches import epoch_order
 from netspec.data.dataset import Dataset, Split
 from netspec.errors import BackendError, SpecError
+from netspec.interrupt import STOP
 from netspec.network import Network
 from netspec.spec.load import parse_spec
 from netspec.training.checkpoint import CheckpointFile
 from netspec.training.history import DivergedError, StoppedError
-from netspec.training.interrupt import STOP
 from netspec.training.ranks import Place, place_of
 from netspec.training.settings import TrainSettings
 from netspec.weights import draw, load

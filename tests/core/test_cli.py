@@ -20,9 +20,9 @@ import netspec
 from netspec import cli
 from netspec.building.options import Options
 from netspec.errors import BackendError, NetspecError, SpecError
+from netspec.interrupt import SIGNALS
 from netspec.outcome import Outcome
 from netspec.report.problems import RED
-from netspec.training.interrupt import SIGNALS
 from netspec.verify.result import BackendVerdict, Failure, Symptom, Verdict
 from netspec.weights import save
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,17 @@ def test_a_file_that_could_not_be_read_again_is_not_written(run: Run, tmp_path: 
         assert (status, out) == (2, "")
         assert hint in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--help"], ["build", "--help"], ["chek"]])
+def test_a_page_needs_next_to_nothing(words: list[str]) -> None:
+    script = (
+        "import sys\nfrom netspec.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({'rich', 'numpy', 'netspec.spec.model', 'netspec.training'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,8 +14,8 @@ import pytest
 from netspec.backend import doctor, find_backend
 from netspec.backend.worker import Worker, WorkerDied, WorkerFailed
 from netspec.errors import BackendError, Problem, SpecError
+from netspec.interrupt import SIGNALS, STOP
 from netspec.training.history import StoppedError
-from netspec.training.interrupt import SIGNALS, STOP
 
 
 class Example:

@@ -101,7 +101,8 @@ def golden(
     check_safetensors(output)
     bundle, network = drawn(load_chosen(spec, set_, variant), weights, seed)
     write(output, bundle, network)
-    say(f"{output}: {len(bundle.inputs)} inputs, {len(bundle.outputs)} outputs\nsha256 {sha256(output)}")
+    names = f"inputs {', '.join(bundle.inputs)}; outputs {', '.join(bundle.outputs)}"
+    say(f"{output}: {names}\nsha256 {sha256(output)}")
 
 
 @command(

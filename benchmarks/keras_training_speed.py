@@ -44,7 +44,7 @@ def ours(network: Network, settings: TrainSettings, split: Split) -> float:
     return min(float(row["seconds"]) for row in history[1:])
 
 
-class Clock(keras.callbacks.Callback):  # type: ignore[misc]
+class Clock(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.seconds: list[float] = []

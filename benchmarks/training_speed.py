@@ -57,7 +57,7 @@ def ours(network: Network, settings: TrainSettings, split: Split, device: str) -
 def model_of(network: Network, device: str) -> nn.Module:
     rendering = render(network)
     model = load(make(rendering), rendering, draw(network, 0)).to(device)
-    return model.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last).train()
 
 
 def resident(network: Network, settings: TrainSettings, split: Split, device: str) -> float:
@@ -76,9 +76,9 @@ def resident(network: Network, settings: TrainSettings, split: Split, device: st
             chosen = order[start : start + size]
             x, y = given[chosen].movedim(-1, 1).float(), labels[chosen]
             optimizer.zero_grad()
-            outputs = model.logits(x)  # type: ignore[operator]
+            outputs = model.logits(x)
             loss = F.cross_entropy(outputs, y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.detach() * len(y)
             right += (outputs.detach().argmax(1) == y).sum()
@@ -98,14 +98,14 @@ def replayed(network: Network, settings: TrainSettings, split: Split, device: st
     def step() -> None:
         x, y = given[chosen].movedim(-1, 1).float(), labels[chosen]
         optimizer.zero_grad()
-        outputs = model.logits(x)  # type: ignore[operator]
+        outputs = model.logits(x)
         loss = F.cross_entropy(outputs, y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         total.add_(loss.detach() * size)
         right.add_((outputs.detach().argmax(1) == y).sum())
 
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         for _ in range(3):
             step()
@@ -134,7 +134,7 @@ def naive(network: Network, settings: TrainSettings, split: Split, device: str) 
         for x, y in loader:
             x, y = x.to(device), y.to(device)
             optimizer.zero_grad()
-            outputs = model.logits(x)  # type: ignore[operator]
+            outputs = model.logits(x)
             loss = F.cross_entropy(outputs, y)
             loss.backward()
             optimizer.step()

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 
-class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
+class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' layer with an unbiased running variance: the batch's, times n / (n - 1), enters it.
 
     n is the number of values of one channel in the batch; with n = 1 the variance is not finite.
@@ -38,7 +38,7 @@ def undilated(kind: type[Any]) -> type[Any]:
     in 3-D is, it swaps the dilations of rows and columns (2.21), so that there may be no graph of it.
     """
 
-    class Undilated(kind):  # type: ignore[misc]
+    class Undilated(kind):
         def call(self, inputs: Any) -> Any:
             if max(self.dilation_rate) == 1 or keras.backend.backend() != "tensorflow":
                 return super().call(inputs)

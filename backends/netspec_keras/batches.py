@@ -32,7 +32,7 @@ their `labels` [room, batch, ...], the `rates` of learning [room] and what is `d
 """
 
 
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+class Batches(keras.utils.PyDataset):
     """Images in batches of one epoch after the other, in the order that a seed gives each, or as they lie."""
 
     def __init__(
@@ -115,7 +115,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         )
 
 
-class Chunks(keras.utils.PyDataset):  # type: ignore[misc]
+class Chunks(keras.utils.PyDataset):
     """The batches of an epoch that `batches` has left, in chunks of at most `most` steps of one size.
 
     There is room for `room` steps in each: what is compiled, and so what is computed, depends on that alone.

@@ -35,7 +35,7 @@ class Found(Exception):
         self.culprit = culprit
 
 
-class Again(keras.callbacks.Callback):  # type: ignore[misc]
+class Again(keras.callbacks.Callback):
     """Takes the steps of `record` as another one, `lost`, took them, up to `last`, and looks at it and the one before.
 
     With `search` it only looks for the first step whose loss is not finite, or that leaves weights which are not.
@@ -55,14 +55,14 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
         self.last, self.search = last, search
         self.under_way = bool(batches.done)
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Another order, unless a checkpoint left the epoch."""
         if not self.under_way:
             self.record.begin()
         self.under_way = False
         self.batches.begin(self.record.epoch)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """The rate of the step; and at the last of them a look at what it will compute. Ctrl-C ends the search."""
         if STOP.is_set():
             raise Found(None)
@@ -86,7 +86,7 @@ class Again(keras.callbacks.Callback):  # type: ignore[misc]
             if row is not None or at == self.last:
                 raise Found(Culprit(at, "weights", row) if row is not None else None)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """As it was."""
         self.record.end_as(self.lost)
 

@@ -35,28 +35,28 @@ def gelu(x: Any, approximate: bool = True) -> Any:
     return constant(0.5) * x * (1 + ops.erf(x / constant(sqrt(2))))
 
 
-class LeakyReLU(keras.layers.LeakyReLU):  # type: ignore[misc]
+class LeakyReLU(keras.layers.LeakyReLU):
     """The slope in double precision."""
 
     def call(self, inputs: Any) -> Any:
         return ops.where(inputs > 0, inputs, constant(self.negative_slope) * inputs)
 
 
-class Rescaling(keras.layers.Rescaling):  # type: ignore[misc]
+class Rescaling(keras.layers.Rescaling):
     """Scale and offset in double precision."""
 
     def call(self, inputs: Any) -> Any:
         return inputs * constant(self.scale) + constant(self.offset)
 
 
-class Normalization(keras.layers.Normalization):  # type: ignore[misc]
+class Normalization(keras.layers.Normalization):
     """Mean and variance in double precision."""
 
     def call(self, inputs: Any) -> Any:
         return (inputs - constant(self.input_mean)) / constant(np.sqrt(np.asarray(self.input_variance, np.float64)))
 
 
-class Resizing(keras.layers.Resizing):  # type: ignore[misc]
+class Resizing(keras.layers.Resizing):
     """Bilinear weights in double precision."""
 
     def call(self, data: Any) -> Any:
@@ -65,7 +65,7 @@ class Resizing(keras.layers.Resizing):  # type: ignore[misc]
         return resize_bilinear(data, (self.height, self.width))
 
 
-class UpSampling2D(keras.layers.UpSampling2D):  # type: ignore[misc]
+class UpSampling2D(keras.layers.UpSampling2D):
     """Bilinear weights in double precision."""
 
     def call(self, inputs: Any) -> Any:
@@ -91,14 +91,14 @@ def bilinear_matrix(before: int, after: int) -> NDArray[np.float64]:
     return matrix
 
 
-class MaxPooling3D(keras.layers.MaxPooling3D):  # type: ignore[misc]
+class MaxPooling3D(keras.layers.MaxPooling3D):
     """As the largest of shifted slices: TensorFlow has no double kernel."""
 
     def call(self, inputs: Any) -> Any:
         return reduce(ops.maximum, window_slices(self, inputs, -np.inf))
 
 
-class AveragePooling3D(keras.layers.AveragePooling3D):  # type: ignore[misc]
+class AveragePooling3D(keras.layers.AveragePooling3D):
     """As the mean of shifted slices: TensorFlow has no double kernel."""
 
     def call(self, inputs: Any) -> Any:
@@ -158,7 +158,7 @@ class Layers:
         return kind(*arguments, **options)
 
 
-class Gelu(keras.Operation):  # type: ignore[misc]
+class Gelu(keras.Operation):
     """`ops.gelu` in double precision as one operation, which has the stock one's name: those of the steps that it is
     computed in, `multiply_1`, may be the names of rows.
     """

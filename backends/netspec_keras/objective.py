@@ -15,7 +15,7 @@ from netspec.data.augment import Augment
 from netspec_keras.losses import read_labels
 
 
-class Objective(keras.Model):  # type: ignore[misc]
+class Objective(keras.Model):
     """The model up to what the loss reads, and the loss: labels and outputs to one number, plus what weights add."""
 
     loss_of_data: Callable[[Any, Any], Any]
@@ -26,18 +26,18 @@ class Objective(keras.Model):  # type: ignore[misc]
 
     def compute_loss(
         self,
-        x: Any = None,  # noqa: ARG002 - Keras' signature
+        x: Any = None,
         y: Any = None,
         y_pred: Any = None,
-        sample_weight: Any = None,  # noqa: ARG002
-        training: bool = True,  # noqa: ARG002
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> Any:
         """What is minimised; outputs may be narrower than float32, in which the loss is computed at least."""
         wide = keras.backend.result_type(y_pred.dtype, "float32")
         loss = self.loss_of_data(y, ops.cast(y_pred, wide))
         return loss if self.penalty is None else loss + self.penalty()
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Mapping[str, Any]:  # noqa: ARG002
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Mapping[str, Any]:
         """The means over the epoch so far.
 
         Metrics that are given to `compile` are built from a first batch, which on JAX is no batch; see `chunks`.
@@ -47,7 +47,7 @@ class Objective(keras.Model):  # type: ignore[misc]
         return found
 
 
-class Accuracy(keras.metrics.Mean):  # type: ignore[misc]
+class Accuracy(keras.metrics.Mean):
     """The fraction of outputs that say what the labels say; a single output above `threshold` means class 1."""
 
     def __init__(self, threshold: float) -> None:

@@ -20,7 +20,7 @@ from netspec.training.stepping import AVERAGE
 from netspec_keras.model import wide_results
 
 
-class TorchOptimizer(keras.optimizers.Optimizer):  # type: ignore[misc]
+class TorchOptimizer(keras.optimizers.Optimizer):
     """What the optimisers share: slots, clipping, decay by the path of a variable, the running mean of the weights.
 
     `decayed` are the paths of the variables that `weight_decay` applies to, `matrices` of those that muon sees as

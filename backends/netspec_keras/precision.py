@@ -32,7 +32,7 @@ def check(precision: Compute) -> None:
         ) from error
 
 
-class Scaled(keras.optimizers.LossScaleOptimizer):  # type: ignore[misc]
+class Scaled(keras.optimizers.LossScaleOptimizer):
     """An optimiser whose losses are scaled, and whose updates are left out where the gradients are not finite.
 
     An update has the mean gradient of `every` batches. Keras would look at each batch by itself, leave out one that

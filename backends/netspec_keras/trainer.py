@@ -189,7 +189,7 @@ def steps_at_once(network: Network, record: Record, batches: Batches) -> int:
     return batches.at_once(worth, steady=record.settings.schedule.steady)
 
 
-class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
+class Callbacks(keras.callbacks.CallbackList):
     """Hands on what a step gave as it lies on the device; Keras' own list waits for every step to read it.
 
     Where the `source` has chunks of steps, callbacks hear of a chunk's first and last step.
@@ -210,7 +210,7 @@ class Callbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
             callback.on_train_batch_end(batch, logs)
 
 
-class Watch(keras.callbacks.Callback):  # type: ignore[misc]
+class Watch(keras.callbacks.Callback):
     """Sets the learning rate of every step, reports, ends every epoch, and stops a training that diverges."""
 
     def __init__(self, training: Training, batches: Batches, record: Record) -> None:
@@ -222,14 +222,14 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.losses: list[tuple[int, Any]] = []
         """After which step of the epoch, and the mean until then."""
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Another order; or the one of the epoch that a checkpoint left."""
         self.losses = []
         if self.resumed is None:
             self.record.begin()
         self.batches.begin(self.record.epoch)
 
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """The schedule, evaluated in Python; and before the first step after a checkpoint what that had come to."""
         if self.resumed is not None:  # only now: torch's loader of batches has drawn a number for itself
             self.training.assign("sums", self.resumed)
@@ -267,11 +267,11 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
                     raise Diverged(step - 1, among=step - before)
                 before = step
 
-    def on_test_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+    def on_test_begin(self, logs: Any = None) -> None:
         """Validate the running means of the weights, where there are any."""
         self.measuring.enter_context(self.training.averages())
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """One row of the history, what was validated when it is the best so far, and whether to stop."""
         self.refuse_divergence()
         names = ("loss", "accuracy", "val_loss", "val_accuracy")

@@ -34,7 +34,7 @@ class _Steps:
         """A step; numbers among its inputs become constants."""
         values = [self.constant(each) if isinstance(each, (float, list)) else each for each in inputs]
         self.count += 1
-        return self.scope.emit(op_type, values, f"{self.name}/{op_type.lower()}_{self.count}", **attributes)  # type: ignore[arg-type]
+        return self.scope.emit(op_type, values, f"{self.name}/{op_type.lower()}_{self.count}", **attributes)  # type: ignore[arg-type]  # none left
 
     def result(self, op_type: str, *inputs: ir.Value | float | None, **attributes: Any) -> ir.Value:
         """The last step, which has the name of the operator that is replaced."""

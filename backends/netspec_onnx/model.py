@@ -22,7 +22,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import (
     InvalidGraph,
     InvalidProtobuf,
     NoSuchFile,
-    NotImplemented,  # noqa: A004
+    NotImplemented,  # noqa: A004 - as ONNX Runtime calls it
 )
 
 from netspec.backend import OnnxExport

@@ -107,7 +107,7 @@ def _output(graph: GraphBuilder, value: Value, name: str, order: Order) -> ir.Va
     graph.free(name, turned)
     if turned.producer() is None or turned.name in graph.named:
         # An input of the model that is an output too (nothing but Dropout between), or an output under two names.
-        return graph.add("Identity", [turned], name, tuple(turned.shape)[1:], {}, name)  # type: ignore[arg-type]
+        return graph.add("Identity", [turned], name, tuple(turned.shape)[1:], {}, name)  # type: ignore[arg-type]  # all known
     graph.named.add(name)
     turned.name = name
     return turned

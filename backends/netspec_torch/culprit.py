@@ -114,7 +114,7 @@ def seen(training: Training, settings: TrainSettings, samples: Samples, chosen: 
         images, labels, targets = samples.take(chosen)
         forward = computing_in(settings.precision, lambda images: model(images, tap), device)
         loss = training.objective.loss(forward(images), targets, labels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
     gradients = {row: to_numpy(value.grad.float()) for row, value in values.items() if value.grad is not None}
     return Seen(
         to_numpy(images), {row: to_numpy(value.float()) for row, value in values.items()}, loss.item(), gradients

@@ -46,7 +46,7 @@ def _gradients(
     along = (torch.from_numpy(to_torch(cotangents[name])).to(torch.float64) for name in network.outputs)
     total = sum((value * each).sum() for value, each in zip(several, along, strict=True))
     assert isinstance(total, torch.Tensor)
-    total.backward()  # type: ignore[no-untyped-call]
+    total.backward()
     parameters = dict(model.named_parameters())
     own = {weight.name: (rendering.placements[weight.name], weight) for weight in network.weights() if weight.trainable}
     return Gradients(

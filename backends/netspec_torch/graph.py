@@ -96,4 +96,4 @@ class Recorded:
 
 def a_stream() -> torch.cuda.Stream:
     """Another stream of the device in use."""
-    return torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    return torch.cuda.Stream()

@@ -43,7 +43,7 @@ class Lion(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch overloads it by the closure
         """One update."""
         for group in self.param_groups:
             beta_1, beta_2 = group["betas"]
@@ -67,7 +67,7 @@ class Muon(torch.optim.Optimizer):
         self.settings = settings
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch overloads it by the closure
         """One update."""
         for group in self.param_groups:
             for parameter, gradient, state in moving(self, group):

@@ -141,7 +141,7 @@ def _meet(place: Place) -> None:
     try:
         # Rank 0 has data to read first, which may take its time; when it comes the others are there.
         patience = timeout if place.first else timedelta(seconds=WAIT_S)
-        store, rank, size = next(dist.rendezvous("env://", timeout=patience))  # type: ignore[attr-defined]
+        store, rank, size = next(dist.rendezvous("env://", timeout=patience))  # type: ignore[attr-defined]  # torch does not say that it exports it
         if place.first:
             store.set(HERE, "")
         else:

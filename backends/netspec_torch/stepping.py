@@ -107,7 +107,7 @@ def _backward(training: Training, batch: Batch, count: int) -> tuple[float, Arra
     targets = torch.from_numpy(loss_targets(batch.labels, training.network.output_type.size)).to(dtype)
     outputs = training.objective.forward(*arguments(training.network, batch.inputs, dtype))
     loss = training.objective.loss(outputs, targets, labels)
-    (loss / count).backward()  # type: ignore[no-untyped-call]
+    (loss / count).backward()
     return loss.item(), to_numpy(outputs)
 
 

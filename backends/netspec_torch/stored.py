@@ -59,7 +59,7 @@ def _safetensors(path: Path) -> Iterable[StoredTensor]:
     from safetensors import SafetensorError, deserialize
 
     try:
-        found = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        found = deserialize(path.read_bytes())
     except (SafetensorError, ValueError) as error:
         raise _refused(path, f"not a whole safetensors file ({error})") from error
     for name, held in sorted(

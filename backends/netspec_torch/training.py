@@ -164,7 +164,7 @@ def prepare(
     rendering = render(network)
     model = load(make(rendering), rendering, weights).to(device)
     if network.input_type.rank == 3:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch says it of tensors alone
     training = training_of(network, rendering, model, settings)
     forward = computing_in(settings.precision, training.objective.forward, device)
     return replace(
@@ -196,7 +196,7 @@ def step_of(training: Training, totals: Totals, record: Record, ranks: Ranks) ->
 
     def minimise(loss: Tensor) -> None:
         share = loss / every if every > 1 else loss
-        (share if scaler is None else scaler.scale(share)).backward()  # type: ignore[no-untyped-call]
+        (share if scaler is None else scaler.scale(share)).backward()
         if every == 1 or record.updates:
             training.update()
 

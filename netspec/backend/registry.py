@@ -89,7 +89,7 @@ def find_backend(name: str) -> Backend:
         verb = "is" if len(missing) == 1 else "are"
         message = f"the {name} backend needs {', '.join(missing)}, which {verb} not installed"
         elsewhere = backend.elsewhere() if isinstance(backend, Movable) else ()
-        raise MissingError(message, [f"'netspec[{name}]'", *_not_in_extras(missing)], elsewhere)
+        raise MissingError(message, [f"'netspec[{name}]'", *_not_brought(missing, name)], elsewhere)
     return backend
 
 
@@ -115,7 +115,8 @@ def find_backends(targets: Sequence[str], *needed: str) -> dict[str, Backend]:
     return found
 
 
-def _not_in_extras(modules: Sequence[str]) -> list[str]:
-    """Those that no extra of netspec brings: what Keras may run on instead of TensorFlow."""
-    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in requires("netspec") or ()}
+def _not_brought(modules: Sequence[str], name: str) -> list[str]:
+    """Those that netspec's extra of this name does not bring: what Keras may run on instead of TensorFlow."""
+    lines = [line for line in requires("netspec") or () if "extra ==" not in line or f"extra == '{name}'" in line]
+    brought = {re.split(r"[^\w-]", line)[0].replace("-", "_") for line in lines}
     return [module for module in modules if module not in brought]

@@ -258,7 +258,7 @@ class Reading:
         known: dict[str, Any] = fingerprint(settings, self.near)
         if settings.source is not None:
             module, function = SOURCES[settings.source].reader.split(":")
-            known = {"version": getattr(import_module(module), "version_of")(function)}  # noqa: B009
+            known = {"version": import_module(module).version_of(function)}
         elif settings.hf is not None:
             known = {name: rows._fingerprint for name, rows in self.hub.items()}  # noqa: SLF001 - it has no other name
         pictures = self.preprocess.model_dump(mode="json", include={"resize", "crop", "interpolation"})

@@ -163,7 +163,9 @@ class _Matcher:
         own = self.sign(unit)
         if any(role_of(part) == "bias" for part in unit.parts):
             return own
-        return tuple(sorted((*own, ("bias", (channels,))))) if self.roles else (*own, (channels,))  # type: ignore[type-var]
+        if not self.roles:
+            return (*own, (channels,))
+        return tuple(sorted((*own, ("bias", (channels,)))))  # type: ignore[type-var]  # pairs of a role and a shape
 
     def match(self) -> tuple[Pairs, str]:
         """The pairs, and how they were found."""

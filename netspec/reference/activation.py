@@ -77,15 +77,18 @@ def activation(layer: Activation, node: Node) -> Function:
         case "leaky_relu":
             return lambda x: np.where(x > 0, x, slope * x)
         case "elu":
-            return lambda x: _elu(x, alpha)  # type: ignore[arg-type]  # resolved: it has its alpha
+            assert alpha is not None  # resolved
+            return lambda x: _elu(x, alpha)
         case "celu":
             return lambda x: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0) / alpha))
         case "gelu":
             return lambda x: _gelu(x, layer.approximate)
         case "softmax":
-            return lambda x: np.exp(_log_softmax(x, axis))  # type: ignore[arg-type]
+            assert axis is not None  # resolved
+            return lambda x: np.exp(_log_softmax(x, axis))
         case "log_softmax":
-            return lambda x: _log_softmax(x, axis)  # type: ignore[arg-type]
+            assert axis is not None  # resolved
+            return lambda x: _log_softmax(x, axis)
         case pointwise:
             return POINTWISE[pointwise]
 

@@ -65,8 +65,8 @@ def gradients_section(found: GradientsVerdict | None) -> str:
 
 def _worst(found: GradientsVerdict) -> Iterator[list[str]]:
     """The share nearest to what is granted, for each thing that the gradients are held against."""
-    for kind, title in (("apart", "from each other"), ("slopes", "from the reference's slopes")):
-        worst = found.worst(kind)  # type: ignore[arg-type]  # one of the two literals above
+    kinds = ((found.worst("apart"), "from each other"), (found.worst("slopes"), "from the reference's slopes"))
+    for worst, title in kinds:
         if worst is not None:
             yield [title, f"{worst.error:.1e}", f"of {worst.granted:.1e} granted"]
 

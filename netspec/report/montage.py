@@ -76,7 +76,7 @@ def draw_activations(values: Array, path: Path, title: str, about: str) -> None:
     matplotlib or Pillow is not installed.
     """
     try:
-        import PIL  # noqa: F401
+        import PIL  # noqa: F401 - matplotlib writes a PNG with it
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:

@@ -176,10 +176,8 @@ def _cells(row: RowVerdict | None) -> tuple[str, str]:
         return "-", "-"
     if counts_differ(row):
         return "count!", ratio_text(row.float32)
-    return tuple(  # type: ignore[return-value]
-        text + "!" * exceeds(measure)
-        for text, measure in ((error_text(row.float64), row.float64), (ratio_text(row.float32), row.float32))
-    )
+    double, single = row.float64, row.float32
+    return error_text(double) + "!" * exceeds(double), ratio_text(single) + "!" * exceeds(single)
 
 
 def _artefacts(verdict: Verdict) -> list[str]:

@@ -46,9 +46,10 @@ class _Judged:
     @property
     def diverges(self) -> Precision | None:
         """The precision in which the row's value is wrong, float64 first."""
-        for precision, found in (("float64", self.float64), ("float32", self.float32)):
-            if found is not None and found.symptom is not None:
-                return precision  # type: ignore[return-value]  # one of the two literals above
+        found: Mapping[Precision, Comparison | None] = {"float64": self.float64, "float32": self.float32}
+        for precision, each in found.items():
+            if each is not None and each.symptom is not None:
+                return precision
         return None
 
     def verdict(self, samples: Sequence[str]) -> RowVerdict:
@@ -113,9 +114,9 @@ def measure(found: Comparison | None, samples: Sequence[str]) -> Measure | None:
 def _rows(standard: Standard, answers: Answers) -> list[_Judged]:
     judged = []
     for row in standard.network.rows:
-        counted = None if answers.counts is None else tuple(answers.counts.get(row.name, (0, 0)))
+        counted = None if answers.counts is None else answers.counts.get(row.name, (0, 0))
         double, single = (answers.rows.get(each, {}).get(row.name) for each in ("float64", "float32"))
-        judged.append(_Judged(row, counted, double, single))  # type: ignore[arg-type]  # a pair
+        judged.append(_Judged(row, counted, double, single))
     return judged
 
 

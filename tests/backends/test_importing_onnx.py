@@ -20,7 +20,7 @@ from tests.cases import chain
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 IMAGE = (8, 6, 3)
 RELU = Activation(function="relu")

@@ -304,7 +304,7 @@ def served(folder: Path) -> Iterator[str]:
     """The address of a server of the files in a folder."""
 
     class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as http.server calls it
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:

@@ -35,12 +35,15 @@ def diff(right: str, left: str = LEFT) -> SpecDiff:
     ("old", "new"),
     [
         ("padding=same", "padding=1"),
-        ("- conv1: CNN | 8, 3 | ReLU | padding=same", "- {name: conv1, type: Conv2D, filters: 8, kernel: 3, padding: same, activation: relu}"),  # noqa: E501
+        (
+            "- conv1: CNN | 8, 3 | ReLU | padding=same",
+            "- {name: conv1, type: Conv2D, filters: 8, kernel: 3, padding: same, activation: relu}",
+        ),
         ("MaxPool | 2", "MaxPool | 2 | - | stride=2"),
         ("layers:", "# a comment\nlayers:"),
         ("verify: {inputs: 3}", "verify: {inputs: 3, seed: 0}"),
     ],
-)  # fmt: skip
+)
 def test_what_is_only_written_otherwise_is_equal(old, new):
     assert old in LEFT
     found = diff(LEFT.replace(old, new))

@@ -436,7 +436,7 @@ def test_a_history_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None
     path = tmp_path / "history.csv"
     write_history(path, [{"epoch": 1, "loss": 0.5}])
     with pytest.raises(TypeError):
-        write_history(path, [{"epoch": 1, "loss": "high"}])  # type: ignore[dict-item]
+        write_history(path, [{"epoch": 1, "loss": "high"}])
     assert read_history(path) == [{"epoch": 1.0, "loss": 0.5}]
     assert len(list(tmp_path.iterdir())) == 1
 

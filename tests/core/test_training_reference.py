@@ -81,7 +81,7 @@ def test_class_weights_are_divided_by_the_count_or_by_their_sum() -> None:
     first, second = (value("cross_entropy", [row], [label]) for row, label in zip(outputs, labels, strict=True))
     weighted = {"class_weights": [3, 1]}
     assert value({"cross_entropy": weighted}, outputs, labels) == pytest.approx((3 * first + second) / 2)
-    weighted["mean_over"] = "weights"  # type: ignore[assignment]
+    weighted["mean_over"] = "weights"
     assert value({"cross_entropy": weighted}, outputs, labels) == pytest.approx((3 * first + second) / 4)
 
 

@@ -329,7 +329,7 @@ def attempt(content: bytes, folder: Path) -> str:
     _hold_resolved(spec, file)
     for style in ("pipes", "mapping", "table"):
         try:
-            format_spec(text, file, style)  # type: ignore[arg-type]
+            format_spec(text, file, style)
         except SpecError:
             continue
     return "a spec"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from netspec.layers import Activation, Layer, PReLU
-from netspec.layers.activation import FUNCTIONS
+from netspec.layers.activation import FUNCTIONS, Function
 from netspec.network import Node
 from netspec.reference import evaluate_parts
 from netspec.reference.table import Values
@@ -18,15 +18,15 @@ from netspec.verify.causes.written import formula
 SLOPES = (0.01, 0.1, 0.2, 0.3, 0.0, 1.0, 1 / 5.5, 0.05, 0.25)
 """What libraries take for a leaky slope by default: torch and ONNX 0.01, Keras 3 0.3 and 0.2, RReLU's mean."""
 SUMMED = ("softmax", "log_softmax")
-AFTER = ("relu", "softmax", "sigmoid", "tanh", "log_softmax", "relu6", "silu")
+AFTER: tuple[Function, ...] = ("relu", "softmax", "sigmoid", "tanh", "log_softmax", "relu6", "silu")
 """What models end in, or have behind a layer, where the other one does not."""
 
 
-def made(function: str, call: Call, **given: Any) -> Layer:
+def made(function: Function, call: Call, **given: Any) -> Layer:
     """An activation of this function for what a call reads, with the slopes that libraries take by default."""
     extra = {"leaky_relu": {"slope": 0.01}}.get(function, {}) | given
     kind = call.node.input_type if call.x.ndim == call.node.input_type.rank + 1 else call.node.output
-    return Activation(function=function, **extra).resolve([kind])  # type: ignore[arg-type]
+    return Activation(function=function, **extra).resolve([kind])
 
 
 def _others(call: Call) -> Iterator[Alternative]:
@@ -152,14 +152,14 @@ def _twice(call: Call) -> Call:
     return call.reading(call.value())
 
 
-def _after(function: str) -> Callable[[Call], Values | None]:
+def _after(function: Function) -> Callable[[Call], Values | None]:
     """The result of the layer through one more function."""
 
     def value(call: Call) -> Values | None:
         if isinstance(call.layer, Activation) and call.layer.function == function:
             return None  # that is `applied twice`
         result = call.value()
-        layer = Activation(function=function).resolve([call.node.output])  # type: ignore[arg-type]
+        layer = Activation(function=function).resolve([call.node.output])
         node = Node("after", layer, (call.node.name,), (call.node.output,), call.node.output, (), call.node.row)
         return evaluate_parts(node, (result,), {})
 

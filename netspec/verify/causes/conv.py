@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import permutations, product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from netspec.verify.causes.hypothesis import Call, Fields, Hypothesis, fields, i
 WINDOWS = (Conv, DepthwiseConv, SeparableConv)
 CONVOLUTIONS = (*WINDOWS, ConvTranspose)
 KERNELS = (*CONVOLUTIONS, Dense)
+Border = Literal["reflect", "edge", "wrap"]
+BORDERS: Mapping[Border, str] = {
+    "reflect": "its own pixels, mirrored",
+    "edge": "its border pixels, repeated",
+    "wrap": "the pixels of the other side",
+}
+"""What may stand around an image where zeros should."""
 TAPS = ("kernel", "depthwise")
 """The weights that have taps."""
 
@@ -41,12 +48,12 @@ def other_pads(call: Call) -> Iterator[Fields]:
     yield {"padding": ((0, 0),) * len(call.layer.pads)}
 
 
-def _bordered(mode: str) -> Any:
+def _bordered(mode: Border) -> Any:
     def value(call: Call) -> Call | None:
         if not any(map(any, call.layer.pads)) or any(min(pad) < 0 for pad in call.layer.pads):
             return None
         pads = ((0, 0), *call.layer.pads, (0, 0))
-        padded: Values = np.pad(call.x, pads, mode=mode)  # type: ignore[call-overload]
+        padded: Values = np.pad(call.x, pads, mode=mode)
         return call.of(call.layer.replace(padding=((0, 0),) * len(call.layer.pads))).reading(padded)
 
     return value
@@ -153,11 +160,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
             f"{{value}}, but padded with {what}",
             _bordered(mode),
         )
-        for mode, what in (
-            ("reflect", "its own pixels, mirrored"),
-            ("edge", "its border pixels, repeated"),
-            ("wrap", "the pixels of the other side"),
-        )
+        for mode, what in BORDERS.items()
     ),
     instead(
         CONVOLUTIONS,

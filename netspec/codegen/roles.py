@@ -82,6 +82,8 @@ def _enclosing(tokens: Tokens, index: int) -> tuple[int | None, int]:
     depth = commas = 0
     for at in range(index - 1, -1, -1):
         text, literal = tokens[at]
+        if "\n" in text:
+            break  # a statement is one line, as long as nobody has formatted it
         if literal:
             continue
         if text in OPENING and not depth:

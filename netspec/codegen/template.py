@@ -122,8 +122,8 @@ def _columns(values: Sequence[Mapping[str, Any]]) -> Columns:
 
 
 def _generalised(texts: Sequence[str], known: _Known, signatures: Signatures) -> Template:
-    tokens = [_tokens(text)[0] for text in texts]
-    marks = [_tokens(text)[1] for text in texts]
+    tokens, marks = zip(*map(_tokens, texts), strict=True)
+    marked = [frozenset(spans) for spans in marks]
     written: list[str] = []
     names: dict[int, str] = {}
     for index, column in enumerate(zip(*tokens, strict=True)):
@@ -137,18 +137,15 @@ def _generalised(texts: Sequence[str], known: _Known, signatures: Signatures) ->
             alone, names[index] = True, code
         written.append(code if alone else f"({code})")
     # An argument may go where every text has it marked; one that differs stays in all of them.
-    shared = {span for span in marks[0] if all(span in other for other in marks)}
+    shared = frozenset.intersection(*marked)
     for begin, end in sorted(shared, reverse=True):
         if all(len({column[at][0] for column in tokens}) == 1 for at in range(begin, end)):
             written[begin:end] = [BEGIN, *written[begin:end], END]
     order = {name: known.used[name] for name in (*known.sizes, *known.own, *known.used) if name in known.used}
     kinds = {name: _type_of(literals) for name, literals in order.items()}
     arguments = tuple({name: literals[at] for name, literals in order.items()} for at in range(len(texts)))
-    defaults: dict[str, str] = {}
-    for index, name in names.items():
-        usual = [at for at, spans in enumerate(marks) if any(begin <= index < end for begin, end in spans)]
-        if usual:
-            defaults.setdefault(name, order[name][usual[0]])
+    usual = {index: at for at, spans in enumerate(marks) for span in spans for index in range(*span)}
+    defaults = {name: order[name][usual[index]] for index, name in names.items() if index in usual}
     return Template("".join(written), kinds, arguments, defaults)
 
 

@@ -220,6 +220,15 @@ def pixel_shuffle(r: Random, given: TensorType) -> Fields | None:
     return {"size": r.choice(fitting)} if given.rank == 3 else None
 
 
+def pixel_unshuffle(r: Random, given: TensorType) -> Fields | None:
+    fitting = [size for size in (1, 2, 3, 5) if all(pixels % size == 0 for pixels in given.spatial)]
+    return {"size": r.choice(fitting)} if given.rank == 3 else None
+
+
+def channel_shuffle(r: Random, given: TensorType) -> Fields | None:
+    return {"groups": divisor(r, given.channels)}
+
+
 def upsample(r: Random, given: TensorType) -> Fields | None:
     if given.rank == 1:
         return None
@@ -337,7 +346,8 @@ ROWS: Mapping[str, Proposal] = {
     "Dense": dense, "MaxPool": _pool, "AvgPool": avg_pool, "AdaptiveAvgPool": adaptive_pool,
     "AdaptiveMaxPool": adaptive_pool, "GlobalAvgPool": global_pool, "GlobalMaxPool": global_pool, "Flatten": flatten,
     "Reshape": reshape, "Permute": permute, "Pad": pad, "Crop": crop, "Slice": slice_, "Split": split,
-    "PixelShuffle": pixel_shuffle, "Upsample": upsample, "BatchNorm": batch_norm, "LayerNorm": layer_norm,
+    "PixelShuffle": pixel_shuffle, "PixelUnshuffle": pixel_unshuffle, "ChannelShuffle": channel_shuffle,
+    "Upsample": upsample, "BatchNorm": batch_norm, "LayerNorm": layer_norm,
     "GroupNorm": group_norm, "InstanceNorm": instance_norm, "RMSNorm": rms_norm, "LRN": lrn, "LayerScale": layer_scale,
     "Activation": activation, "PReLU": prelu, "Dropout": dropout, "SpatialDropout": spatial_dropout,
     "StochasticDepth": dropout, "Rescale": rescale, "Normalize": normalize, "Grayscale": grayscale, "Resize": resize,
@@ -352,6 +362,6 @@ WEIGHTS: Mapping[str, float] = {
 """How often a kind is drawn, where that is not once: what changes the rank ends most of what could follow."""
 KEEPING = (
     "BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "LRN", "LayerScale", "Activation", "PReLU",
-    "Dropout", "SpatialDropout", "StochasticDepth", "Rescale", "Normalize", "Identity",
+    "Dropout", "SpatialDropout", "StochasticDepth", "Rescale", "Normalize", "Identity", "ChannelShuffle",
 )  # fmt: skip
 """The kinds whose result has the shape of their input."""

@@ -155,7 +155,9 @@ def fold_convolutions(model: Any) -> None:
     graph, held = model.graph, {each.name: each for each in model.graph.initializer}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
         host = next(node for node in graph.node if norm.input[0] in node.output)
-        if host.op_type != "Conv" or sum(norm.input[0] in node.input for node in graph.node) > 1:
+        readers = sum(norm.input[0] in node.input for node in graph.node)
+        shown = norm.input[0] in [output.name for output in graph.output]
+        if host.op_type != "Conv" or readers + shown > 1:
             continue
         gamma, beta, mean, var = (numpy_helper.to_array(held[name]) for name in norm.input[1:])
         factor = gamma / np.sqrt(var + np.float32(attribute(norm, "epsilon").f))

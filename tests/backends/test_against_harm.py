@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from netspec.backend import importers
 from netspec.backend.worker import Worker, WorkerDied, within
 from netspec.errors import SpecError
 from netspec.layers import Dropout
@@ -22,6 +19,7 @@ from netspec.layers.activation import Activation
 from netspec.report.against import against_text
 from netspec.verify.against import Request, check_against
 from tests.cases import chain
+from tests.failing_runtime import PLACE, failing
 from tests.stock_models import (
     SETTINGS,
     against,
@@ -191,86 +189,52 @@ def test_a_file_that_hangs_is_ended(tmp_path):
     assert not file.differs
 
 
-class Failing:
-    """ONNX Runtime, which a signal ends, or stops, at the call that the name of the file says: `run-SIGKILL`."""
-
-    name = "failing"
-    opens: ClassVar = {".onnx": "onnx"}
-    suffixes: ClassVar = {".onnx": "onnx"}
-
-    def describe_file(self, path: Path) -> Any:
-        return self._stock(path, "describe").describe_file(path=path)
-
-    def run_file(self, path: Path, inputs: Any, trace: bool) -> Any:
-        return self._stock(path, "trace" if trace else "run").run_file(path=path, inputs=inputs, trace=trace)
-
-    def read_stored(self, path: Path, limit_bytes: int) -> Any:
-        return self._stock(path, "read").read_stored(path=path, limit_bytes=limit_bytes)
-
-    def placements(self, net: Any) -> Any:
-        return importers()["netspec_onnx:backend"].placements(net)
-
-    def _stock(self, path: Path, call: str) -> Any:
-        import netspec_onnx
-
-        when, _, which = path.stem.partition("-")
-        if when == call:
-            os.kill(os.getpid(), signal.Signals[which])
-        return netspec_onnx.backend
-
-
-failing = Failing()
-
-
 @pytest.fixture
-def dying(ours, tmp_path, monkeypatch) -> Callable[[str], Path]:
-    """Our own file under a name at which its runtime fails."""
-    place = f"{__name__}:failing"
-    monkeypatch.setattr("netspec.verify.against.check.openers", lambda: {place: failing})
-    monkeypatch.setattr("netspec.importing.file.importers", lambda: {place: failing})
+def dying(ours, tmp_path, monkeypatch) -> Callable[..., Any]:
+    """The verdict on our own file under names at which its runtime fails."""
+    monkeypatch.setattr("netspec.verify.against.check.openers", lambda: {PLACE: failing})
+    monkeypatch.setattr("netspec.importing.file.importers", lambda: {PLACE: failing})
 
-    def named(name: str) -> Path:
-        return Path(shutil.copy(ours[0], tmp_path / f"{name}.onnx"))
+    def verdict(*names: str, **asked: Any) -> Any:
+        paths = [Path(shutil.copy(ours[0], tmp_path / f"{name}.onnx")) for name in names]
+        return check_against(network(), paths, Request(SETTINGS, **asked))
 
-    return named
+    return verdict
 
 
-@pytest.mark.parametrize(
-    ("name", "stage", "said"),
-    [
-        ("describe-SIGSEGV", "build", "was killed by SIGSEGV"),
-        ("read-SIGKILL", "build", "was killed by SIGKILL (out of memory?)"),
-        ("run-SIGKILL", "run", "was killed by SIGKILL (out of memory?)"),
-        ("run-SIGFPE", "run", "was killed by SIGFPE"),
-        ("run-SIGUSR2", "run", "was killed by SIGUSR2"),
-    ],
-)
-def test_a_runtime_that_a_signal_ends_is_a_verdict_and_the_others_are_still_judged(dying, name, stage, said):
-    verdict = check_against(network(), [dying("one"), dying(name), dying("other")], Request(SETTINGS))
-    one, killed, other = verdict.files
-    assert one.passed
-    assert other.passed
-    [failure] = killed.failures
-    assert (failure.stage, failure.symptom, killed.differs) == (stage, "crash", False)
-    assert said in failure.message
+KILLED = {
+    "describe-SIGSEGV": ("build", "was killed by SIGSEGV"),
+    "read-SIGKILL": ("build", "was killed by SIGKILL (out of memory?)"),
+    "run-SIGKILL": ("run", "was killed by SIGKILL (out of memory?)"),
+    "run-SIGFPE": ("run", "was killed by SIGFPE"),
+}
+"""By the name of the file, when its runtime is killed, and what is said of that."""
+
+
+def test_a_runtime_that_a_signal_ends_is_a_verdict_and_the_others_are_still_judged(dying):
+    verdict = dying(*KILLED, "whole")
+    *killed, whole = verdict.files
+    assert whole.passed
+    for file, (stage, said) in zip(killed, KILLED.values(), strict=True):
+        [failure] = file.failures
+        assert (failure.stage, failure.symptom, file.differs) == (stage, "crash", False)
+        assert said in failure.message
     text = against_text(verdict, "net.yaml")
-    assert "NOT PROVEN. " + name in text
+    assert [f"NOT PROVEN. {name}.onnx did not answer" in text for name in KILLED] == [True] * len(KILLED)
     assert "Traceback" not in text
 
 
-@pytest.mark.parametrize(("name", "stage"), [("read-SIGSTOP", "build"), ("run-SIGSTOP", "run")])
-def test_a_process_that_stands_still_is_ended(dying, name, stage):
-    limit_s = 20.0  # ours is done in two
-    verdict = check_against(network(), [dying(name), dying("other")], Request(SETTINGS, limit_s=limit_s))
-    stopped, other = verdict.files
-    assert other.passed
-    [failure] = stopped.failures
-    assert (failure.stage, failure.symptom) == (stage, "crash")
-    assert "it was not done after 20 seconds, and was ended" in failure.message
+def test_a_process_that_stands_still_is_ended(dying):
+    *stopped, whole = dying("read-SIGSTOP", "run-SIGSTOP", "whole", limit_s=20.0).files  # a right one takes two
+    assert whole.passed
+    for file, stage in zip(stopped, ("build", "run"), strict=True):
+        [failure] = file.failures
+        assert (failure.stage, failure.symptom) == (stage, "crash")
+        assert "it was not done after 20 seconds, and was ended" in failure.message
 
 
 def test_a_runtime_that_dies_of_showing_its_values_has_given_its_outputs(dying):
-    [file] = check_against(network(), [dying("trace-SIGKILL")], Request(SETTINGS)).files
+    [file] = dying("trace-SIGKILL").files
     assert file.passed
     [output] = file.outputs
     assert output.measure is not None

@@ -40,6 +40,9 @@ class Example:
         print("last words", file=sys.stderr, flush=True)
         os._exit(status)
 
+    def die(self, number: int) -> None:
+        os.kill(os.getpid(), number)
+
     def wished(self) -> int | None:
         return STOP.by if STOP.is_set() else None
 
@@ -141,3 +144,9 @@ def test_an_unknown_backend_is_reported_at_the_first_call() -> None:
         pytest.raises(Exception, match="there is no backend 'tosch'; did you mean 'torch'"),
     ):
         started.call("versions")
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGSEGV, "SIGSEGV"), (signal.SIGRTMIN + 5, "signal 39")])
+def test_a_signal_that_kills_is_named_where_it_has_a_name(worker: Worker, number: int, said: str) -> None:
+    with pytest.raises(WorkerDied, match=f"was killed by {said}"):
+        worker.call("die", number=int(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,19 +80,20 @@ def prove(run: Run) -> None:
     """The proof, of each backend as soon as its artefacts are there: every one against the meaning of the spec."""
     settings, training = run.verified, _training(run.spec, run.network) if run.verified.train_steps else None
     verdicts: list[Verdict] = []
+    real = real_images(run.spec, run.network, run.exported)
 
     def key() -> str:
         if verdicts and not verdicts[0].passed:
             return ""  # never current: a worker that died, or a file since mended, deserves another look
         files = run.folder.files([f"export {name}" for name in run.options.targets])
         plain = [each.model_dump(mode="json") if each else None for each in (settings, training)]
-        return key_of(files=files, settings=plain, versions=run.versions)
+        images = {name: sha256(batch.tobytes()).hexdigest() for name, batch in real.items()}
+        return key_of(files=files, settings=plain, images=images, versions=run.versions)
 
     with exporting(run) as exports:
 
         def write(folder: Path) -> None:
             callers = {name: _Exported(run.worker(name), exports.get(name)) for name in run.options.targets}
-            real = real_images(run.spec, run.network, run.exported)
             verdict = verify(run.exported, run.weights, run.folder.path, settings, callers, real)
             if training is not None:
                 learners = {name: run.worker(name) for name in run.options.targets if _trains(run.backends[name])}

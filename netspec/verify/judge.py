@@ -73,13 +73,13 @@ def judge(name: str, backend: Caller, standard: Standard, answers: Answers) -> B
     asked = _alone(backend, standard, first) if first and answers.alive else None
     alone = asked.found.symptom is not None if asked else None
     artefacts, artefact_failures = _artefacts(standard, answers)
-    # Files whose outputs are wrong are derived differently, which says nothing of the rows that agree.
-    derived = answers.gradient_failures if first or not artefact_failures else ()
+    # Outputs that are exchanged are derived with each other's cotangents, which says nothing of rows that agree.
+    exchanged = first is None and bool(artefact_failures) and _any_exchanged(standard, answers)
     failures = (
         *answers.failures,
         *_count_failures(standard, answers, judged),
         *([_divergence(first, standard.samples, alone)] if first else []),
-        *derived,
+        *(() if exchanged else answers.gradient_failures),
         *answers.weight_failures,
         *artefact_failures,
         *_file_failures(answers),
@@ -204,3 +204,12 @@ def _exchanged(standard: Standard, output: str, measured: Array) -> str:
         if other != output and compare(expected, measured, granted).symptom is None:
             return f"; it is what output {other!r} should be: outputs are exchanged"
     return ""
+
+
+def _any_exchanged(standard: Standard, answers: Answers) -> bool:
+    """Whether an exported file gives one output in the place of another."""
+    return any(
+        _exchanged(standard, name, measured)
+        for outputs in (answers.outputs or {}).values()
+        for name, measured in outputs.items()
+    )

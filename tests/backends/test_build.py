@@ -21,6 +21,7 @@ from netspec.backend.worker import Worker
 from netspec.building.build import build
 from netspec.building.options import BACKENDS, Options
 from netspec.compile import compile_spec
+from netspec.data import load as load_data
 from netspec.errors import BackendError, FolderError, SpecError, VerificationError
 from netspec.report.outcome import outcome_text
 from netspec.spec.load import load_spec
@@ -310,6 +311,19 @@ def test_a_verdict_that_is_repeated_says_when_it_was_made(quick):
     assert anew.ran == ["verify", "report"]
     assert anew.proven_at >= first.proven_at
     assert outcome_text(anew).startswith("tiny-net: EQUAL. onnx computes the spec\n")
+
+
+def test_images_that_were_decoded_since_are_proven_with(quick, monkeypatch):
+    monkeypatch.setenv("NETSPEC_CACHE", str(quick.folder / "cache"))
+    quick.text += "data: digits\n"
+    before = quick.build(targets=QUICK, train=False)
+    assert "data 1" not in before.verdict.samples
+    spec = load_spec(quick.folder / "spec.yaml")
+    load_data(spec.data, compile_spec(spec))
+    found = quick.build(targets=QUICK, train=False)
+    assert "verify" in found.ran
+    assert found.verdict.samples[-2:] == ("data 1", "data 2")
+    assert "verify" not in quick.build(targets=QUICK, train=False).ran
 
 
 def test_a_forced_build_does_all_of_it_again_and_gives_the_same(quick):

@@ -53,7 +53,7 @@ class Planted:
         [self.node] = self.network.nodes
         self.inputs = given
         part = part_of(self.network, (self.node,))
-        trial = Trial(part, self.weights, given, np.zeros(1), GRANTED[precision])
+        trial = Trial(part, self.weights, given, np.zeros(1), GRANTED[precision], {})
         with np.errstate(all="ignore"):
             values = trial.values()
             self.call: Call = trial.call(self.node, values)

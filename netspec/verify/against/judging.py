@@ -17,7 +17,7 @@ from netspec.verify.against.prepared import prepared
 from netspec.verify.against.shown import Found, Shown
 from netspec.verify.budget import predict
 from netspec.verify.causes import Reason, SpentError, Work, judge_of, pair_of_reasons, products, single_reason
-from netspec.verify.causes.explain import Granted, part_of, rows_of
+from netspec.verify.causes.explain import WEIGHTS_OF_ANOTHER, Granted, of_other_row, part_of, rows_of
 from netspec.verify.causes.written import formula
 from netspec.verify.compare import Comparison, compare
 from netspec.verify.result import Cause
@@ -147,41 +147,36 @@ class Judging:
         return None
 
     def _of_weights(self, nodes: tuple[Node, ...], given: Mapping[str, Array], end: Found) -> Reason | None:
-        """That the last of these nodes with weights has those of another row, where that makes the last of them right.
+        """That a wrong node and another have each other's weights, where the value that the other's go into shows it.
 
-        The file's value is then the one that the other's weights go into, or else the one that is named after it.
+        Weights that have another place in the file alone are found as any other mistake of its values.
         """
-        own = next((node for node in reversed(nodes) if node.weights), None)
-        if own is None:
-            return None
-        rows = rows_of(self.network)
+        own, rows = end.node, rows_of(self.network)
         shapes = [weight.shape for weight in own.weights]
         for other in self.network.nodes:
-            if other is own or type(other.layer) is not type(own.layer):
+            # What reads the same gives the other's value with the other's weights, wherever these are.
+            if other.name not in self.shown.anchors or type(other.layer) is not type(own.layer):
                 continue
-            if [weight.shape for weight in other.weights] != shapes:
+            if not shapes or [weight.shape for weight in other.weights] != shapes or other.inputs == own.inputs:
                 continue
+            array = self.shown.anchors[other.name][1]
             names = zip(own.weights, other.weights, strict=True)
             weights = {**self.weights, **{mine.name: self.weights[theirs.name] for mine, theirs in names}}
             self._spend(nodes)
-            arrays = [end.array]
-            # What reads the same gives the other's value with the other's weights, wherever these are.
-            if own is end.node and other.name in self.shown.anchors and other.inputs != own.inputs:
-                arrays.append(self.shown.anchors[other.name][1])
-            for array in arrays:
-                compared = self.again(nodes, given, replace(end, array=array), weights)
-                if compared.symptom is None:
-                    cause = Cause(
-                        row=rows[own.name].name,
-                        name="weights of another row",
-                        says=f"it has the weights of row {rows[other.name].name!r}",
-                        spec=formula(own.layer),
-                        found=f"{formula(own.layer)}, with the weights of {rows[other.name].name}",
-                        known=True,
-                        ratio=compared.ratio,
-                        fields={},
-                    )
-                    return Reason(cause, own.name, array if own is end.node else None)
+            compared = self.again(nodes, given, replace(end, array=array), weights)
+            if compared.symptom is None:
+                says, found = of_other_row(own, rows[other.name].name)
+                cause = Cause(
+                    row=rows[own.name].name,
+                    name=WEIGHTS_OF_ANOTHER,
+                    says=says,
+                    spec=formula(own.layer),
+                    found=found,
+                    known=True,
+                    ratio=compared.ratio,
+                    fields={},
+                )
+                return Reason(cause, own.name, array)
         return None
 
     def again(

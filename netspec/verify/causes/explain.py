@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,9 @@ Granted = Callable[[Values, Values], Values]
 """The largest L2 error of every sample, from the right values and the error that float32 is predicted to make."""
 
 
+WEIGHTS_OF_ANOTHER = "weights of another row"
+
+
 def part_of(network: Network, nodes: tuple[Node, ...]) -> Network:
     """These nodes of a network, which stand in its order, as a network that gives the value of the last one.
 
@@ -60,6 +63,8 @@ class Trial:
     inputs: Mapping[str, Array]
     measured: Array
     granted: Granted
+    rows: Mapping[str, str]
+    """What the row of each of the whole network's nodes is called."""
     work: Work = field(default_factory=Work)
 
     def values(self) -> dict[str, Values]:
@@ -186,7 +191,8 @@ def judge_of(
     chosen = _samples(part, len(measured), worst)
     whole = len(chosen) == len(measured)
     given = {name: array[chosen] for name, array in inputs.items()}
-    trial = Trial(part, weights, given, measured[chosen], granted, work or Work())
+    rows = {name: row.name for name, row in rows_of(network).items()}
+    trial = Trial(part, weights, given, measured[chosen], granted, rows, work or Work())
     trial.work.spend(products(part.nodes, len(chosen)))
     trial.work.spend(DRAWS * products(part.nodes, len(chosen), WORK_OF_A_VALUE))
     with np.errstate(all="ignore"):
@@ -324,12 +330,17 @@ def _of_other_rows(
     for node in reversed(nodes):
         for other, theirs in judge.trial.relatives(node):
             made = judge.trial.call(node, values).weighted(**theirs)
-            written = partial("{}, with the weights of {}".format, formula(node.layer), other)
-            taken = Alternative(f"it has the weights of row {other!r}", written, made.value)
+            says, written = of_other_row(node, judge.trial.rows[other])
+            taken = Alternative(says, lambda written=written: written, made.value)
             found = changed(judge.trial, values, node, taken)
             ratio = float("inf") if found is None else judge.ratio(found[judge.trial.part.nodes[-1].name])
             if ratio <= 1:
-                yield Explanation(place, ratio, node, "weights of another row", taken, ())
+                yield Explanation(place, ratio, node, WEIGHTS_OF_ANOTHER, taken, ())
+
+
+def of_other_row(node: Node, row: str) -> tuple[str, str]:
+    """That a node computes with the weights of another row: in words, and as a formula."""
+    return f"it has the weights of row {row!r}", f"{formula(node.layer)}, with the weights of {row}"
 
 
 def alternatives(

@@ -247,7 +247,8 @@ def test_an_input_that_the_file_prepares_is_told_with_what_is_done_to_it(factor,
     own = search(net, net, "weights")
     ready = {name: batch * np.array(factor) + np.array(shift) for name, batch in own.inputs.items()}
     values = {node.name: value for node, value in interpret(net, own.weights, ready)}
-    shown = {"cast": own.inputs["input"], "scaled": _first(ready["input"])}
+    constants = {"scale": np.array(factor[0], np.float32), "mean": np.array(shift, np.float32)}
+    shown = {**constants, "cast": own.inputs["input"], "scaled": _first(ready["input"])}
     shown |= {name: _first(values[name]) for name in own.shown.traced.values}
     found = showing(own, shown, outputs={"output": values["add"].astype(np.float32)}).locate()
     [culprit] = found.culprits

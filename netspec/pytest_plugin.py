@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from netspec.verify.result import BackendVerdict, Verdict
 
 SUFFIXES = (".yaml", ".yml")
+CHECK = "check"
+"""The test that a spec is valid, for which its others wait."""
 ASPECTS = ("counts", "outputs", "gradients", "artefacts")
 """What each backend is tested for; gradients where it derives."""
 
@@ -142,7 +144,7 @@ class SpecFile(pytest.File):
             made: pytest.Item = SpecItem.from_parent(self, name=full, variant=variant, test=test)
             return made
 
-        yield item("check", lambda _: None)
+        yield item(CHECK, lambda _: None)
         try:
             expect = self.spec(variant).expect
         except NetspecError:
@@ -211,16 +213,31 @@ class SpecItem(pytest.Item):
     def __init__(self, *, variant: str | None, test: Callable[[Spec], None], **keywords: Any) -> None:
         super().__init__(**keywords)
         self.variant, self.test = variant, test
+        self.checks = self.name.split("[")[0] == CHECK
         self.add_marker("netspec")
 
     def runtest(self) -> None:
         """Compile the spec, then test it."""
         from netspec.compile import compile_spec
+        from netspec.errors import SpecError
 
         assert isinstance(self.parent, SpecFile)
-        spec = self.parent.spec(self.variant)
-        compile_spec(spec)
+        try:
+            spec = self.parent.spec(self.variant)
+            compile_spec(spec)
+        except SpecError:
+            if any(self._waits_for(item) for item in self.session.items):
+                pytest.skip("the spec is not valid: its check says why")
+            raise
         self.test(spec)
+
+    def _waits_for(self, item: pytest.Item) -> bool:
+        """Whether an item is the check of the same spec and variant, which fails where that is not valid."""
+        return (
+            item is not self
+            and isinstance(item, SpecItem)
+            and (item.path, item.variant, item.checks) == (self.path, self.variant, True)
+        )
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong in words; a traceback only where netspec itself is."""

@@ -28,7 +28,7 @@ from netspec.cli.arguments import (
     load_chosen,
 )
 from netspec.cli.console import complain, say, say_json
-from netspec.cli.pages import EXCHANGE
+from netspec.cli.pages import CHANGES, EXCHANGE
 from netspec.errors import BackendError
 
 if TYPE_CHECKING:
@@ -38,16 +38,30 @@ SPECS = (".yaml", ".yml")
 """The endings of specs, for a command that takes files as well."""
 
 
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        metavar="NAME",
+        help="Take this one of B's variants, where both are specs; given twice, of A's and of B's.",
+        rich_help_panel=CHANGES,
+    ),
+]
+
+
 @command(
     EXCHANGE,
     "# Two specs, row by row",
     "netspec diff specs/squeezenet-1.0.yaml specs/squeezenet-1.1.yaml",
+    "# A spec and one of its variants",
+    "netspec diff specs/shufflenet-v2.yaml specs/shufflenet-v2.yaml --variant x0.5",
     "# Two models, by their tensors and by what they compute",
     "netspec diff old.onnx new.keras",
 )
 def diff(
     left: Annotated[Path, typer.Argument(metavar="A", help="A spec, a file of weights, or an exported model.")],
     right: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
+    variant: Variants = None,
     timeout: Timeout = 300.0,
     keras_backend: KerasOn = None,  # noqa: ARG001 - its callback tells the processes
     format_: Output = Format.text,
@@ -71,12 +85,25 @@ def diff(
     gc.enable()
     from netspec.diff import diff_files, diff_specs
 
-    found: Any = diff_specs(*(load_spec(path) for path in specs)) if specs else diff_files(left, right, timeout)
+    chosen = _variants(variant or [], specs)
+    found: Any = (
+        diff_specs(*(load_spec(path, variant=name) for path, name in zip(specs, chosen, strict=True)))
+        if specs
+        else diff_files(left, right, timeout)
+    )
     if format_ is Format.json:
         say_json(found.model_dump(mode="json"))
     else:
         say(specs_text(found) if specs else files_text(found))
     raise typer.Exit(0 if found.equal else 1 if found.differs else BackendError.exit_code)
+
+
+def _variants(names: Sequence[str], specs: Sequence[Path]) -> tuple[str | None, ...]:
+    """The variant of each of the specs that are compared."""
+    if len(names) > len(specs):
+        what = f"there are {len(specs)} specs" if specs else "files have none"
+        raise typer.BadParameter(f"{', '.join(names)}: {what}", param_hint="--variant")
+    return (*(None for _ in specs[len(names) :]), *names)
 
 
 @command(

@@ -4,8 +4,8 @@ The model, with R a random number of mean 0 and variance 1, drawn anew each time
 * R, where m is the mean magnitude of the sample's results, or the random-walk magnitude sqrt(sum of squared terms)
 where few results may all have cancelled. Each partial sum of n products is rounded too, and those grow as the root of
 their terms: 0.28u * sqrt(n) was measured, up to n = 262144, in each of the libraries, where they add one product after
-the other, as all do for a single vector. So that is 2u * sqrt(n / 64) where there are more products than that. For
-many vectors or places they add in blocks: 5u to 7u were measured whatever n is, so that 256 products count at most.
+the other, as all do for a single vector. So that is 2u * sqrt(n / 64) where there are more products than that. Of
+many places in an image they add in blocks: 5u to 7u were measured whatever n is, so that 256 products count at most.
 Everything else that a node does rounds its values by a factor 1 + 2u * R. R is uniform, which is drawn five times as
 fast as a normal number, and what is predicted is a root mean square. Libraries evaluate exp(x) - 1, log(1 + exp(x))
 and the sigmoid through values near 1, whose rounding stays behind when the result is small, and some clamp their

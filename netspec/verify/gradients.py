@@ -170,7 +170,9 @@ class Slopes:
         waiting = list(self.groups)
         while waiting:
             group = waiting.pop()
-            slope = self.found.setdefault(group, self.found.get(group) or self._slope(group))
+            if group not in self.found:
+                self.found[group] = self._slope(group)
+            slope = self.found[group]
             own = sum(float((gradients[name] * self.directions[name]).sum()) for name in group)
             doubt = slope.doubt + sum((rounding(name) * self.surface.size(name)) ** 2 for name in group) ** 0.5
             share = shared(abs(own - slope.value), doubt, self._part(gradients, group), largest)

@@ -51,6 +51,21 @@ def test_diff_of_specs_that_differ(run: Run, spec: Path, tmp_path: Path) -> None
     assert found["rows"][0]["changes"][0] == {"path": "filters", "left": 4, "right": 5}
 
 
+def test_diff_of_variants(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "input: 4\nlayers:\n  - one: FNN | 5\nvariants: {wide: {layers.one.units: 9}, narrow: {layers.one.units: 2}}\n"
+    )
+    status, out, _ = run("diff", path, path, "--variant", "wide")
+    assert (status, "units 5 -> 9" in out) == (1, True)
+    status, out, _ = run("diff", path, path, "--variant", "narrow", "--variant", "wide")
+    assert (status, "units 2 -> 9" in out) == (1, True)
+    status, _, err = run("diff", path, path, *["--variant", "wide"] * 3)
+    assert (status, "there are 2 specs" in err) == (2, True)
+    status, _, err = run("diff", tmp_path / "a.onnx", tmp_path / "b.onnx", "--variant", "wide")
+    assert (status, "files have none" in err) == (2, True)
+
+
 def test_diff_of_what_is_not_there(run: Run, spec: Path, tmp_path: Path) -> None:
     status, out, err = run("diff", spec, tmp_path / "missing.yaml")
     assert (status, out) == (2, "")

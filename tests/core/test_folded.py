@@ -91,6 +91,16 @@ def test_a_weight_that_differs_is_named_with_the_layers_that_it_is_of():
     assert said.startswith(f"its file/{host}.kernel is not what the given weights")
 
 
+def test_a_variance_that_makes_no_number_is_no_weight_of_the_file():
+    net, folding = folded(HOSTS["Conv"])
+    weights = biting_weights(net, 1)
+    found = as_read(net, folding, weights)
+    wrong = weights[f"{NORM}.var"].copy()
+    wrong[2] = -1.0
+    with np.errstate(invalid="ignore"):
+        assert not has(net, {**weights, f"{NORM}.var": wrong}, found)
+
+
 def test_another_epsilon_is_named():
     net, folding = folded(HOSTS["Conv"])
     other = replace(net, nodes=(net.nodes[0], replace(net.nodes[1], layer=net.nodes[1].layer.replace(epsilon=1e-5))))

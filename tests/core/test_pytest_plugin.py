@@ -114,6 +114,17 @@ def test_a_wrong_spec_fails_its_check_at_its_own_line(pytester):
     assert "Traceback" not in result.stdout.str()
 
 
+def test_what_waits_for_a_check_that_fails_is_skipped(pytester):
+    (pytester.path / "unmet.yaml").write_text(f"{SPEC}expect: {{parameters: 7}}\n")
+    asked = (*PLUGIN, "--netspec", "unmet.yaml", "--netspec-backends", "torch", "-rs")
+    result = pytester.runpytest_inprocess(*asked)
+    result.assert_outcomes(failed=1, skipped=4)
+    result.stdout.fnmatch_lines(["SKIPPED*the spec is not valid: its check says why"])
+    alone = pytester.runpytest_inprocess(*asked, "-k", "counts")
+    alone.assert_outcomes(failed=1, deselected=4)
+    alone.stdout.fnmatch_lines(["*expect.parameters: *should be 7*"])
+
+
 @pytest.mark.parametrize(
     ("failure", "failed"),
     [

@@ -26,7 +26,7 @@ from netspec.layers import (
 from netspec.reference import evaluate, evaluate_node, interpret
 from netspec.spec.load import parse_spec
 from netspec.spec.model import HARD, VerifySettings
-from netspec.verify.budget import budget, gate, norms, predict, rounding_decides
+from netspec.verify.budget import Rounding, budget, gate, norms, predict, rounding_decides
 from netspec.verify.compare import compare
 from netspec.verify.gates import BUDGET_FACTOR, DRAWS, FLOAT64_GATE, FLOAT64_UNIT, FLOOR_UNITS, UNIT
 from netspec.verify.inputs import biting_weights, hard_inputs, sample_names
@@ -135,6 +135,27 @@ def test_many_products_are_granted_the_rounding_of_each_partial_sum(terms, units
         ratios += list(norms(summed - reference["dense_1"]) / predicted)
     assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < 2
     assert np.max(ratios) < BUDGET_FACTOR
+
+
+def test_products_at_many_places_are_added_in_blocks():
+    def share(layer, *shape):
+        network = chain("sums", shape, layer)
+        weights = biting_weights(network, 3)
+        inputs = {"input": np.random.default_rng(1).standard_normal((4, *shape)).astype(np.float32)}
+        reference = evaluate(network, weights, inputs)
+        [row] = network.rows
+        return float(np.mean(predict(network, weights, inputs, reference)[row.name] / norms(reference[row.name])))
+
+    few, many = (share(Conv(filters=32, kernel=1, bias=False), 8, 8, products) for products in (256, 4096))
+    assert 0.8 < many / few < 1.25
+    few, many = (share(Dense(units=256, bias=False), products) for products in (256, 4096))
+    assert 3 < many / few < 5
+
+
+def test_float64_rounds_what_is_nothing_by_nothing_that_counts():
+    nothing = np.zeros((1, 5))
+    assert 0 < np.abs(Rounding(0).input(nothing)).max() < 1e-37
+    assert np.abs(Rounding(0, FLOAT64_UNIT).input(nothing)).max() < 1e-290
 
 
 def test_products_that_are_added_one_after_the_other_are_granted_their_rounding():

@@ -42,12 +42,12 @@ class _Pair:
 
     @property
     def differs(self) -> bool:
-        return bool((self.apart > self.granted).any())
+        return not bool((self.apart <= self.granted).all())  # nor is what is no number
 
     def failure(self, node: Node, made: str) -> Failure:
         """That it is not what was `made`, in words."""
         apart = self.apart
-        changed = int(np.count_nonzero(apart > self.granted))
+        changed = int(np.count_nonzero(~(apart <= self.granted)))
         message = (
             f"its {self.tensor} is not {made}: {changed:,} of {apart.size:,} numbers differ, "
             f"by {float(apart.max()):.3g} at most"

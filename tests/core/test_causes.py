@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from netspec.compile import compile_spec
 from netspec.errors import NetspecError
 from netspec.layers import LRN, Activation, BatchNorm, Concat, Conv, Dense, MaxPool, PReLU
 from netspec.reference import interpret
+from netspec.spec.load import parse_spec
 from netspec.tensors import TensorType
 from netspec.verify.budget import budget, gate, norms
-from netspec.verify.causes import explain
+from netspec.verify.causes import explain, judge_of, pairs
 from netspec.verify.causes.explain import OUTPUT, Trial, part_of
 from netspec.verify.causes.hypothesis import Alternative, Call, Hypothesis
 from netspec.verify.causes.signature import signature
@@ -165,6 +167,36 @@ def test_weights_of_another_row_are_recognised():
     assert cause is not None
     assert (cause.row, cause.name) == ("conv_1", "weights of another row")
     assert "'conv_2'" in cause.says
+
+
+RESIDUAL = """
+input: 6x5x3
+layers:
+  - first:  CNN | 4, 3 | -    | padding=same
+  - second: CNN | 4, 3 | -    | padding=same
+  - sum:    Add | -    | ReLU | from=[second, first]
+  - last:   CNN | 5, 3
+"""
+
+
+def test_two_mistakes_of_one_row_are_found_where_all_pairs_are_too_many(monkeypatch):
+    """The activation stands before the sum, and not behind it; only what reads the sum was measured."""
+    network = compile_spec(parse_spec(RESIDUAL, "net.yaml"))
+    weights, inputs = biting_weights(network, 0), hard_inputs(network, 2, 0)
+    right = {node.name: value for node, value in interpret(network, weights, inputs)}
+    part, total = network.nodes[2:], right["first"] + np.maximum(right["second"], 0)
+    [(_, measured)] = interpret(part_of(network, part[-1:]), weights, {part[-1].inputs[0]: total})
+    given = {name: right[name] for name in ("first", "second")}
+    judge = judge_of(network, part, weights, given, measured, gate, 0)
+    for limit, found in (
+        (pairs._work(judge, pairs._same_row), ("an input activated", "activation missing")),
+        (0, None),
+    ):
+        assert pairs._work(judge, pairs._all_later) > limit
+        monkeypatch.setattr(pairs, "WORK", limit)
+        reasons = pairs.pair_of_reasons(judge, network)
+        assert (reasons and tuple(reason.cause.name for reason in reasons)) == found
+        assert not reasons or {reason.cause.row for reason in reasons} == {"sum"}
 
 
 @pytest.mark.parametrize("precision", [np.float32, np.float64])

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from netspec.backend.worker import end_with_parent
 from netspec.errors import NetspecError
 from netspec.report.verdict import verify_text
 from netspec.spec.load import load_spec
@@ -83,6 +84,7 @@ _own: Prover
 
 def _begin() -> None:
     global _own  # noqa: PLW0603 - a process of a pool has no other place
+    end_with_parent()
     _own = Prover()
 
 

@@ -236,15 +236,23 @@ def _load(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _end_with_parent(parent: int) -> None:
-    """A parent that was killed takes its pipe along, but a call under way would go on writing until it is done."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+def end_with_parent() -> None:
+    """Let this process end when the one that started it does, as where that was killed.
+
+    A pipe between them would be gone then, but a call under way would go on writing until it is done.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def main() -> None:
     """The worker's own program: the backend's name and the pipe for answers are its arguments."""
-    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
+    end_with_parent()
     listen()
     serve(sys.argv[1], os.fdopen(int(sys.argv[2]), "wb"))

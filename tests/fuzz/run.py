@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from netspec.backend.worker import _end_with_parent
+from netspec.backend.worker import end_with_parent
 from tests.fuzz.check import Case, Failure, check, write_files
 from tests.fuzz.document import FILE, Document
 from tests.fuzz.generate import document
@@ -114,7 +113,7 @@ _workers: Workers | None
 
 def _begin(search: Search, jobs: int, started: Synchronized[int]) -> None:
     global _search, _workers
-    threading.Thread(target=_end_with_parent, args=[os.getppid()], daemon=True).start()
+    end_with_parent()
     if jobs > 1:
         _keep_to_a_share(jobs, started)
     _search, _workers = search, Workers(search.backends) if search.backends else None

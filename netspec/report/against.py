@@ -19,14 +19,27 @@ def against_text(verdict: AgainstVerdict, spec: str, options: Sequence[str] = ()
     """The verdict on every file; `spec` is the file of the spec and `options` are those that were given beside the
     files, word by word, for commands that show it again.
     """
-    return "\n\n".join(
-        "\n".join(
-            _file_lines(
-                verdict.network, file, shlex.join(["netspec", "verify", spec, "--against", file.file, *options])
-            )
-        )
-        for file in verdict.files
-    )
+    texts = []
+    for file in verdict.files:
+        again = shlex.join(["netspec", "verify", spec, "--against", file.file, *options])
+        texts.append("\n".join(_file_lines(verdict.network, file, again)))
+    if len(verdict.files) > 1:
+        texts.append("\n".join(_summary(verdict.files)))
+    return "\n\n".join(texts)
+
+
+def _summary(files: Sequence[FileVerdict]) -> Iterator[str]:
+    """A line for each of several files."""
+    yield "All files"
+    lines = ([state_of(file), file.file, ", ".join(_reasons(file)) or "-"] for file in files)
+    yield from (f"  {line}" for line in aligned([["", "file", "what it does instead"], *lines]))
+
+
+def _reasons(file: FileVerdict) -> list[str]:
+    """What the file does instead, and where, as far as that was found out."""
+    causes = [file.cause, *(each.cause for each in file.further)]
+    found = [f"{cause.name} at row {cause.row!r}" for cause in causes if cause is not None]
+    return found or ([f"first at row {file.first_row!r}"] if file.first_row else [])
 
 
 def state_of(file: FileVerdict) -> str:
@@ -38,7 +51,7 @@ def _file_lines(network: str, file: FileVerdict, command: str) -> Iterator[str]:
     name = Path(file.file).name
     said = {
         "EQUAL": f"{name} computes {network}",
-        "NOT EQUAL": f"{name} does not compute {network}",
+        "NOT EQUAL": f"{name} does not compute {network}" + "".join(f": {each}" for each in _reasons(file)[:1]),
         "NOT PROVEN": f"{name} {_unproven(file, network)}" if file.failures else "",
     }
     state = state_of(file)

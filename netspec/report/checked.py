@@ -14,7 +14,8 @@ def checked_text(path: Path, network: Network, variant: str | None = None) -> st
     """A spec that is valid, or a variant of it, in one line."""
     rows = f"{len(network.rows)} row{'s' * (len(network.rows) != 1)}"
     which = f" (variant {variant})" if variant is not None else ""
-    return f"{path}{which}: fine, {rows}, {network.parameters:,} parameters, output {network.output_type}"
+    trained = "" if network.trainable == network.parameters else f" ({network.trainable:,} trained)"
+    return f"{path}{which}: fine, {rows}, {network.parameters:,} parameters{trained}, output {network.output_type}"
 
 
 def checked_json(path: Path, network: Network, variant: str | None = None) -> dict[str, Any]:
@@ -26,6 +27,7 @@ def checked_json(path: Path, network: Network, variant: str | None = None) -> di
         "problems": [],
         "rows": len(network.rows),
         "parameters": network.parameters,
+        "trainable": network.trainable,
         "output": list(network.output_type.shape),
     }
 

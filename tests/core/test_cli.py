@@ -74,6 +74,15 @@ def test_check_reports_every_file_and_the_worst_status(run: Run, tmp_path: Path,
     assert "hint: did you mean 'Flatten'?" in err
 
 
+def test_check_says_how_many_are_trained_where_not_all_are(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text("input: 4\nlayers:\n  - FNN | 5\n  - BatchNorm\n")
+    status, out, _ = run("check", path)
+    assert (status, out) == (0, f"{path}: fine, 2 rows, 45 parameters (35 trained), output 5\n")
+    [found] = json.loads(run("check", path, "--format", "json")[1])
+    assert (found["parameters"], found["trainable"]) == (45, 35)
+
+
 def test_check_as_json_is_one_document(run: Run, tmp_path: Path, spec: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("input: 8x8x1\nlayers:\n  - Flaten\n")

@@ -133,7 +133,7 @@ def test_a_verdict_on_a_file_is_printed() -> None:
     )  # fmt: skip
     text = against_text(AgainstVerdict(network="net", passed=False, files=(file,)), "net.yaml")
     assert text.splitlines() == [
-        "NOT EQUAL. m.onnx does not compute net",
+        "NOT EQUAL. m.onnx does not compute net: another epsilon at row 'bn'",
         "  run by   ONNX Runtime 1",
         "  weights  its own, matched by name",
         "  note     input x: channels first",
@@ -155,6 +155,34 @@ def test_a_verdict_on_a_file_is_printed() -> None:
         "  which gives the measured values within rounding: 3% of what that may cost is left",
         "  the spec would mean it with: netspec verify net.yaml --against there/m.onnx --set 'layers.bn.epsilon=0.001'",
         "again: netspec verify net.yaml --against there/m.onnx",
+    ]
+
+
+def test_several_files_have_a_line_each_at_the_end() -> None:
+    cause = Cause(row="bn", name="another epsilon", says="x", spec="x", found="y", known=True, ratio=0.0, fields={})
+    fine = FileVerdict(
+        file="good.onnx",
+        runtime=None,
+        passed=True,
+        weights=None,
+        samples=(),
+        outputs=(),
+        rows=(),
+        notes=(),
+        failures=(),
+    )
+    wrong = (Failure(stage="compare", symptom="value", message="a"),)
+    files = (
+        fine,
+        fine.model_copy(update={"file": "eps.onnx", "passed": False, "failures": wrong, "cause": cause}),
+        fine.model_copy(update={"file": "odd.onnx", "passed": False, "failures": wrong, "first_row": "conv"}),
+    )
+    assert against_text(AgainstVerdict(network="net", passed=False, files=files), "net.yaml").splitlines()[-5:] == [
+        "All files",
+        "             file       what it does instead",
+        "  EQUAL      good.onnx  -",
+        "  NOT EQUAL  eps.onnx   another epsilon at row 'bn'",
+        "  NOT EQUAL  odd.onnx   first at row 'conv'",
     ]
 
 

@@ -34,6 +34,8 @@ SPECS = [
     for path in sorted((Path(__file__).parents[2] / "specs").glob("*.yaml"))
     if compile_spec(load_spec(path)).macs <= MOST_MACS
 ]
+OFTEN = ("digits-cnn", "mnist-nin", "unet")
+"""Those that are used without netspec each time; the others by the large suite."""
 NETWORK = chain(
     "small-net",
     (6, 6, 2),
@@ -453,7 +455,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in OFTEN else pytest.mark.large) for path in SPECS],
+)
 def test_artefacts_need_their_framework_alone(workers, backend, path, tmp_path):
     network = compile_spec(load_spec(path))
     weights, inputs = draw(network, 5), hard_inputs(network, 1, seed=2)

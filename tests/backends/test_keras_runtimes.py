@@ -43,12 +43,12 @@ from tests.backends.test_checkpoint import Interrupting
 from tests.backends.test_keras_render import compiled
 from tests.cases import LAYER_CASES
 
-ORDINARY, PART, OFTEN = 2, 3, 3
+ORDINARY, PART, OFTEN = 2, 3, 4
 CASES = [
     pytest.param(case, id=case.id, marks=() if index % OFTEN == 0 else pytest.mark.large)
     for index, case in enumerate(case for case in LAYER_CASES[::PART] if case.layer.kind != "MaxUnpool")
 ]
-"""A third of all; a third of these belongs to the ordinary suite."""
+"""A third of all; a quarter of these belongs to the ordinary suite."""
 WRONG = {
     "torch": {
         "avg_pool-same*": "pads are copies of the border (keras 3.15)",

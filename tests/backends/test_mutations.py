@@ -19,7 +19,7 @@ from tests.mutations.specs import network
 
 BACKENDS = ("torch", "keras", "onnx")
 MUTANTS = [(fact, backend) for fact, backend in product(FACTS, BACKENDS) if backend in FACTS[fact].backends]
-PART = 8
+PART = 12
 """Of so many facts one is planted in every run, another for each backend."""
 
 

@@ -188,11 +188,12 @@ def test_two_mistakes_of_one_row_are_found_where_all_pairs_are_too_many(monkeypa
     [(_, measured)] = interpret(part_of(network, part[-1:]), weights, {part[-1].inputs[0]: total})
     given = {name: right[name] for name in ("first", "second")}
     judge = judge_of(network, part, weights, given, measured, gate, 0)
+    counts = pairs._counts(judge)
     for limit, found in (
-        (pairs._work(judge, pairs._same_row), ("an input activated", "activation missing")),
+        (pairs._work(judge, counts, pairs._same_row), ("an input activated", "activation missing")),
         (0, None),
     ):
-        assert pairs._work(judge, pairs._all_later) > limit
+        assert pairs._work(judge, counts, pairs._all_later) > limit
         monkeypatch.setattr(pairs, "WORK", limit)
         reasons = pairs.pair_of_reasons(judge, network)
         assert (reasons and tuple(reason.cause.name for reason in reasons)) == found

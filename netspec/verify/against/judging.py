@@ -54,8 +54,8 @@ class Culprit:
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How the values of a file are judged: by the network with its weights and inputs, and what rounding may cost."""
+class Question:
+    """A network with its weights and inputs, what a file computed for them, and what rounding may cost."""
 
     network: Network
     weights: Mapping[str, Array]
@@ -64,6 +64,12 @@ class Judging:
     granted: Granted
     draws: int
     unit: float
+
+
+@dataclass(frozen=True)
+class Judging(Question):
+    """How the values of a file are judged."""
+
     work: Work
     """What it may cost."""
     told: dict[str, Array]

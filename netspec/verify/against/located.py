@@ -14,11 +14,11 @@ import numpy as np
 from netspec.network import Network, Node
 from netspec.reference import interpret
 from netspec.reference.table import Array, Values
-from netspec.verify.against.judging import Culprit, Judging
-from netspec.verify.against.shown import Found, Shown
+from netspec.verify.against.judging import Culprit, Judging, Question
+from netspec.verify.against.shown import Found
 from netspec.verify.budget import Rounding, norms
 from netspec.verify.causes import Work, products
-from netspec.verify.causes.explain import Granted, rows_of
+from netspec.verify.causes.explain import rows_of
 from netspec.verify.result import Blamed
 
 MOST = 5
@@ -77,18 +77,8 @@ def by_node(network: Network) -> Network:
     return replace(network, nodes=tuple(replace(node, row=node.name) for node in network.nodes), uses=())
 
 
-@dataclass(frozen=True)
-class Search:
-    """A network with its weights and inputs, the values that a file computed for them, and what rounding may cost."""
-
-    network: Network
-    weights: Mapping[str, Array]
-    inputs: Mapping[str, Array]
-    shown: Shown
-    """What the file computed for these inputs."""
-    granted: Granted
-    draws: int
-    unit: float
+class Search(Question):
+    """The search for the rows of a file that are wrong by themselves."""
 
     def locate(self) -> Located:
         """Every node that the file shows, and the reasons of those that are wrong for what it computed before them.

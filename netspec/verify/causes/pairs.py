@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +34,8 @@ def pair_of_reasons(judge: Judge, network: Network) -> tuple[Reason, Reason] | N
     work does not suffice.
     """
     with np.errstate(all="ignore"):
-        reach = next((reach for reach in (_all_later, _same_row) if _work(judge, reach) <= WORK), None)
+        counts = _counts(judge)
+        reach = next((reach for reach in (_all_later, _same_row) if _work(judge, counts, reach) <= WORK), None)
         found = [] if reach is None else list(_pairs(judge, reach))
     if not found:
         return None
@@ -56,14 +57,19 @@ def _same_row(judge: Judge, node: Node) -> tuple[Node, ...]:
     return tuple(later for later in _all_later(judge, node) if rows[later.name] == rows[node.name])
 
 
-def _work(judge: Judge, reach: Reach) -> float:
-    """What trying all pairs costs, in products."""
-    part, samples = judge.trial.part, len(judge.trial.measured)
-    counts = {node.name: 0 for node in part.nodes}
-    for _, node, _, alternative in alternatives(judge.trial, judge.values, part.nodes):
+def _counts(judge: Judge) -> Mapping[str, int]:
+    """How many mistakes may be tried at every node."""
+    counts = {node.name: 0 for node in judge.trial.part.nodes}
+    for _, node, _, alternative in alternatives(judge.trial, judge.values, judge.trial.part.nodes):
         counts[node.name] += not alternative.fitted
-    pairs = sum(counts[node.name] * sum(counts[each.name] for each in reach(judge, node)) for node in part.nodes)
-    return pairs * products(part.nodes, samples)
+    return counts
+
+
+def _work(judge: Judge, counts: Mapping[str, int], reach: Reach) -> float:
+    """What trying all pairs costs, in products."""
+    nodes = judge.trial.part.nodes
+    pairs = sum(counts[node.name] * sum(counts[each.name] for each in reach(judge, node)) for node in nodes)
+    return pairs * products(nodes, len(judge.trial.measured))
 
 
 def _pairs(judge: Judge, reach: Reach) -> Iterator[tuple[Explanation, Explanation]]:
